@@ -1,0 +1,266 @@
+package plan
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file runs in the cloned process, between clone3 and execve.
+//
+// The new process is a copy of the runtime with one thread only: whatever the
+// other threads were doing (collecting garbage, holding a lock, growing a
+// stack) stays undone for ever. So, as in the standard library's
+// syscall/exec_linux.go, nothing here may allocate, take a lock, write a
+// pointer (the write barrier may be on), grow the stack or be preempted:
+//
+//   - every function is nosplit and norace, and calls only functions that are;
+//   - data is in the arena (compile.go): numbers, and addresses as numbers;
+//   - indices are checked when the plan is compiled, so nothing here panics;
+//   - all signals are blocked before clone3.
+//
+// What goes wrong here cannot be printed: it is sent to the runtime.
+
+// An instruction is a step, compiled: numbers only.
+type instruction struct {
+	number    uintptr    // of the system call
+	args      [6]uintptr // numbers and addresses
+	from      [6]int32   // where not none: add the result of that step
+	tolerated [4]uintptr // errnos; 0 ends the list
+	step      int32      // place in the plan, from 0
+	needs     int32      // skip unless this step succeeded; or none
+	next      int32      // where to go on after success
+	store     uintptr    // where to leave the result as 32 bits; 0: nowhere
+	want      uintptr    // with exact: the only result that is a success
+	fault     uintptr    // do not call, but fail with this errno
+	program   uintptr    // clone3: address of the new process's program
+	gate      bool       // the arguments are a message to send
+	exact     bool
+	report    bool // send the result
+	last      bool // of its alternatives, or there are none
+}
+
+// A program is the instructions of one process and what it shares with others.
+type program struct {
+	code    uintptr // address of the first instruction
+	n       int
+	results uintptr // address of the results of all steps
+	message uintptr // address of the buffer for messages to the runtime
+	channel uintptr // descriptor of the child's end
+	copy    uintptr // one more descriptor that a failure is written to; or none
+	trace   bool    // send a message after each step
+	before  bool    // send a message before each step and wait for the answer
+}
+
+// A message goes from child to runtime. Its size is below PIPE_BUF, so that
+// one write is one message.
+type message struct {
+	kind       uint32
+	step       uint32 // from 0
+	value      uint64 // a result, or for failed the errno
+	start, end uint64 // CLOCK_MONOTONIC in nanoseconds
+	errno      uint64 // a tolerated one; or skipped
+}
+
+const (
+	kindGate = iota + 1
+	kindTrace
+	kindBefore
+	kindFailed
+	kindResult
+)
+
+const (
+	messageSize = int(unsafe.Sizeof(message{}))
+	none        = -1
+	unset       = ^uintptr(0) // the result of a step that was skipped or failed
+	skipped     = ^uint64(0)
+)
+
+// clone makes the process that walks program and returns its id. The caller
+// has locked its thread. This is fork(2), not vfork(2): parent and child share
+// no memory but the pages that neither has written to since.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func clone(args, size, program uintptr) (pid uintptr, errno syscall.Errno) {
+	all, old := ^uint64(0), uint64(0)
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, args, size, 0)
+	if errno == 0 && pid == 0 {
+		walk(program)
+	}
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
+	return pid, errno
+}
+
+// walk carries out a program. It does not return: the last instruction is
+// execve or exit_group, or a step fails.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func walk(at uintptr) {
+	p := (*program)(pointer(at))
+	var kept uintptr // of alternatives that failed, the errno that says most
+	for i := 0; i < p.n; {
+		in := (*instruction)(pointer(p.code + uintptr(i)*unsafe.Sizeof(instruction{})))
+		i++
+		if p.before {
+			send(p, kindBefore, in.step, 0, 0, 0, 0)
+			wait(p)
+		}
+		var start uint64
+		if p.trace {
+			start = now(p)
+		}
+		r, errno := call(p, in)
+		if errno == 0 && r == 0 && in.program != 0 {
+			p = (*program)(pointer(in.program)) // we are the new process
+			i = 0
+			continue
+		}
+		if p.trace {
+			send(p, kindTrace, in.step, uint64(r), start, now(p), uint64(errno))
+		}
+		switch {
+		case errno == 0:
+			kept = 0
+			i = int(in.next)
+			if in.report {
+				send(p, kindResult, in.step, uint64(r), 0, 0, 0)
+			}
+		case errno == unset: // skipped
+		case tolerates(in, errno) && !in.last:
+			if kept == 0 || kept == uintptr(unix.ENOENT) {
+				kept = errno
+			}
+		case tolerates(in, errno):
+			kept = 0
+		default:
+			if errno == uintptr(unix.ENOENT) && kept != 0 {
+				errno = kept
+			}
+			send(p, kindFailed, in.step, uint64(errno), 0, 0, 0)
+			i = p.n
+		}
+	}
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
+	}
+}
+
+// call makes one system call and keeps its result. errno is unset if the step
+// was skipped.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func call(p *program, in *instruction) (r, errno uintptr) {
+	var a [6]uintptr
+	kept := (*uintptr)(pointer(p.results + uintptr(in.step)*8))
+	*kept = unset
+	if in.needs != none && result64(p, in.needs) == unset {
+		return 0, unset
+	}
+	for i := range a {
+		a[i] = in.args[i]
+		if in.from[i] != none {
+			v := result64(p, in.from[i])
+			if v == unset {
+				return 0, unset
+			}
+			a[i] += v
+		}
+	}
+	if in.fault != 0 {
+		return 0, in.fault
+	}
+	if in.gate {
+		send(p, kindGate, in.step, 0, 0, 0, 0)
+		return 0, 0
+	}
+	r, _, e := syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
+	if e != 0 {
+		return 0, uintptr(e)
+	}
+	if in.exact && r != in.want {
+		return 0, uintptr(unix.EPIPE) // the other side is gone
+	}
+	*kept = r
+	if in.store != 0 {
+		*(*uint32)(pointer(in.store)) = uint32(r)
+	}
+	return r, 0
+}
+
+// pointer turns an address in the arena, which no garbage collector moves or
+// frees, into a pointer.
+//
+//go:nosplit
+//go:norace
+func pointer(address uintptr) unsafe.Pointer {
+	return *(*unsafe.Pointer)(unsafe.Pointer(&address))
+}
+
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func result64(p *program, step int32) uintptr {
+	return *(*uintptr)(pointer(p.results + uintptr(step)*8))
+}
+
+//go:nosplit
+//go:norace
+func tolerates(in *instruction, errno uintptr) bool {
+	for i := range in.tolerated {
+		if in.tolerated[i] == errno {
+			return true
+		}
+	}
+	return false
+}
+
+// send tells the runtime; a failure is first written to the copy, where the
+// runtime of another command may wait for it. Without a signal, since the
+// runtime may be gone; but should a seccomp filter forbid sendto, with write.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func send(p *program, kind uint32, step int32, value, start, end, errno uint64) {
+	m := (*message)(pointer(p.message))
+	m.kind, m.step, m.value, m.start, m.end, m.errno = kind, uint32(step), value, start, end, errno
+	if kind == kindFailed && p.copy != unset {
+		syscall.RawSyscall(unix.SYS_WRITE, p.copy, p.message, unsafe.Sizeof(message{}))
+	}
+	_, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, p.channel, p.message, unsafe.Sizeof(message{}), unix.MSG_NOSIGNAL, 0, 0)
+	if kind == kindFailed && e != 0 {
+		syscall.RawSyscall(unix.SYS_WRITE, p.channel, p.message, unsafe.Sizeof(message{}))
+	}
+}
+
+// wait waits for the runtime's go-ahead and ends the process if there is none.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func wait(p *program) {
+	n, _, _ := syscall.RawSyscall(unix.SYS_READ, p.channel, p.message, 1)
+	if n != 1 {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
+	}
+}
+
+// now reads CLOCK_MONOTONIC into the message buffer.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func now(p *program) uint64 {
+	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, p.message, 0)
+	t := (*[2]uint64)(pointer(p.message))
+	return t[0]*1e9 + t[1]
+}

@@ -1,0 +1,239 @@
+package plan
+
+import (
+	"encoding/binary"
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Compiling turns steps into instructions. Everything that the child will
+// touch lies in one mapping outside Go's heap, the arena:
+//
+//	results       8 bytes a step
+//	instructions  of all steps, those of one side together
+//	programs      one a side
+//	message       the buffer for messages
+//	memory        strings, structures, arrays
+//
+// so that the child needs nothing of the heap but the stack it was born on.
+
+// A compiled plan is ready to run, once.
+type compiled struct {
+	arena    []byte
+	free     int // offset of the first free byte of the arena
+	results  []uintptr
+	programs []program            // by side
+	code     []*instruction       // by step
+	at       map[*memory]uintptr  // where a block lies
+	patches  map[*Step][]*uintptr // where a result of the runtime's belongs
+	stores   map[*Step]uintptr    // where a result of the child's belongs
+	given    map[Given]int
+}
+
+// compile lays out the plan. given are the numbers of the [Given] descriptors.
+func (p *Plan) compile(given map[Given]int) (*compiled, error) {
+	n := len(p.Steps)
+	total := n*int(unsafe.Sizeof(uintptr(0))+unsafe.Sizeof(instruction{})) + 3*int(unsafe.Sizeof(program{})) + messageSize
+	for _, s := range p.Steps {
+		for _, a := range s.Args {
+			total += a.room()
+		}
+	}
+	arena, err := unix.Mmap(-1, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, fmt.Errorf("mmap %d bytes for the plan: %w", total, err)
+	}
+	c := &compiled{arena: arena, given: given, at: map[*memory]uintptr{}, patches: map[*Step][]*uintptr{}, stores: map[*Step]uintptr{}}
+	c.results = unsafe.Slice((*uintptr)(c.take(n*int(unsafe.Sizeof(uintptr(0))))), n)
+	for i := range c.results {
+		c.results[i] = unset
+	}
+	c.place(p)
+	for i, s := range p.Steps {
+		if err := c.instruct(s, c.code[i]); err != nil {
+			c.release()
+			return nil, fmt.Errorf("step %d: %w", s.Index, err)
+		}
+	}
+	for s, address := range c.stores {
+		c.code[s.Index-1].store = address
+	}
+	return c, nil
+}
+
+// release gives the arena back; the child has its own copy.
+func (c *compiled) release() { unix.Munmap(c.arena) } // fails only for an address that is not mapped
+
+// take reserves n bytes of the arena, aligned.
+func (c *compiled) take(n int) unsafe.Pointer {
+	b := unsafe.Pointer(&c.arena[c.free])
+	c.free += aligned(n)
+	return b
+}
+
+func aligned(n int) int { return (n + 7) &^ 7 }
+
+// place gives every step its instruction, and every side its program.
+func (c *compiled) place(p *Plan) {
+	code := unsafe.Slice((*instruction)(c.take(len(p.Steps)*int(unsafe.Sizeof(instruction{})))), len(p.Steps))
+	c.programs = unsafe.Slice((*program)(c.take(3*int(unsafe.Sizeof(program{})))), 3)
+	c.code = make([]*instruction, len(p.Steps))
+	message := uintptr(c.take(messageSize))
+	for side := Runtime; side <= Child; side++ {
+		program := &c.programs[side]
+		program.results, program.message = uintptr(unsafe.Pointer(&c.results[0])), message
+		program.channel, program.copy = uintptr(c.given[Channel]), unset
+		if side == Monitor {
+			program.channel = uintptr(c.given[MonitorChannel])
+		}
+		if fd, ok := c.given[Copy]; ok {
+			program.copy = uintptr(fd)
+		}
+		for i, s := range p.Steps {
+			if s.Side == side {
+				c.code[i] = &code[program.n]
+				program.n++
+				c.code[i].next = int32(program.n)
+			}
+		}
+		if program.n > 0 {
+			program.code = uintptr(unsafe.Pointer(&code[0]))
+			code = code[program.n:]
+		}
+	}
+}
+
+// instruct compiles one step.
+func (c *compiled) instruct(s *Step, in *instruction) error {
+	in.number, in.step, in.needs = s.number, int32(s.Index-1), none
+	in.exact, in.want, in.report, in.gate = s.exact, s.want, s.report, s.gate != ""
+	in.last = s.or == nil
+	for last := s; last != nil; last = last.or {
+		in.next = c.code[last.Index-1].next // after success, skip the alternatives
+	}
+	if s.needs != nil {
+		in.needs = int32(s.needs.Index - 1)
+	}
+	if len(s.Tolerated) > len(in.tolerated) {
+		return fmt.Errorf("%s tolerates %d errnos, of at most %d", s.Call, len(s.Tolerated), len(in.tolerated))
+	}
+	for i, e := range s.Tolerated {
+		in.tolerated[i] = uintptr(e)
+	}
+	if s.program {
+		in.program = uintptr(unsafe.Pointer(&c.programs[c.born(s.Side)]))
+	}
+	for i := range in.from {
+		in.from[i] = none
+	}
+	for i, a := range s.Args {
+		if err := c.argument(s, in, i, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// born is the side that a clone3 of this one starts.
+func (c *compiled) born(s Side) Side {
+	if s == Runtime && c.programs[Monitor].n > 0 {
+		return Monitor
+	}
+	return Child
+}
+
+func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {
+	in.args[i] = a.value
+	switch a.kind {
+	case result:
+		in.from[i] = int32(a.from.Index - 1)
+	case given:
+		fd, err := c.descriptor(Given(a.text))
+		in.args[i] += fd
+		return err
+	case str:
+		in.args[i] = c.bytes(append([]byte(a.text), 0))
+	case mem:
+		address, err := c.memory(a.mem)
+		in.args[i] = address
+		return err
+	}
+	return nil
+}
+
+func (c *compiled) descriptor(g Given) (uintptr, error) {
+	fd, ok := c.given[g]
+	if !ok {
+		return 0, fmt.Errorf("descriptor <%s> was not given", string(g))
+	}
+	return uintptr(fd), nil
+}
+
+func (c *compiled) bytes(b []byte) uintptr {
+	p := c.take(len(b))
+	copy(unsafe.Slice((*byte)(p), len(b)), b)
+	return uintptr(p)
+}
+
+// memory lays out a block and what it points to, once.
+func (c *compiled) memory(m *memory) (uintptr, error) {
+	if at, ok := c.at[m]; ok {
+		return at, nil
+	}
+	start := c.free
+	at := c.bytes(m.bytes)
+	c.at[m] = at
+	for offset, other := range m.points {
+		address, err := c.memory(other)
+		if err != nil {
+			return 0, err
+		}
+		binary.NativeEndian.PutUint64(c.arena[start+offset:], uint64(address))
+	}
+	for offset, fd := range m.fds {
+		a := fd.descriptor()
+		place := (*uintptr)(unsafe.Pointer(&c.arena[start+offset]))
+		switch a.kind {
+		case result:
+			c.patches[a.from] = append(c.patches[a.from], place)
+		case given:
+			n, err := c.descriptor(Given(a.text))
+			if err != nil {
+				return 0, err
+			}
+			*place = n
+		default:
+			*place = a.value
+		}
+	}
+	for offset, fd := range m.late {
+		c.stores[fd.descriptor().from] = at + uintptr(offset)
+	}
+	return at, nil
+}
+
+// pointer is where a block lies.
+func (c *compiled) pointer(m *memory) unsafe.Pointer {
+	return unsafe.Pointer(&c.arena[c.at[m]-uintptr(unsafe.Pointer(&c.arena[0]))])
+}
+
+// room is the number of bytes of the arena that the argument takes.
+func (a Arg) room() int {
+	switch a.kind {
+	case str:
+		return aligned(len(a.text) + 1)
+	case mem:
+		return a.mem.room()
+	}
+	return 0
+}
+
+func (m *memory) room() int {
+	n := aligned(len(m.bytes))
+	for _, other := range m.points {
+		n += other.room()
+	}
+	return n
+}

@@ -1,0 +1,202 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Side says who carries out a step.
+type Side uint8
+
+const (
+	Runtime Side = iota // this program, with all its privileges
+	Monitor             // the process that waits for a detached container
+	Child               // the process that becomes the container
+)
+
+func (s Side) String() string { return [...]string{"runtime", "monitor", "child"}[s] }
+
+// A Plan is a list of steps in the order in which they happen. Record them by
+// calling its methods, which are named after system calls. The zero value is
+// an empty plan whose steps are the runtime's.
+type Plan struct {
+	Steps []*Step
+
+	side Side   // who does the steps recorded from here on
+	note string // waits for the next step
+	err  error  // the first argument that no system call can take
+}
+
+// On says who does the steps recorded from here on.
+func (p *Plan) On(s Side) { p.side = s }
+
+// Note explains the next step to whoever reads the printed plan: why it is
+// there, why in this place, and what breaks without it.
+func (p *Plan) Note(why string) { p.note = why }
+
+// Err returns the first recording error: a string with a NUL byte, which no
+// system call can take whole. [Plan.Start] returns it too.
+func (p *Plan) Err() error { return p.err }
+
+// A Step is one system call as data (or, for the runtime only, one function).
+// A step that returns a descriptor, a process id or a count is used as an
+// argument of later steps by passing the step itself.
+type Step struct {
+	Index     int          // place in the plan, from 1
+	Side      Side         // who does it
+	Call      string       // name of the system call, as in its man page
+	Args      []Arg        // in the order of the man page
+	Tolerated []unix.Errno // errnos after which the plan goes on
+	Note      string       // why; "" where the call speaks for itself
+	Result    string       // what the result is called where it is used; "" if unused
+
+	number  uintptr       // of the system call
+	command func() string // the equivalent at a prompt; nil if there is none
+	needs   *Step         // skipped unless this one succeeded
+	or      *Step         // the next alternative; nil if there is none
+	exact   bool          // any result but want is a failure (a gate whose other side is gone)
+	want    uintptr
+	report  bool   // send the result to the runtime
+	program bool   // clone3: the new process goes on with the child's steps
+	gate    string // name of the gate whose request this is
+	do      func(*Process) error
+	undo    func() error
+	undoes  string // the undo, as printed
+}
+
+// An FD is a descriptor that a step takes: a [Num], a [*Step] that opened it,
+// or a [Given] one.
+type FD interface{ descriptor() Arg }
+
+// A Num is a descriptor known by number, such as 0, 1, 2 or [CWD].
+type Num int
+
+// CWD stands for the current directory (AT_FDCWD).
+const CWD Num = unix.AT_FDCWD
+
+// A Given is a descriptor that the runtime holds when the plan starts; its
+// number is looked up by this name in [Options].Given. A plan that is only
+// printed or tested needs none.
+type Given string
+
+// What every run has without being asked: the other ends of the socketpairs
+// between the runtime and the child, and the runtime and the monitor.
+const (
+	Channel        Given = "channel"
+	MonitorChannel Given = "monitor channel"
+)
+
+func (n Num) descriptor() Arg { return Arg{kind: number, value: uintptr(int(n))} }
+func (g Given) descriptor() Arg {
+	return Arg{kind: given, text: string(g)}
+}
+func (s *Step) descriptor() Arg { return Arg{kind: result, from: s} }
+
+// Tolerate makes these errnos no failure: the plan goes on, and steps that use
+// this one's result are skipped.
+func (s *Step) Tolerate(errnos ...unix.Errno) *Step {
+	s.Tolerated = append(s.Tolerated, errnos...)
+	return s
+}
+
+// As names the result for the printed plan.
+func (s *Step) As(name string) *Step { s.Result = name; return s }
+
+// Needs skips the step unless other succeeded.
+func (s *Step) Needs(other *Step) *Step { s.needs = other; return s }
+
+// Shell gives the command that does the same at a prompt.
+func (s *Step) Shell(format string, args ...any) *Step {
+	s.command = func() string {
+		if len(args) == 0 {
+			return format
+		}
+		return fmt.Sprintf(format, args...)
+	}
+	return s
+}
+
+// Undo takes the step back when a later step fails: text for the printed plan
+// and a function, run in reverse order. Only the runtime's steps need one;
+// what the child did goes away with the child.
+func (s *Step) Undo(text string, undo func() error) *Step {
+	s.undoes, s.undo = text, undo
+	return s
+}
+
+// Reported sends the step's result to the runtime, which finds it with
+// [Process.Result].
+func (s *Step) Reported() *Step { s.report = true; return s }
+
+// Wants makes any result but n a failure: for reads and writes that must be whole.
+func (s *Step) Wants(n int) *Step { s.exact, s.want = true, uintptr(n); return s }
+
+// Alternatives records steps of which the first to succeed counts; the others
+// after it are skipped. Each but the last goes on to the next after one of the
+// errnos. If all fail, the step fails with the errno that says most: any but
+// ENOENT before ENOENT (a shell searching PATH does the same).
+func (p *Plan) Alternatives(errnos []unix.Errno, record func()) {
+	first := len(p.Steps)
+	record()
+	group := p.Steps[first:]
+	for i, s := range group[:max(len(group)-1, 0)] {
+		s.or = group[i+1]
+		s.Tolerated = append(s.Tolerated, errnos...)
+	}
+}
+
+// Created is the gate after which [Plan.Start] returns while the child goes on
+// to wait for something else: the start command.
+const Created = "created"
+
+// readyGate is the message without an answer that [Plan.Ready] records.
+const readyGate = "ready"
+
+// Gate lets the child stop and ask the runtime to do the steps that atGate
+// records, and go on when they are done. If the runtime is gone, the child
+// ends. atGate may be nil.
+func (p *Plan) Gate(name string, atGate func()) {
+	side := p.side
+	p.tell(name)
+	p.side = Runtime
+	if atGate != nil {
+		atGate()
+	}
+	p.side = side
+	p.call("read", unix.SYS_READ, Channel.descriptor(), out("go", 8), size(1)).Wants(1)
+}
+
+// Ready lets the child tell the runtime that it is through: if the channel
+// closes without a failure after this, then because of execve.
+func (p *Plan) Ready() { p.tell(readyGate) }
+
+func (p *Plan) tell(gate string) {
+	s := p.call("sendto", unix.SYS_SENDTO, Channel.descriptor(), text(gate), size(messageSize),
+		words(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"), null(), size(0))
+	s.gate = gate
+}
+
+// Do records a step of the runtime that is more than one system call. The text
+// is what the printed plan shows; do is given the cloned process, nil before
+// clone3.
+func (p *Plan) Do(text string, do func(*Process) error) *Step {
+	s := p.call(text, 0)
+	s.do = do
+	return s
+}
+
+// call records one system call.
+func (p *Plan) call(name string, number uintptr, args ...Arg) *Step {
+	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Note: p.note, number: number}
+	p.note = ""
+	for _, a := range args {
+		if a.kind == str && strings.IndexByte(a.text, 0) >= 0 {
+			p.err = errors.Join(p.err, fmt.Errorf("%s %q: contains a NUL byte", name, a.text))
+		}
+	}
+	p.Steps = append(p.Steps, s)
+	return s
+}

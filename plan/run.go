@@ -1,0 +1,448 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is the runtime's half of the protocol in doc.go.
+
+// Copy is the descriptor that the child writes its failure to besides the
+// channel: the fifo on which another command waits for the start.
+const Copy Given = "fifo"
+
+// Options say how a plan runs. The zero value runs it without looking.
+type Options struct {
+	// Given are the numbers of the descriptors that steps refer to by name.
+	// The channel is added by Start.
+	Given map[Given]int
+
+	// FirstFD is the lowest descriptor number that the child does not keep for
+	// its program: 3, or more with descriptors to pass on. 0 means 3.
+	FirstFD int
+
+	// Trace, if not nil, is called after each step.
+	Trace func(Event)
+
+	// Before, if not nil, is called before each step, which waits for it. An
+	// error ends the run as if the step had failed with it.
+	Before func(*Step) error
+
+	// Fault makes one step fail on purpose. The zero value makes none fail.
+	Fault Fault
+}
+
+// An Event is a step that was done.
+type Event struct {
+	*Step
+	Start, Duration time.Duration // since the plan was started; of the step
+	Returned        int64
+	Errno           unix.Errno // a tolerated one; 0 after success
+	Skipped         bool
+}
+
+// A Fault is a failure on purpose: at step Step (from 1; 0: none) the call is
+// not made but fails with Errno, or, if that is 0, the process that was about
+// to make the call is killed.
+type Fault struct {
+	Step  int
+	Errno unix.Errno
+}
+
+// A Process is what a plan started.
+type Process struct {
+	Pid   int // of the child; 0 before there is one
+	PidFD int // refers to the child if our own clone3 made it, else -1
+
+	plan     *Plan
+	code     *compiled
+	options  Options
+	channels []unix.PollFd // our ends: the child's and, if there is one, the monitor's
+	started  time.Duration // by CLOCK_MONOTONIC
+	last     time.Duration // when the last traced step ended
+	parent   int           // the process that our own clone3 made; 0 before it
+	next     int           // the runtime's next step, from 0
+	ready    bool          // the child said that only execve is left
+	left     bool          // the child waits for another command to start it
+	done     []*Step       // the runtime's steps that can be undone
+}
+
+// A StepError is a step that failed: which, and why.
+type StepError struct {
+	Step *Step
+	Err  error // usually a unix.Errno
+}
+
+func (e *StepError) Error() string {
+	return fmt.Sprintf("step %d (%s): %s: %v", e.Step.Index, e.Step.Side, e.Step, e.Err)
+}
+
+func (e *StepError) Unwrap() error { return e.Err }
+
+// ErrKilled says that the child ended before execve without a reason of its own.
+var ErrKilled = errors.New("the child was killed before it could run the program")
+
+// Start carries out the plan up to the child's execve, or up to the gate
+// [Created]. If any step fails, what the child did is gone with the child, what
+// the runtime did is undone in reverse order, and the error is a [*StepError]
+// joined with those of the undoing.
+//
+// If steps of the runtime's change its thread (setns, unshare), the calling
+// goroutine must have locked its thread and end without unlocking it.
+func (p *Plan) Start(o Options) (*Process, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
+	given := maps.Clone(o.Given)
+	theirs, err := r.connect(&given)
+	defer func() { closeAll(theirs) }()
+	if err == nil {
+		r.code, err = p.compile(given)
+	}
+	if err != nil {
+		r.disconnect()
+		return nil, err
+	}
+	defer r.code.release()
+	r.prepare()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err = r.steps()
+	closeAll(theirs) // else the child's end would not be the end of the channel
+	theirs = nil
+	for err == nil && len(r.channels) > 0 && !r.left {
+		err = r.serve()
+	}
+	if err == nil && !r.ready {
+		err = ErrKilled
+	}
+	r.disconnect()
+	if err != nil {
+		return nil, errors.Join(err, r.undo())
+	}
+	return r, nil
+}
+
+// connect makes a socketpair to every process of the plan.
+func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
+	if *given == nil {
+		*given = map[Given]int{}
+	}
+	names := []Given{Channel}
+	if slices.ContainsFunc(r.plan.Steps, func(s *Step) bool { return s.Side == Monitor }) {
+		names = append(names, MonitorChannel)
+	}
+	for _, name := range names {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return theirs, fmt.Errorf("socketpair to the child: %w", err)
+		}
+		r.channels = append(r.channels, unix.PollFd{Fd: int32(pair[1]), Events: unix.POLLIN})
+		theirs = append(theirs, pair[0])
+		(*given)[name] = pair[0]
+	}
+	// The child closes what lies between the descriptors that its program gets
+	// and the channel, and what lies above: there must be a between.
+	if first := max(r.options.FirstFD, 3); theirs[0] <= first {
+		fd, err := unix.FcntlInt(uintptr(theirs[0]), unix.F_DUPFD_CLOEXEC, first+1)
+		if err != nil {
+			return theirs, fmt.Errorf("descriptor above %d for the child: %w", first, err)
+		}
+		theirs = append(theirs, fd)
+		(*given)[Channel] = fd
+	}
+	return theirs, nil
+}
+
+func (r *Process) disconnect() {
+	for _, c := range r.channels {
+		unix.Close(int(c.Fd)) // EIO cannot be for a socket
+	}
+	r.channels = nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd) // EIO cannot be for a socket
+	}
+}
+
+// prepare puts the options into the compiled plan.
+func (r *Process) prepare() {
+	f := r.options.Fault
+	for i := range r.code.programs {
+		r.code.programs[i].trace = r.options.Trace != nil
+		r.code.programs[i].before = r.options.Before != nil || f.Step > 0 && f.Errno == 0
+	}
+	if f.Step > 0 && f.Step <= len(r.code.code) {
+		r.code.code[f.Step-1].fault = uintptr(f.Errno)
+	}
+}
+
+// steps does the runtime's steps from where it stopped to the next step of
+// another side.
+func (r *Process) steps() error {
+	for ; r.next < len(r.plan.Steps) && r.plan.Steps[r.next].Side == Runtime; r.next++ {
+		s := r.plan.Steps[r.next]
+		if err := r.before(s); err != nil {
+			return &StepError{s, err}
+		}
+		start := monotonic()
+		err := r.do(s)
+		var errno unix.Errno
+		if errors.As(err, &errno) && slices.Contains(s.Tolerated, errno) {
+			err = nil
+		}
+		if err != nil {
+			return &StepError{s, err}
+		}
+		if s.undo != nil && errno == 0 {
+			r.done = append(r.done, s)
+		}
+		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
+	}
+	return nil
+}
+
+// before pauses, or carries out a fault that is a kill.
+func (r *Process) before(s *Step) error {
+	if f := r.options.Fault; f.Step == s.Index && f.Errno == 0 {
+		r.kill(s.Side)
+	}
+	if r.options.Before != nil {
+		return r.options.Before(s)
+	}
+	return nil
+}
+
+// kill ends the process of one side. It returns only if that is not our own.
+func (r *Process) kill(side Side) {
+	pid := r.parent
+	switch {
+	case side == Runtime:
+		pid = unix.Getpid()
+	case side == Child:
+		pid = r.Pid
+	}
+	unix.Kill(pid, unix.SIGKILL) // ESRCH: it ended by itself
+}
+
+func (r *Process) trace(e Event) {
+	r.last = e.Start + e.Duration
+	e.Start -= r.started
+	if r.options.Trace != nil {
+		r.options.Trace(e)
+	}
+}
+
+// monotonic is CLOCK_MONOTONIC, the clock that the child reads too.
+func monotonic() time.Duration {
+	var t unix.Timespec
+	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // EFAULT and EINVAL cannot be
+	return time.Duration(t.Nano())
+}
+
+// do makes one step of the runtime's.
+func (r *Process) do(s *Step) error {
+	in := r.code.code[s.Index-1]
+	if in.fault != 0 {
+		return unix.Errno(in.fault)
+	}
+	if s.do != nil {
+		return s.do(r)
+	}
+	args := in.args
+	for i, from := range in.from {
+		if from != none {
+			args[i] += r.code.results[from]
+		}
+	}
+	if s.program {
+		return r.clone(s, args)
+	}
+	n, _, errno := unix.Syscall6(in.number, args[0], args[1], args[2], args[3], args[4], args[5])
+	if errno != 0 {
+		return errno
+	}
+	if in.exact && n != in.want {
+		return fmt.Errorf("%d of %d bytes: %w", n, in.want, unix.EIO)
+	}
+	r.keep(s, n)
+	return nil
+}
+
+// keep remembers a result for later steps.
+func (r *Process) keep(s *Step, n uintptr) {
+	r.code.results[s.Index-1] = n
+	for _, place := range r.code.patches[s] {
+		*place = n
+	}
+}
+
+// clone makes the monitor, or the child.
+func (r *Process) clone(s *Step, args [6]uintptr) error {
+	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program)
+	if errno != 0 {
+		return errno
+	}
+	r.parent = int(pid)
+	if r.code.born(Runtime) == Child {
+		r.Pid = int(pid)
+	}
+	if pidfd := s.Args[0].mem.points[8]; pidfd != nil {
+		r.PidFD = int(*(*int32)(r.code.pointer(pidfd)))
+	}
+	r.keep(s, pid)
+	return nil
+}
+
+// serve waits for one message and answers it.
+func (r *Process) serve() error {
+	if _, err := unix.Poll(r.channels, -1); err != nil {
+		if err == unix.EINTR {
+			return nil
+		}
+		return fmt.Errorf("poll the channel: %w", err)
+	}
+	for i, c := range r.channels {
+		if c.Revents != 0 {
+			return r.receive(i)
+		}
+	}
+	return nil
+}
+
+func (r *Process) receive(i int) error {
+	var m message
+	fd := int(r.channels[i].Fd)
+	n, err := unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize))
+	switch {
+	case err == unix.EINTR:
+		return nil
+	case err == unix.ECONNRESET: // it ended without reading our last answer
+		n = 0
+	case err != nil:
+		return fmt.Errorf("read the channel: %w", err)
+	}
+	if n == 0 {
+		r.channels = slices.Delete(r.channels, i, i+1)
+		return r.ended(unix.Close(fd))
+	}
+	return r.answer(fd, &m, r.plan.Steps[m.step])
+}
+
+// ended reports the last step, of which the child can say nothing any more.
+func (r *Process) ended(err error) error {
+	if r.ready && len(r.channels) == 0 {
+		last := r.plan.Steps[len(r.plan.Steps)-1]
+		r.trace(Event{Step: last, Start: r.last, Duration: monotonic() - r.last})
+	}
+	return err
+}
+
+// answer does what one message asks for.
+func (r *Process) answer(fd int, m *message, s *Step) error {
+	switch m.kind {
+	case kindFailed:
+		return &StepError{s, unix.Errno(m.value)}
+	case kindTrace:
+		r.trace(Event{Step: s, Start: time.Duration(m.start), Duration: time.Duration(m.end - m.start),
+			Returned: int64(m.value), Errno: unix.Errno(m.errno), Skipped: m.errno == uint64(unset)})
+	case kindResult:
+		r.Pid = int(m.value)
+	case kindBefore:
+		if err := r.know(s.Side); err != nil {
+			return err
+		}
+		if err := r.before(s); err != nil {
+			return &StepError{s, err}
+		}
+		proceed(fd)
+	case kindGate:
+		return r.gate(fd, s)
+	}
+	return nil
+}
+
+// gate does the runtime's steps at a gate and lets the child go on.
+func (r *Process) gate(fd int, s *Step) error {
+	if s.gate == readyGate {
+		r.ready = true
+		return nil
+	}
+	if err := r.know(s.Side); err != nil {
+		return err
+	}
+	r.next = s.Index
+	if err := r.steps(); err != nil {
+		return err
+	}
+	r.left = s.gate == Created
+	r.ready = r.ready || r.left
+	proceed(fd)
+	return nil
+}
+
+// know waits until the monitor has said which process the child is.
+func (r *Process) know(side Side) error {
+	for side == Child && r.Pid == 0 {
+		if i := len(r.channels) - 1; i == 0 {
+			return ErrKilled // the monitor ended
+		} else if err := r.receive(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proceed lets the other side go on. An error means that it is gone, which the
+// end of the channel will tell.
+func proceed(fd int) { unix.Write(fd, []byte{1}) }
+
+// undo ends what was cloned and takes the runtime's steps back, last first.
+func (r *Process) undo() error {
+	for _, pid := range []int{r.parent, r.Pid} {
+		if pid > 0 {
+			unix.Kill(pid, unix.SIGKILL) // ESRCH: it ended by itself
+		}
+	}
+	if r.parent > 0 {
+		waitFor(r.parent) // ECHILD: somebody else reaps our children
+	}
+	if r.PidFD >= 0 {
+		unix.Close(r.PidFD)
+	}
+	var errs []error
+	for _, s := range slices.Backward(r.done) {
+		if err := s.undo(); err != nil {
+			errs = append(errs, fmt.Errorf("undo step %d: %s: %w", s.Index, s.undoes, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Wait waits for the end of the child, which must be a child of this process.
+func (r *Process) Wait() (unix.WaitStatus, error) {
+	if r.PidFD >= 0 {
+		unix.Close(r.PidFD)
+		r.PidFD = -1
+	}
+	return waitFor(r.Pid)
+}
+
+func waitFor(pid int) (status unix.WaitStatus, err error) {
+	for {
+		_, err = unix.Wait4(pid, &status, 0, nil)
+		if err != unix.EINTR {
+			return status, err
+		}
+	}
+}
