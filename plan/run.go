@@ -342,8 +342,11 @@ func (r *Process) receive(i int) error {
 // ended reports the last step, of which the child can say nothing any more.
 func (r *Process) ended(err error) error {
 	if r.ready && len(r.channels) == 0 {
-		last := r.plan.Steps[len(r.plan.Steps)-1]
-		r.trace(Event{Step: last, Start: r.last, Duration: monotonic() - r.last})
+		i := len(r.plan.Steps) - 1
+		for r.plan.Steps[i].Side != Child {
+			i--
+		}
+		r.trace(Event{Step: r.plan.Steps[i], Start: r.last, Duration: monotonic() - r.last})
 	}
 	return err
 }

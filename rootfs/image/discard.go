@@ -1,0 +1,78 @@
+package image
+
+// Removing trees whose shape somebody else chose. An archive can nest
+// directories deeper than there are descriptors or bytes in a path, so
+// recursion stops at a depth, and what lies deeper is moved up and queued.
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxDepth bounds the descriptors open at a time.
+const maxDepth = 64
+
+type discarder struct {
+	top   *os.File // where deep directories are moved to
+	queue []string // names in top
+}
+
+// discard removes name in the directory top with all that is below it, never
+// following a symbolic link. A name that does not exist is no error.
+func discard(top *os.File, name string) error {
+	d := discarder{top: top, queue: []string{name}}
+	for len(d.queue) > 0 {
+		next := d.queue[0]
+		d.queue = d.queue[1:]
+		if err := d.remove(top, next, 0); err != nil {
+			return fmt.Errorf("remove %s: %w", next, err)
+		}
+	}
+	return nil
+}
+
+func (d *discarder) remove(parent *os.File, name string, depth int) error {
+	err := unix.Unlinkat(int(parent.Fd()), name, 0)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if !errors.Is(err, unix.EISDIR) {
+		return err
+	}
+	if depth == maxDepth {
+		return d.postpone(parent, name)
+	}
+	if err := d.empty(parent, name, depth); err != nil {
+		return err
+	}
+	return unix.Unlinkat(int(parent.Fd()), name, unix.AT_REMOVEDIR)
+}
+
+func (d *discarder) postpone(parent *os.File, name string) error {
+	fresh := rand.Text()
+	d.queue = append(d.queue, fresh)
+	return unix.Renameat(int(parent.Fd()), name, int(d.top.Fd()), fresh)
+}
+
+func (d *discarder) empty(parent *os.File, name string, depth int) error {
+	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	directory := os.NewFile(uintptr(fd), name)
+	defer directory.Close()
+	names, err := directory.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, child := range names {
+		if err := d.remove(directory, child, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package image
+
+// index.json: which names there are and which manifest each points to.
+//
+//	{"schemaVersion": 2, "manifests": [{
+//	  "mediaType": "application/vnd.oci.image.manifest.v1+json",
+//	  "digest": "sha256:…", "size": 527,
+//	  "annotations": {
+//	    "org.opencontainers.image.ref.name": "docker.io/library/httpd:latest",
+//	    "minirun.image.size": "148322304"}}]}
+//
+// One line for each name. An image that has lost its names keeps one line
+// without the annotation.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	layoutFile     = v1.ImageLayoutFile
+	indexFile      = v1.ImageIndexFile
+	nameAnnotation = v1.AnnotationRefName
+	// containerd and docker put the full name here and only the tag there.
+	containerdName = "io.containerd.image.name"
+	// sizeAnnotation holds the bytes of the image's uncompressed layers.
+	sizeAnnotation = "minirun.image.size"
+)
+
+func (s *Store) readIndex() (v1.Index, error) {
+	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+	content, err := os.ReadFile(s.path(indexFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return index, nil
+	}
+	if err != nil {
+		return index, fmt.Errorf("read image index: %w", err)
+	}
+	if err := json.Unmarshal(content, &index); err != nil {
+		return index, fmt.Errorf("read %s: %w", s.path(indexFile), err)
+	}
+	for _, d := range index.Manifests {
+		// The digest becomes a path.
+		if _, err := parseDigest(d.Digest.String()); err != nil {
+			return index, fmt.Errorf("read %s: %w", s.path(indexFile), err)
+		}
+	}
+	return index, nil
+}
+
+// updateIndex lets change edit index.json while nobody else does. The caller
+// holds lock.
+func (s *Store) updateIndex(change func(*v1.Index) error) error {
+	lock, err := s.lock("index.lock", unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	index, err := s.readIndex()
+	if err != nil {
+		return err
+	}
+	if err := change(&index); err != nil {
+		return err
+	}
+	content, err := json.MarshalIndent(index, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write image index: %w", err)
+	}
+	return s.replace(indexFile, content)
+}
+
+// setName makes name point to the image; a zero name only makes sure that the
+// image is listed. An image that loses its last name so stays, unnamed.
+func setName(index *v1.Index, image v1.Descriptor, name Reference) {
+	if name == (Reference{}) {
+		if !lists(index, image.Digest) {
+			index.Manifests = append(index.Manifests, described(image, ""))
+		}
+		return
+	}
+	for i, d := range index.Manifests {
+		if d.Annotations[nameAnnotation] == name.String() {
+			index.Manifests[i] = described(d, "")
+		}
+	}
+	index.Manifests = append(index.Manifests, described(image, name.String()))
+	dropUnnamed(index)
+}
+
+// dropName takes name away; the image stays, unnamed if need be.
+func dropName(index *v1.Index, name Reference) {
+	for i, d := range index.Manifests {
+		if d.Annotations[nameAnnotation] == name.String() {
+			index.Manifests[i] = described(d, "")
+		}
+	}
+	dropUnnamed(index)
+}
+
+// dropUnnamed leaves an image one unnamed line, and none if it has a name.
+func dropUnnamed(index *v1.Index) {
+	seen := map[digest.Digest]bool{}
+	for _, d := range index.Manifests {
+		seen[d.Digest] = seen[d.Digest] || d.Annotations[nameAnnotation] != ""
+	}
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool {
+		redundant := d.Annotations[nameAnnotation] == "" && seen[d.Digest]
+		seen[d.Digest] = true
+		return redundant
+	})
+}
+
+func lists(index *v1.Index, manifest digest.Digest) bool {
+	return slices.ContainsFunc(index.Manifests, func(d v1.Descriptor) bool { return d.Digest == manifest })
+}
+
+// described copies a descriptor with another name, "" for none.
+func described(d v1.Descriptor, name string) v1.Descriptor {
+	d.Annotations = maps.Clone(d.Annotations)
+	delete(d.Annotations, nameAnnotation)
+	if name != "" {
+		if d.Annotations == nil {
+			d.Annotations = map[string]string{}
+		}
+		d.Annotations[nameAnnotation] = name
+	}
+	return d
+}

@@ -1,0 +1,275 @@
+package rootfs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A mount is one entry of the spec's mounts, parsed.
+type mount struct {
+	destination string // absolute and clean, in the container
+	fstype      string // "" for a bind mount
+	source      string // on the host for a bind mount, else a label
+	directory   bool   // what is mounted is a directory
+	recursive   bool   // rbind
+	attr        plan.MountAttr
+	deep        plan.MountAttr // the options that start with r: for the mounts below, too
+	data        []string       // options of the file system
+}
+
+func newMount(m specs.Mount, host Host) (mount, error) {
+	if m.Destination == "" {
+		return mount{}, errors.New("destination: missing")
+	}
+	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
+		return mount{}, errors.New("uidMappings: minirun does not do id-mapped mounts")
+	}
+	c := mount{destination: filepath.Join("/", m.Destination), fstype: m.Type, source: m.Source, directory: true}
+	bind := m.Type == "bind" || m.Type == ""
+	for _, name := range m.Options {
+		switch {
+		case name == "bind":
+			bind = true
+		case name == "rbind":
+			bind, c.recursive = true, true
+		default:
+			if err := c.option(name); err != nil {
+				return mount{}, err
+			}
+		}
+	}
+	if bind {
+		if m.Source == "" {
+			return mount{}, errors.New("source: missing")
+		}
+		c.fstype, c.source = "", absolute(host.Bundle, m.Source)
+		c.directory = host.IsDir(c.source)
+		return c, c.noData()
+	}
+	if c.fstype == "cgroup" {
+		c.fstype = "cgroup2" // the spec's one word for both; version 1 is not for us
+	}
+	return c, nil
+}
+
+// noData refuses options of a file system on a bind mount, which makes none.
+func (m *mount) noData() error {
+	if len(m.data) > 0 {
+		return fmt.Errorf("option %q: not for a bind mount", m.data[0])
+	}
+	return nil
+}
+
+// option parses one mount option. What is none of ours is the file system's.
+func (m *mount) option(name string) error {
+	if name == "tmpcopyup" || name == "idmap" || name == "ridmap" {
+		return fmt.Errorf("option %q: minirun does not do it", name)
+	}
+	if flags, ok := propagations[name]; ok {
+		if flags&unix.MS_REC != 0 {
+			m.deep.Propagation = uint64(flags &^ unix.MS_REC)
+		} else {
+			m.attr.Propagation = uint64(flags)
+		}
+		return nil
+	}
+	if o, ok := attributes[name]; ok {
+		o.apply(&m.attr)
+		return nil
+	}
+	if o, ok := attributes[strings.TrimPrefix(name, "r")]; ok && strings.HasPrefix(name, "r") {
+		o.apply(&m.deep)
+		return nil
+	}
+	if !slices.Contains(ignored, name) {
+		m.data = append(m.data, name)
+	}
+	return nil
+}
+
+// An attribute is a mount option that mount_setattr(2) knows.
+type attribute struct{ set, clear uint64 }
+
+// apply adds the option to earlier ones; the last of two opposites wins.
+func (o attribute) apply(a *plan.MountAttr) {
+	a.Set = a.Set&^o.clear | o.set
+	a.Clear = a.Clear&^o.set | o.clear
+}
+
+// attributes are the options of mount(8) that belong to a mount, not to a file
+// system. All times are one field of the mount: to set one, clear them all.
+var attributes = map[string]attribute{
+	"ro":            {set: unix.MOUNT_ATTR_RDONLY},
+	"rw":            {clear: unix.MOUNT_ATTR_RDONLY},
+	"nosuid":        {set: unix.MOUNT_ATTR_NOSUID},
+	"suid":          {clear: unix.MOUNT_ATTR_NOSUID},
+	"nodev":         {set: unix.MOUNT_ATTR_NODEV},
+	"dev":           {clear: unix.MOUNT_ATTR_NODEV},
+	"noexec":        {set: unix.MOUNT_ATTR_NOEXEC},
+	"exec":          {clear: unix.MOUNT_ATTR_NOEXEC},
+	"nosymfollow":   {set: unix.MOUNT_ATTR_NOSYMFOLLOW},
+	"symfollow":     {clear: unix.MOUNT_ATTR_NOSYMFOLLOW},
+	"nodiratime":    {set: unix.MOUNT_ATTR_NODIRATIME},
+	"diratime":      {clear: unix.MOUNT_ATTR_NODIRATIME},
+	"noatime":       {set: unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME},
+	"atime":         {clear: unix.MOUNT_ATTR__ATIME},
+	"strictatime":   {set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME},
+	"nostrictatime": {clear: unix.MOUNT_ATTR__ATIME},
+	"relatime":      {clear: unix.MOUNT_ATTR__ATIME},
+	"norelatime":    {clear: unix.MOUNT_ATTR__ATIME},
+}
+
+// propagations are the values of linux.rootfsPropagation, and mount options.
+var propagations = map[string]uintptr{
+	"shared":      unix.MS_SHARED,
+	"slave":       unix.MS_SLAVE,
+	"private":     unix.MS_PRIVATE,
+	"unbindable":  unix.MS_UNBINDABLE,
+	"rshared":     unix.MS_REC | unix.MS_SHARED,
+	"rslave":      unix.MS_REC | unix.MS_SLAVE,
+	"rprivate":    unix.MS_REC | unix.MS_PRIVATE,
+	"runbindable": unix.MS_REC | unix.MS_UNBINDABLE,
+}
+
+// ignored are options without an effect here.
+var ignored = []string{"defaults", "async", "loud", "silent", "norelatime", "auto", "noauto", "user", "nouser", "_netdev", "nofail", "mand", "nomand", "noiversion", "nolazytime", "remount"}
+
+// mount records one mount: made detached, then attached to its target.
+func (r *Root) mount(p *plan.Plan, m mount) {
+	var tree *plan.Step
+	if m.fstype == "" {
+		tree = m.bind(p)
+	} else {
+		tree = m.create(p)
+	}
+	target := r.target(p, m.destination, m.directory)
+	p.MoveMount(tree, target).Shell("%s", "mount "+m.command()+` "$ROOT"`+m.destination)
+	if m.attr.Propagation != 0 || m.deep != (plan.MountAttr{}) {
+		m.change(p, tree)
+	}
+	if m.fstype == "tmpfs" || m.fstype == "proc" || m.fstype == "sysfs" {
+		r.parents[m.destination] = tree
+	}
+	if m.destination == "/dev/pts" {
+		r.devpts = tree
+	}
+}
+
+// create records a new file system of its own.
+func (m mount) create(p *plan.Plan) *plan.Step {
+	fs := p.Fsopen(m.fstype).As("fs")
+	if m.source != "" {
+		p.FsconfigString(fs, "source", m.source)
+	}
+	for _, o := range m.data {
+		if key, value, ok := strings.Cut(o, "="); ok {
+			p.FsconfigString(fs, key, value)
+		} else {
+			p.FsconfigFlag(fs, key)
+		}
+	}
+	p.FsconfigCreate(fs)
+	return p.Fsmount(fs, m.attr.Set).As("new " + m.destination)
+}
+
+// bind records a copy of a mount of the host.
+func (m mount) bind(p *plan.Plan) *plan.Step {
+	flags := uint(unix.OPEN_TREE_CLONE)
+	if m.recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	tree := p.OpenTree(plan.CWD, m.source, flags).As("new " + m.destination)
+	if m.attr.Set|m.attr.Clear != 0 {
+		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.attr.Set, Clear: m.attr.Clear})
+	}
+	return tree
+}
+
+// change records propagation and the recursive options. After the mount is
+// attached: on a shared parent, attaching makes it shared again.
+func (m mount) change(p *plan.Plan, tree *plan.Step) {
+	if m.attr.Propagation != 0 {
+		p.MountSetattr(tree, 0, plan.MountAttr{Propagation: m.attr.Propagation})
+	}
+	if m.deep != (plan.MountAttr{}) {
+		p.MountSetattr(tree, unix.AT_RECURSIVE, m.deep)
+	}
+}
+
+// command is the mount as mount(8) takes it.
+func (m mount) command() string {
+	var options []string
+	for name, a := range attributes {
+		if a.set != 0 && m.attr.Set&a.set == a.set {
+			options = append(options, name)
+		}
+	}
+	slices.Sort(options)
+	options = append(options, m.data...)
+	words := []string{"-t " + m.fstype}
+	if m.fstype == "" {
+		words[0] = "--bind"
+		if m.recursive {
+			words[0] = "--rbind"
+		}
+	}
+	if len(options) > 0 {
+		words = append(words, "-o "+strings.Join(options, ","))
+	}
+	return strings.Join(append(words, cmp.Or(m.source, m.fstype)), " ")
+}
+
+// target records how a mount point is opened, and made where it is missing:
+// one directory at a time, each opened anew from the root, because what lies
+// between may be a link that somebody is changing at this moment. mkdirat(2)
+// and mknodat(2) do not follow a link in the last place.
+func (r *Root) target(p *plan.Plan, path string, directory bool) plan.FD {
+	path = strings.TrimPrefix(path, "/")
+	flags := unix.O_PATH
+	if directory {
+		flags |= unix.O_DIRECTORY
+	}
+	if !r.fixed("/" + path) {
+		parent, name := r.parent(p, path), filepath.Base(path)
+		if directory {
+			p.Mkdirat(parent, name, 0o755).Tolerate(unix.EEXIST)
+		} else {
+			p.Mknodat(parent, name, unix.S_IFREG|0o644, 0, 0).Tolerate(unix.EEXIST)
+		}
+	}
+	return p.OpenIn(r.root, path, flags, 0).As("/" + path)
+}
+
+// parent records how the directory that path is in is opened, made if need be.
+func (r *Root) parent(p *plan.Plan, path string) plan.FD {
+	dir := filepath.Dir(path)
+	if dir == "." {
+		return r.root
+	}
+	if fd, ok := r.parents["/"+dir]; ok {
+		return fd
+	}
+	return r.target(p, "/"+dir, true)
+}
+
+// fixed says whether a path lies in proc or sysfs, where nothing can be made.
+func (r *Root) fixed(path string) bool {
+	for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
+		for _, m := range r.mounts {
+			if m.destination == dir && (m.fstype == "proc" || m.fstype == "sysfs") {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,184 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A Host is what must be known of the host to write the plan.
+type Host struct {
+	Bundle string                 // absolute; relative paths of the spec start here
+	UserNS bool                   // the container has a user namespace of its own: no mknod
+	OwnPID bool                   // it has a pid namespace of its own, or shares one that it may mount proc for
+	IsDir  func(path string) bool // whether a bind source is a directory
+}
+
+// A Root is a container's file system, checked and ready to be recorded.
+type Root struct {
+	spec   *specs.Spec
+	host   Host
+	path   string // of the root directory on the host
+	mounts []mount
+
+	root    plan.FD            // the root directory, once recorded
+	parents map[string]plan.FD // directories by their path in the container: fresh mounts
+	proc    plan.FD            // our own procfs
+	devpts  plan.FD            // the container's /dev/pts
+}
+
+// New checks root, mounts, devices, masked and read-only paths of a spec. Its
+// errors name the property.
+func New(spec *specs.Spec, host Host) (*Root, error) {
+	if spec.Root == nil || spec.Root.Path == "" {
+		return nil, errors.New("root.path: missing")
+	}
+	r := &Root{spec: spec, host: host, path: absolute(host.Bundle, spec.Root.Path), parents: map[string]plan.FD{}}
+	for i, m := range spec.Mounts {
+		checked, err := newMount(m, host)
+		if err != nil {
+			return nil, fmt.Errorf("mounts[%d] (%s): %w", i, m.Destination, err)
+		}
+		r.mounts = append(r.mounts, checked)
+	}
+	if _, ok := propagations[spec.Linux.RootfsPropagation]; !ok && spec.Linux.RootfsPropagation != "" {
+		return nil, fmt.Errorf("linux.rootfsPropagation %q: not a propagation", spec.Linux.RootfsPropagation)
+	}
+	return r, r.checkDevices()
+}
+
+func absolute(bundle, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(bundle, path)
+}
+
+// Build records what makes the file system, up to the point where only the
+// root itself is left to change.
+func (r *Root) Build(p *plan.Plan) {
+	p.Note("why first? what we mount would else appear on the host too, where mounts are shared; pivot_root would refuse")
+	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
+	r.open(p)
+	p.Note("files get exactly the modes that the plan says")
+	p.Umask(0)
+	for _, m := range r.mounts {
+		if m.destination != "/" {
+			r.mount(p, m)
+		}
+	}
+	r.devices(p)
+}
+
+// Finish records what comes last below the root: masked and read-only paths,
+// and the read-only root. Nothing can be made in the root after it.
+func (r *Root) Finish(p *plan.Plan) {
+	r.mask(p)
+	r.readonly(p)
+	if r.spec.Root.Readonly {
+		p.Note("the root itself read-only; what is mounted below it keeps its own flags")
+		p.MountSetattr(r.root, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
+	}
+}
+
+// hostPropagation is what the copies of the host's mounts become: they may
+// hear of later mounts on the host (slave), but nothing goes the other way.
+func (r *Root) hostPropagation() uintptr {
+	if strings.HasSuffix(r.spec.Linux.RootfsPropagation, "private") {
+		return unix.MS_PRIVATE
+	}
+	return unix.MS_SLAVE
+}
+
+// open records how the root directory becomes a mount and a descriptor.
+func (r *Root) open(p *plan.Plan) {
+	if i := slices.IndexFunc(r.mounts, func(m mount) bool { return m.destination == "/" }); i >= 0 {
+		r.openOverlay(p, r.mounts[i])
+		return
+	}
+	dir := p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory")
+	p.Note("why mount a directory on itself? pivot_root wants a mount")
+	root := p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
+	p.MoveMount(root, dir).Shell("mount --rbind %s %s", r.path, r.path)
+	r.root = root
+}
+
+// openOverlay records a root that is stacked from an image's layers. It is
+// mounted in the container's own mount namespace: when the last process of the
+// container ends, so does the mount, and nobody has to clean up.
+func (r *Root) openOverlay(p *plan.Plan, m mount) {
+	base, data := shorten(m.data)
+	p.Note("the options of one mount must fit in a page: layers are named relative to their common directory")
+	p.Chdir(base)
+	p.Note("the image's layers, read-only, below a directory for what the container writes")
+	p.Mount("overlay", r.path, "overlay", 0, strings.Join(data, ","))
+	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+}
+
+// shorten makes the directories in overlay options relative to the directory
+// that all of them are in.
+func shorten(data []string) (base string, short []string) {
+	var dirs []string
+	for _, o := range data {
+		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
+			dirs = append(dirs, strings.Split(value, ":")...)
+		}
+	}
+	base = "/"
+	if len(dirs) > 0 {
+		base = filepath.Dir(dirs[0])
+		for _, d := range dirs {
+			for base != "/" && !strings.HasPrefix(d, base+"/") {
+				base = filepath.Dir(base)
+			}
+		}
+	}
+	for _, o := range data {
+		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
+			o = key + "=" + strings.ReplaceAll(strings.TrimPrefix(value, strings.TrimSuffix(base, "/")+"/"), ":"+strings.TrimSuffix(base, "/")+"/", ":")
+		}
+		short = append(short, o)
+	}
+	return base, short
+}
+
+var overlayDirs = map[string]bool{"lowerdir": true, "upperdir": true, "workdir": true}
+
+// Proc returns our own procfs: mounted nowhere, so that nothing in the
+// container can stand in its place. It is recorded at its first use, which
+// must be before Enter.
+func (r *Root) Proc(p *plan.Plan) plan.FD {
+	if r.proc != nil {
+		return r.proc
+	}
+	if !r.host.OwnPID {
+		r.proc = p.Openat(plan.CWD, "/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("procfs")
+		return r.proc
+	}
+	p.Note("a procfs of our own, attached nowhere: the container cannot put something else in its place")
+	fs := p.Fsopen("proc").As("fs")
+	p.FsconfigCreate(fs)
+	r.proc = p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
+	return r.proc
+}
+
+// Enter records the change of the root.
+func (r *Root) Enter(p *plan.Plan) {
+	p.Fchdir(r.root)
+	p.Note("this directory becomes the root; the old root now lies on top of it")
+	p.PivotRoot(".", ".")
+	p.Note("and goes: with it, every mount of the host")
+	p.Umount2(".", unix.MNT_DETACH)
+	p.Chdir("/")
+	if flags, ok := propagations[r.spec.Linux.RootfsPropagation]; ok {
+		p.Mount("", "/", "", flags, "")
+	}
+}
