@@ -32,32 +32,36 @@ func (u *unpacker) file(parent *os.File, base string, m metadata, size int64, co
 	}
 	f := os.NewFile(uintptr(fd), base)
 	defer f.Close() // publish syncs; a late write error shows there
-	if err := copySparse(f, content, u.buffer); err != nil {
+	if err := copySparse(f, content, size, u.buffer); err != nil {
 		return err
 	}
 	return u.finish(f, m)
 }
 
-// copySparse copies, leaving holes where a whole buffer is zero: a sparse
-// file in the archive reads as zeros and must not fill the disk.
-func copySparse(f *os.File, content io.Reader, buffer []byte) error {
-	var end int64
-	for {
-		n, err := io.ReadFull(content, buffer)
-		if piece := buffer[:n]; !isZero(piece) {
-			if _, err := f.WriteAt(piece, end); err != nil {
+// copySparse copies size bytes, leaving holes where a whole buffer is zero: a
+// sparse file in the archive reads as zeros and must not fill the disk.
+func copySparse(f *os.File, content io.Reader, size int64, buffer []byte) error {
+	for at := int64(0); at < size; {
+		piece := buffer[:min(size-at, int64(len(buffer)))]
+		if _, err := io.ReadFull(content, piece); err != nil {
+			return fmt.Errorf("read archive: %w", short(err))
+		}
+		if !isZero(piece) {
+			if _, err := f.WriteAt(piece, at); err != nil {
 				return err
 			}
 		}
-		end += int64(n)
-		if err == io.EOF || err == io.ErrUnexpectedEOF && !errors.Is(err, tar.ErrHeader) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+		at += int64(len(piece))
 	}
-	return f.Truncate(end)
+	return f.Truncate(size)
+}
+
+// short turns an end of file where more was promised into the error it is.
+func short(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // isZero compares b with itself, shifted by one: if the first byte is zero

@@ -26,6 +26,7 @@ type staging struct {
 	lock    *os.File
 	tmp     *os.File // ROOT/tmp
 	name    string   // of the staging directory in tmp
+	here    *os.File // that directory
 	budget  *budget
 	blobs   map[digest.Digest]bool // staged here
 	layers  map[digest.Digest]bool // staged here, by diff id
@@ -56,13 +57,23 @@ func (s *Store) begin() (*staging, error) {
 		store: s, lock: lock, tmp: tmp, name: rand.Text(), budget: newBudget(s.options.Limits),
 		blobs: map[digest.Digest]bool{}, layers: map[digest.Digest]bool{},
 	}
-	for _, name := range []string{"", "blobs", "layers"} {
-		if err := os.Mkdir(g.path(name), 0o700); err != nil {
-			g.abort()
-			return nil, fmt.Errorf("make image store: %w", cause(err))
-		}
+	if err := g.prepare(); err != nil {
+		g.abort()
+		return nil, fmt.Errorf("make image store: %w", cause(err))
 	}
 	return g, nil
+}
+
+func (g *staging) prepare() (err error) {
+	for _, name := range []string{"", "blobs", "layers"} {
+		if err := os.Mkdir(g.path(name), 0o700); err != nil {
+			return err
+		}
+	}
+	if g.here, err = os.Open(g.path()); err != nil {
+		return err
+	}
+	return g.store.markLayout()
 }
 
 // lockSwept takes lock shared, after removing what killed processes left in
@@ -111,6 +122,7 @@ func (g *staging) path(parts ...string) string {
 // error is dropped: the one that led here is worth more.
 func (g *staging) abort() {
 	discard(g.tmp, g.name)
+	g.here.Close() // nil, if it was never opened, only makes Close say so
 	g.tmp.Close()
 	g.lock.Close()
 }
@@ -133,10 +145,10 @@ func (g *staging) blob(r io.Reader, want v1.Descriptor) (v1.Descriptor, error) {
 }
 
 // bounded lets a reader give one byte more than described, which is enough to
-// see that there is more, or limits one that nothing describes.
+// see that there is more, and never more than the limit.
 func bounded(r io.Reader, want v1.Descriptor, limits Limits) io.Reader {
 	if want.Digest != "" {
-		return io.LimitReader(r, want.Size+1)
+		r = io.LimitReader(r, want.Size+1)
 	}
 	return &limitReader{r: r, left: &limits.Bytes}
 }

@@ -152,13 +152,19 @@ func (s *Store) Hold() (release func(), err error) {
 	return func() { lock.Close() }, nil
 }
 
-// prepare makes the store's directories and the file oci-layout.
+// prepare makes the store's directories.
 func (s *Store) prepare() error {
 	for _, name := range []string{"blobs/sha256", "layers", "tmp"} {
 		if err := os.MkdirAll(s.path(name), 0o700); err != nil {
 			return fmt.Errorf("make image store: %w", err)
 		}
 	}
+	return nil
+}
+
+// markLayout writes the file oci-layout once. The caller holds lock, so that
+// nobody sweeps tmp meanwhile.
+func (s *Store) markLayout() error {
 	if exists(s.path(layoutFile)) {
 		return nil
 	}

@@ -88,6 +88,9 @@ func (u *unpacker) entry(header *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOwner(header); err != nil {
+		return err
+	}
 	if name == "." {
 		return u.rootEntry(header)
 	}
@@ -117,6 +120,16 @@ func (u *unpacker) metadata(header *tar.Header, name string) metadata {
 		uid: header.Uid, gid: header.Gid,
 		modified: header.ModTime, xattrs: u.xattrs(header),
 	}
+}
+
+// checkOwner refuses ids that do not fit the kernel's 32 bits, which would cut
+// them off, and the largest, which chown(2) takes for "leave as it is".
+func checkOwner(header *tar.Header) error {
+	const largest = 1<<32 - 2
+	if header.Uid < 0 || header.Uid > largest || header.Gid < 0 || header.Gid > largest {
+		return fmt.Errorf("owner %d:%d is out of range", header.Uid, header.Gid)
+	}
+	return nil
 }
 
 // create makes base in parent. Whatever has that name goes first, except that
@@ -194,13 +207,13 @@ func (u *unpacker) implyDirectory(parent *os.File, base, name string) error {
 	if err != nil {
 		return err
 	}
+	u.directories = append(u.directories, metadata{name: name, mode: 0o755})
 	if hidden {
 		return u.ensureDirectory(parent, base)
 	}
 	if err := unix.Mkdirat(int(parent.Fd()), base, 0o700); err != nil {
 		return fmt.Errorf("make directory %q: %w", name, err)
 	}
-	u.directories = append(u.directories, metadata{name: name, mode: 0o755})
 	return nil
 }
 

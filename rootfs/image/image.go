@@ -1,0 +1,249 @@
+package image
+
+// Looking images up, naming them, listing them.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// An Image is an image in a store, as it was when it was looked up.
+type Image struct {
+	// ID is the digest of the configuration.
+	ID digest.Digest
+	// Manifest is the digest of the manifest.
+	Manifest digest.Digest
+	// Names are the references that point to the image, sorted by their
+	// canonical form; empty if it has lost its names.
+	Names []Reference
+	// Config is the configuration: command, environment, diff ids, history.
+	// Config.Created is nil if the image does not say.
+	Config v1.Image
+	// Size counts the bytes of the uncompressed layers. Layers shared with
+	// other images count here, too.
+	Size int64
+
+	store *Store
+}
+
+// Layers gives the absolute paths of the unpacked layers, the topmost FIRST,
+// which is the order of overlayfs's option lowerdir. They are read-only by
+// agreement: every container of every image with that layer shares them.
+func (i *Image) Layers() []string {
+	var paths []string
+	for _, diffID := range slices.Backward(i.Config.RootFS.DiffIDs) {
+		paths = append(paths, i.store.layerPath(diffID))
+	}
+	return paths
+}
+
+// Find looks an image up by its name, or else by its ID or the ID's first
+// digits (at least one), with or without "sha256:". It reads three small
+// files for a name, and two more for each other image for an ID. If there is
+// none, the error is [ErrNotFound].
+func (s *Store) Find(name string) (*Image, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	if r, err := ParseReference(name); err == nil {
+		if d, ok := named(&index, r); ok {
+			return s.image(&index, d)
+		}
+	}
+	images, err := s.findID(&index, name)
+	if err != nil {
+		return nil, fmt.Errorf("find image %q: %w", name, err)
+	}
+	return images[0], nil
+}
+
+func named(index *v1.Index, name Reference) (digest.Digest, bool) {
+	for _, d := range index.Manifests {
+		if d.Annotations[nameAnnotation] == name.String() {
+			return d.Digest, true
+		}
+	}
+	return "", false
+}
+
+// findID gives all images with the one ID that begins with prefix. There can
+// be several: with the same content, but layers compressed differently.
+func (s *Store) findID(index *v1.Index, prefix string) ([]*Image, error) {
+	prefix = strings.TrimPrefix(prefix, "sha256:")
+	if prefix == "" || !isHex(prefix) {
+		return nil, ErrNotFound
+	}
+	all, err := s.images(index)
+	if err != nil {
+		return nil, err
+	}
+	found := slices.DeleteFunc(all, func(i *Image) bool { return !strings.HasPrefix(i.ID.Encoded(), prefix) })
+	if len(found) == 0 {
+		return nil, ErrNotFound
+	}
+	for _, i := range found {
+		if i.ID != found[0].ID {
+			return nil, fmt.Errorf("several images have IDs that begin with it")
+		}
+	}
+	return found, nil
+}
+
+// findManifest looks an image up by its manifest.
+func (s *Store) findManifest(manifest digest.Digest) (*Image, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	return s.image(&index, manifest)
+}
+
+// List gives all images, the newest first, those without a date last.
+func (s *Store) List() ([]*Image, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	images, err := s.images(&index)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(images, func(a, b *Image) int { return strings.Compare(b.age(), a.age()) })
+	return images, nil
+}
+
+// age is a string that sorts by date; UTC dates of the same form do.
+func (i *Image) age() string {
+	if i.Config.Created == nil {
+		return ""
+	}
+	return i.Config.Created.UTC().Format("2006-01-02T15:04:05.000000000")
+}
+
+// images reads every image once, however many names it has.
+func (s *Store) images(index *v1.Index) ([]*Image, error) {
+	seen := map[digest.Digest]bool{}
+	var images []*Image
+	for _, d := range index.Manifests {
+		if seen[d.Digest] {
+			continue
+		}
+		seen[d.Digest] = true
+		image, err := s.image(index, d.Digest)
+		if errors.Is(err, fs.ErrNotExist) && !s.stillListed(d.Digest) {
+			continue // removed since the index was read
+		}
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, image)
+	}
+	return images, nil
+}
+
+func (s *Store) stillListed(manifest digest.Digest) bool {
+	_, ok, err := s.listed(manifest)
+	return ok || err != nil
+}
+
+// image reads what the index and the blobs say about one image.
+func (s *Store) image(index *v1.Index, manifest digest.Digest) (*Image, error) {
+	image := &Image{Manifest: manifest, store: s}
+	for _, d := range index.Manifests {
+		if d.Digest == manifest {
+			image.describe(d)
+		}
+	}
+	document, err := s.readManifest(manifest)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", manifest, err)
+	}
+	image.ID = document.Config.Digest
+	content, err := s.readBlob(image.ID)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", manifest, err)
+	}
+	config, err := parseConfig(content)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: configuration: %w", manifest, err)
+	}
+	image.Config = *config
+	return image, nil
+}
+
+// describe takes a name and the size from a line of the index. A name or a
+// size that cannot be read is one that minirun did not write; the image is
+// there nevertheless.
+func (i *Image) describe(d v1.Descriptor) {
+	if r, err := ParseReference(d.Annotations[nameAnnotation]); err == nil {
+		i.Names = append(i.Names, r)
+		slices.SortFunc(i.Names, func(a, b Reference) int { return strings.Compare(a.String(), b.String()) })
+	}
+	if size, err := strconv.ParseInt(d.Annotations[sizeAnnotation], 10, 64); err == nil {
+		i.Size = size
+	}
+}
+
+// readManifest reads a manifest in the store.
+func (s *Store) readManifest(manifest digest.Digest) (*v1.Manifest, error) {
+	content, err := s.readBlob(manifest)
+	if err != nil {
+		return nil, err
+	}
+	var document v1.Manifest
+	if err := json.Unmarshal(content, &document); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	for _, d := range append(slices.Clone(document.Layers), document.Config) {
+		if err := checkDescriptor(d); err != nil {
+			return nil, fmt.Errorf("manifest: %w", err)
+		}
+	}
+	return &document, nil
+}
+
+// readBlob reads a small blob of the store and checks its digest: disks err.
+func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
+	content, err := os.ReadFile(s.blobPath(d))
+	if err != nil {
+		return nil, fmt.Errorf("read blob %s: %w", d, cause(err))
+	}
+	if digest.FromBytes(content) != d {
+		return nil, fmt.Errorf("read blob %s: %w", d, ErrDigest)
+	}
+	return content, nil
+}
+
+// Tag gives the image that [Store.Find] finds for old one more name. If
+// another image has that name it loses it.
+func (s *Store) Tag(old string, name Reference) error {
+	// The lock keeps the image from being removed in between.
+	release, err := s.Hold()
+	if err != nil {
+		return err
+	}
+	defer release()
+	image, err := s.Find(old)
+	if err != nil {
+		return err
+	}
+	return s.updateIndex(func(index *v1.Index) error {
+		for _, d := range index.Manifests {
+			if d.Digest == image.Manifest {
+				setName(index, d, name)
+				return nil
+			}
+		}
+		return fmt.Errorf("tag image %q: %w", old, ErrNotFound)
+	})
+}

@@ -1,0 +1,101 @@
+package image
+
+// Importing: a tar of a root file system becomes an image of one layer.
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Import makes an image of one layer from a tar archive of a root file system,
+// plain or compressed with gzip or zstd, as docker import does. Changes are
+// instructions for [Change]. The zero name gives none. Names in the archive
+// that begin with .wh. are whiteouts, as in any layer.
+func (s *Store) Import(r io.Reader, name Reference, changes ...string) (*Image, error) {
+	image, err := s.importRoot(r, name, changes)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	return image, nil
+}
+
+func (s *Store) importRoot(r io.Reader, name Reference, changes []string) (*Image, error) {
+	config := newConfig(time.Now().UTC())
+	for _, change := range changes {
+		// Before anything is read, so that a typing error costs nothing.
+		if err := Change(&config.Config, change); err != nil {
+			return nil, err
+		}
+	}
+	g, err := s.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer g.abort()
+	if err := g.importLayer(r, name, config); err != nil {
+		return nil, err
+	}
+	images, err := g.conclude()
+	if err != nil {
+		return nil, err
+	}
+	return images[0], nil
+}
+
+func newConfig(now time.Time) *v1.Image {
+	return &v1.Image{
+		Created:  &now,
+		Platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
+		History:  []v1.History{{Created: &now, Comment: "imported from a root file system archive"}},
+	}
+}
+
+func (g *staging) importLayer(r io.Reader, name Reference, config *v1.Image) error {
+	layer, err := g.blob(&countReader{r: r, report: g.store.options.Progress}, v1.Descriptor{})
+	if err != nil {
+		return err
+	}
+	diffID, size, err := g.layer(layer, "")
+	if err != nil {
+		return err
+	}
+	if layer.MediaType, err = g.compression(layer, diffID); err != nil {
+		return err
+	}
+	config.RootFS = v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{diffID}}
+	document, err := g.document(config, v1.MediaTypeImageConfig)
+	if err != nil {
+		return err
+	}
+	manifest, err := g.makeManifest(document, []v1.Descriptor{layer})
+	if err != nil {
+		return err
+	}
+	g.results = append(g.results, result{image: sized(manifest, size), names: []Reference{name}})
+	return nil
+}
+
+// compression finds the media type of a staged layer: other tools go by it.
+func (g *staging) compression(layer v1.Descriptor, diffID digest.Digest) (string, error) {
+	if layer.Digest == diffID {
+		return v1.MediaTypeImageLayer, nil
+	}
+	f, err := g.open(layer.Digest)
+	if err != nil {
+		return "", cause(err)
+	}
+	defer f.Close()
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(f, first); err != nil {
+		return "", cause(err)
+	}
+	if first[0] == 0x28 {
+		return v1.MediaTypeImageLayerZstd, nil
+	}
+	return v1.MediaTypeImageLayerGzip, nil
+}

@@ -1,0 +1,357 @@
+package image
+
+// Loading images from archives and directories. Two forms are known:
+//
+//	OCI image layout        oci-layout, index.json, blobs/sha256/HEX
+//	docker save, up to 24   manifest.json, HEX.json, HEX/layer.tar
+//
+// docker save since version 25 writes both in one archive; the layout is
+// preferred, since it has the manifest as it was pulled.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/opencontainers/image-spec/specs-go"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Load stores the images in an archive made by docker save, or in a tar of an
+// OCI image layout, plain or compressed with gzip or zstd, with the names the
+// archive gives them, and unpacks their layers. Either all of that happens or
+// nothing. A regular uncompressed *os.File is read in place, from its
+// beginning; anything else is copied first.
+//
+// Errors name the entry and the layer; they are [ErrDigest] for bytes that
+// are not what they claim to be, [ErrLimit] for an archive that grows beyond
+// [Limits], and otherwise the kernel's.
+func (s *Store) Load(r io.Reader) ([]*Image, error) {
+	g, err := s.begin()
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	defer g.abort()
+	images, err := g.loadArchive(r)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	return images, nil
+}
+
+func (g *staging) loadArchive(r io.Reader) ([]*Image, error) {
+	f, err := g.seekable(r)
+	if err != nil {
+		return nil, fmt.Errorf("read image archive: %w", err)
+	}
+	if f != r {
+		defer f.Close()
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("read image archive: %w", err)
+	}
+	archive, err := openTarball(f, f, g.store.options.Limits.Entries)
+	if err != nil {
+		return nil, err
+	}
+	return g.loadTree(archive)
+}
+
+// seekable gives r itself if it is an uncompressed file, and a copy otherwise.
+// The archive may change while we read it in place; digests show that.
+func (g *staging) seekable(r io.Reader) (*os.File, error) {
+	if f, ok := r.(*os.File); ok && isPlain(f) {
+		return f, nil
+	}
+	counted := &countReader{r: r, report: g.store.options.Progress}
+	plain, err := decompress(counted)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.Close()
+	return g.spool(plain)
+}
+
+// isPlain tells whether f is a regular file with tar's magic word where the
+// first header has it (tar(5)).
+func isPlain(f *os.File) bool {
+	magic := make([]byte, 5)
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	_, err = f.ReadAt(magic, 257)
+	return err == nil && string(magic) == "ustar"
+}
+
+// LoadDirectory is like [Store.Load] for a directory with an OCI image layout.
+// Symbolic links that lead out of the directory are refused.
+func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
+	root, err := os.OpenRoot(directory)
+	if err != nil {
+		return nil, fmt.Errorf("load: %w", err)
+	}
+	defer root.Close()
+	g, err := s.begin()
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", directory, err)
+	}
+	defer g.abort()
+	images, err := g.loadTree(root.FS())
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", directory, err)
+	}
+	return images, nil
+}
+
+// Add stores one image whose manifest, or index of manifests, d describes,
+// gets the blobs that are missing from blobs, and gives it names. It is what a
+// pull ends with. The zero Reference is no name.
+func (s *Store) Add(blobs Blobs, d v1.Descriptor, names ...Reference) (*Image, error) {
+	g, err := s.begin()
+	if err != nil {
+		return nil, fmt.Errorf("add image: %w", err)
+	}
+	defer g.abort()
+	if err := g.add(blobs, d, names); err != nil {
+		return nil, fmt.Errorf("add image: %w", err)
+	}
+	images, err := g.conclude()
+	if err != nil {
+		return nil, fmt.Errorf("add image: %w", err)
+	}
+	return images[0], nil
+}
+
+func (g *staging) add(blobs Blobs, d v1.Descriptor, names []Reference) error {
+	image, err := g.image(blobs, d)
+	if err != nil {
+		return err
+	}
+	g.results = append(g.results, result{image: image, names: names})
+	return nil
+}
+
+// conclude publishes and reads back what has been loaded.
+func (g *staging) conclude() ([]*Image, error) {
+	if err := g.publish(); err != nil {
+		return nil, err
+	}
+	var images []*Image
+	for _, r := range g.results {
+		image, err := g.store.findManifest(r.image.Digest)
+		if err != nil {
+			return nil, err
+		}
+		images = append(images, image)
+	}
+	return images, nil
+}
+
+// loadTree loads all images of an archive or a directory.
+func (g *staging) loadTree(tree fs.FS) ([]*Image, error) {
+	err := g.loadLayout(tree)
+	if errors.Is(err, errNotHere) {
+		err = g.loadDocker(tree)
+	}
+	if errors.Is(err, errNotHere) {
+		return nil, fmt.Errorf("neither %s nor %s is in it: not an image archive (a root file system is imported, not loaded)", indexFile, dockerList)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.conclude()
+}
+
+// errNotHere: the file that makes a form of archive is not there.
+var errNotHere = errors.New("not in the archive")
+
+// readDocument reads a JSON file of the archive.
+func readDocument(tree fs.FS, name string, into any) error {
+	f, err := tree.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", name, errNotHere)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	if len(content) > maxDocument {
+		return fmt.Errorf("read %s: %w: more than %d bytes", name, ErrLimit, maxDocument)
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
+	return nil
+}
+
+// layout is an OCI image layout as a source of blobs.
+type layout struct{ tree fs.FS }
+
+// Blob opens a blob by its digest, which has been checked to be one.
+func (l layout) Blob(d v1.Descriptor) (io.ReadCloser, error) {
+	return l.tree.Open("blobs/sha256/" + d.Digest.Encoded())
+}
+
+func (g *staging) loadLayout(tree fs.FS) error {
+	var mark v1.ImageLayout
+	if err := readDocument(tree, layoutFile, &mark); err != nil {
+		return err
+	}
+	if !strings.HasPrefix(mark.Version, "1.") {
+		return fmt.Errorf("read %s: version %q is not known", layoutFile, mark.Version)
+	}
+	var index v1.Index
+	if err := readDocument(tree, indexFile, &index); err != nil {
+		return err
+	}
+	images, err := forThisPlatform(index.Manifests)
+	if err != nil {
+		return fmt.Errorf("%s: %w", indexFile, err)
+	}
+	for _, d := range images {
+		if err := g.add(layout{tree}, d, layoutNames(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forThisPlatform drops the entries that say they are for another platform.
+// None left of some is an error; that goes for an empty layout, too.
+func forThisPlatform(entries []v1.Descriptor) ([]v1.Descriptor, error) {
+	var fitting []v1.Descriptor
+	for _, d := range entries {
+		if d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH {
+			fitting = append(fitting, d)
+		}
+	}
+	if len(fitting) == 0 {
+		_, err := choose(entries)
+		return nil, err
+	}
+	return fitting, nil
+}
+
+// layoutNames reads the names that tools note in an index: containerd and
+// docker the full name under a key of their own; podman, and this store, the
+// full name under OCI's key, where skopeo and docker put the tag alone, which
+// is no name.
+func layoutNames(d v1.Descriptor) []Reference {
+	for _, key := range []string{containerdName, nameAnnotation} {
+		name := d.Annotations[key]
+		if !strings.ContainsAny(name, "/:") {
+			continue
+		}
+		if r, err := ParseReference(name); err == nil {
+			return []Reference{r}
+		}
+	}
+	return nil
+}
+
+// dockerList is the table of contents of docker save.
+const dockerList = "manifest.json"
+
+// dockerImage is one entry of manifest.json. All are names in the archive.
+type dockerImage struct {
+	Config   string
+	RepoTags []string
+	Layers   []string
+}
+
+func (g *staging) loadDocker(tree fs.FS) error {
+	var list []dockerImage
+	if err := readDocument(tree, dockerList, &list); err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("%s: no images", dockerList)
+	}
+	for _, item := range list {
+		if err := g.loadDockerImage(tree, item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadDockerImage stages the parts, which have no digests in this format but
+// the diff ids, and writes the manifest that is missing.
+func (g *staging) loadDockerImage(tree fs.FS, item dockerImage) error {
+	names, err := parseReferences(item.RepoTags)
+	if err != nil {
+		return err
+	}
+	config, err := g.blobFrom(tree, item.Config, v1.MediaTypeImageConfig)
+	if err != nil {
+		return err
+	}
+	if len(item.Layers) > maxLayers {
+		return fmt.Errorf("%s: more than %d layers", dockerList, maxLayers)
+	}
+	var layers []v1.Descriptor
+	for _, name := range item.Layers {
+		layer, err := g.blobFrom(tree, name, v1.MediaTypeImageLayer)
+		if err != nil {
+			return err
+		}
+		layers = append(layers, layer)
+	}
+	manifest, err := g.makeManifest(config, layers)
+	if err != nil {
+		return err
+	}
+	return g.add(nil, manifest, names)
+}
+
+func parseReferences(names []string) (parsed []Reference, err error) {
+	for _, name := range names {
+		r, err := ParseReference(name)
+		if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, r)
+	}
+	return parsed, nil
+}
+
+// blobFrom stages one file of the archive.
+func (g *staging) blobFrom(tree fs.FS, name, mediaType string) (v1.Descriptor, error) {
+	f, err := tree.Open(name)
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("read %q: %w", name, cause(err))
+	}
+	defer f.Close()
+	d, err := g.blob(f, v1.Descriptor{MediaType: mediaType})
+	if err != nil {
+		return d, fmt.Errorf("read %q: %w", name, err)
+	}
+	return d, nil
+}
+
+// makeManifest writes a manifest for blobs that are staged.
+func (g *staging) makeManifest(config v1.Descriptor, layers []v1.Descriptor) (v1.Descriptor, error) {
+	return g.document(v1.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest,
+		Config: config, Layers: layers,
+	}, v1.MediaTypeImageManifest)
+}
+
+// document stages value as JSON.
+func (g *staging) document(value any, mediaType string) (v1.Descriptor, error) {
+	content, err := json.Marshal(value)
+	if err != nil {
+		return v1.Descriptor{}, fmt.Errorf("write %s: %w", mediaType, err)
+	}
+	return g.blob(strings.NewReader(string(content)), v1.Descriptor{MediaType: mediaType})
+}

@@ -1,0 +1,288 @@
+package image
+
+// Manifests, indexes and configurations: small JSON documents from hostile
+// hands. Each is fetched whole, its digest checked before a byte is parsed.
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	// maxDocument bounds a JSON document; registries allow 4 MiB.
+	maxDocument = 4 << 20
+	// maxLayers is how many lower layers overlayfs takes.
+	maxLayers = 500
+	// maxNesting bounds indexes in indexes.
+	maxNesting = 4
+)
+
+// Blobs hands out the blobs of an image that is not in the store yet: those
+// of an archive, a directory, a registry.
+type Blobs interface {
+	// Blob opens the blob with the descriptor's digest. The store checks
+	// what it reads, so an implementation need not.
+	Blob(v1.Descriptor) (io.ReadCloser, error)
+}
+
+// document is any of manifest and index. One that claims to be both could be
+// read in two ways by two programs.
+type document struct {
+	MediaType string          `json:"mediaType"`
+	Manifests []v1.Descriptor `json:"manifests"`
+	Config    *v1.Descriptor  `json:"config"`
+	Layers    []v1.Descriptor `json:"layers"`
+}
+
+// image stages the image that d, a manifest or an index, describes, and
+// returns its manifest's descriptor, with the size annotation.
+func (g *staging) image(from Blobs, d v1.Descriptor) (v1.Descriptor, error) {
+	d, manifest, err := g.manifest(from, d, maxNesting)
+	if err != nil {
+		return d, err
+	}
+	if known, ok, err := g.store.listed(d.Digest); ok || err != nil {
+		return known, err // it was checked when it was loaded
+	}
+	config, err := g.config(from, *manifest.Config)
+	if err != nil {
+		return d, err
+	}
+	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
+		return d, fmt.Errorf("manifest %s: %d layers, but the configuration lists %d", d.Digest, len(manifest.Layers), len(config.RootFS.DiffIDs))
+	}
+	var total int64
+	for i, blob := range manifest.Layers {
+		size, err := g.fetchLayer(from, blob, config.RootFS.DiffIDs[i])
+		if err != nil {
+			return d, err
+		}
+		total += size
+	}
+	return sized(d, total), nil
+}
+
+// sized makes a clean line for index.json of a manifest's descriptor.
+func sized(d v1.Descriptor, total int64) v1.Descriptor {
+	return v1.Descriptor{
+		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform,
+		Annotations: map[string]string{sizeAnnotation: strconv.FormatInt(total, 10)},
+	}
+}
+
+// listed looks a manifest up in index.json.
+func (s *Store) listed(manifest digest.Digest) (v1.Descriptor, bool, error) {
+	index, err := s.readIndex()
+	if err != nil {
+		return v1.Descriptor{}, false, err
+	}
+	for _, d := range index.Manifests {
+		if d.Digest == manifest {
+			return described(d, ""), true, nil
+		}
+	}
+	return v1.Descriptor{}, false, nil
+}
+
+// manifest fetches d and, while it is an index, goes on with the entry for
+// this platform.
+func (g *staging) manifest(from Blobs, d v1.Descriptor, nesting int) (v1.Descriptor, *document, error) {
+	content, err := g.fetchDocument(from, d)
+	if err != nil {
+		return d, nil, err
+	}
+	parsed, err := parseDocument(content, d.MediaType)
+	if err != nil {
+		return d, nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+	}
+	if parsed.Config != nil {
+		_, err := g.blob(bytes.NewReader(content), d)
+		return d, parsed, err
+	}
+	if nesting == 0 {
+		return d, nil, fmt.Errorf("index %s: more than %d indexes in each other", d.Digest, maxNesting)
+	}
+	next, err := choose(parsed.Manifests)
+	if err != nil {
+		return d, nil, fmt.Errorf("index %s: %w", d.Digest, err)
+	}
+	return g.manifest(from, next, nesting-1)
+}
+
+// parseDocument reads a manifest, with Config set, or an index, without.
+func parseDocument(content []byte, mediaType string) (*document, error) {
+	var d document
+	if err := json.Unmarshal(content, &d); err != nil {
+		return nil, err
+	}
+	if d.MediaType != "" && mediaType != "" && d.MediaType != mediaType {
+		return nil, fmt.Errorf("media type %q, but described as %q", d.MediaType, mediaType)
+	}
+	if d.MediaType == "" {
+		d.MediaType = mediaType
+	}
+	return &d, d.check()
+}
+
+func (d *document) check() error {
+	isIndex := d.Manifests != nil
+	isManifest := d.Config != nil || d.Layers != nil
+	switch d.MediaType {
+	case v1.MediaTypeImageIndex, dockerIndex:
+		if !isIndex || isManifest {
+			return fmt.Errorf("not an image index")
+		}
+		return nil
+	case v1.MediaTypeImageManifest, dockerManifest:
+		if d.Config == nil || isIndex {
+			return fmt.Errorf("not an image manifest")
+		}
+		return d.checkManifest()
+	}
+	return fmt.Errorf("media type %q is neither an image manifest nor an index", d.MediaType)
+}
+
+func (d *document) checkManifest() error {
+	if t := d.Config.MediaType; t != v1.MediaTypeImageConfig && t != dockerConfig {
+		return fmt.Errorf("media type %q is not an image configuration", t)
+	}
+	if len(d.Layers) > maxLayers {
+		return fmt.Errorf("%d layers, more than the %d that overlayfs takes", len(d.Layers), maxLayers)
+	}
+	for _, l := range d.Layers {
+		if err := layerType(l.MediaType); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config fetches, stages and parses an image configuration.
+func (g *staging) config(from Blobs, d v1.Descriptor) (*v1.Image, error) {
+	content, err := g.fetchDocument(from, d)
+	if err != nil {
+		return nil, err
+	}
+	config, err := parseConfig(content)
+	if err != nil {
+		return nil, fmt.Errorf("image configuration %s: %w", d.Digest, err)
+	}
+	_, err = g.blob(bytes.NewReader(content), d)
+	return config, err
+}
+
+func parseConfig(content []byte) (*v1.Image, error) {
+	var config v1.Image
+	if err := json.Unmarshal(content, &config); err != nil {
+		return nil, err
+	}
+	if config.OS != "" && config.OS != "linux" {
+		return nil, fmt.Errorf("made for %s, not linux", config.OS)
+	}
+	for _, id := range config.RootFS.DiffIDs {
+		if _, err := parseDigest(id.String()); err != nil {
+			return nil, err
+		}
+	}
+	return &config, nil
+}
+
+// fetchDocument reads a JSON document into memory and checks its digest.
+func (g *staging) fetchDocument(from Blobs, d v1.Descriptor) ([]byte, error) {
+	if err := checkDescriptor(d); err != nil {
+		return nil, err
+	}
+	if d.Size > maxDocument {
+		return nil, fmt.Errorf("document %s: %w: %d bytes, more than %d", d.Digest, ErrLimit, d.Size, maxDocument)
+	}
+	r, err := g.fetch(from, d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	content, err := io.ReadAll(io.LimitReader(r, d.Size+1))
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", d.Digest, err)
+	}
+	got := v1.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
+	if err := compare(got, d); err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", d.Digest, err)
+	}
+	return content, nil
+}
+
+func checkDescriptor(d v1.Descriptor) error {
+	if _, err := parseDigest(d.Digest.String()); err != nil {
+		return err
+	}
+	if d.Size < 0 {
+		return fmt.Errorf("blob %s: size %d", d.Digest, d.Size)
+	}
+	return nil
+}
+
+// fetch prefers what is already here.
+func (g *staging) fetch(from Blobs, d v1.Descriptor) (io.ReadCloser, error) {
+	if g.has(d.Digest) {
+		return g.open(d.Digest)
+	}
+	r, err := from.Blob(d)
+	if err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", d.Digest, err)
+	}
+	return r, nil
+}
+
+// fetchLayer stages a layer's blob and directory, and returns the number of
+// its uncompressed bytes.
+func (g *staging) fetchLayer(from Blobs, d v1.Descriptor, diffID digest.Digest) (int64, error) {
+	if err := checkDescriptor(d); err != nil {
+		return 0, err
+	}
+	if !g.has(d.Digest) {
+		if err := g.fetchBlob(from, d); err != nil {
+			return 0, err
+		}
+	}
+	_, size, err := g.layer(d, diffID)
+	return size, err
+}
+
+func (g *staging) fetchBlob(from Blobs, d v1.Descriptor) error {
+	r, err := from.Blob(d)
+	if err != nil {
+		return fmt.Errorf("fetch %s: %w", d.Digest, err)
+	}
+	defer r.Close()
+	_, err = g.blob(r, d)
+	return err
+}
+
+// choose picks the entry for linux/GOARCH; an entry that does not say what it
+// is for counts if no other fits.
+func choose(entries []v1.Descriptor) (v1.Descriptor, error) {
+	var found []string
+	var unknown *v1.Descriptor
+	for i, d := range entries {
+		switch {
+		case d.Platform == nil:
+			unknown = &entries[i]
+		case d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH:
+			return d, nil
+		default:
+			found = append(found, d.Platform.OS+"/"+d.Platform.Architecture)
+		}
+	}
+	if unknown != nil {
+		return *unknown, nil
+	}
+	return v1.Descriptor{}, fmt.Errorf("no image for linux/%s, only for %q", runtime.GOARCH, strings.Join(found, ", "))
+}
