@@ -17,19 +17,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // changes are the instructions there are.
-var changes = map[string]func(*v1.ImageConfig, string) error{
-	"CMD":        func(c *v1.ImageConfig, s string) error { c.Cmd = commandLine(s); return nil },
-	"ENTRYPOINT": func(c *v1.ImageConfig, s string) error { c.Entrypoint = commandLine(s); return nil },
+var changes = map[string]func(*RunConfig, string) error{
+	"CMD":        func(c *RunConfig, s string) error { c.Cmd = commandLine(s); return nil },
+	"ENTRYPOINT": func(c *RunConfig, s string) error { c.Entrypoint = commandLine(s); return nil },
 	"ENV":        changeEnv,
 	"EXPOSE":     changeExpose,
 	"LABEL":      changeLabel,
-	"STOPSIGNAL": func(c *v1.ImageConfig, s string) error { c.StopSignal = s; return nil },
-	"USER":       func(c *v1.ImageConfig, s string) error { c.User = s; return nil },
+	"STOPSIGNAL": func(c *RunConfig, s string) error { c.StopSignal = s; return nil },
+	"USER":       func(c *RunConfig, s string) error { c.User = s; return nil },
 	"VOLUME":     changeVolume,
 	"WORKDIR":    changeWorkdir,
 }
@@ -37,7 +35,7 @@ var changes = map[string]func(*v1.ImageConfig, string) error{
 // Change applies one instruction, such as `CMD ["httpd"]`, to a configuration.
 // The instruction's name may be in lower case. ENV and LABEL replace what has
 // the same key, EXPOSE and VOLUME add, the others replace.
-func Change(config *v1.ImageConfig, instruction string) error {
+func Change(config *RunConfig, instruction string) error {
 	name, rest, _ := strings.Cut(strings.TrimSpace(instruction), " ")
 	change, ok := changes[strings.ToUpper(name)]
 	if !ok {
@@ -69,14 +67,14 @@ func jsonWords(s string) ([]string, bool) {
 	return words, true
 }
 
-func changeEnv(c *v1.ImageConfig, s string) error {
+func changeEnv(c *RunConfig, s string) error {
 	return eachPair(s, func(key, value string) {
 		c.Env = slices.DeleteFunc(c.Env, func(e string) bool { return strings.HasPrefix(e, key+"=") })
 		c.Env = append(c.Env, key+"="+value)
 	})
 }
 
-func changeLabel(c *v1.ImageConfig, s string) error {
+func changeLabel(c *RunConfig, s string) error {
 	return eachPair(s, func(key, value string) {
 		if c.Labels == nil {
 			c.Labels = map[string]string{}
@@ -147,7 +145,7 @@ func splitWords(s string) (words []string, err error) {
 	return words, nil
 }
 
-func changeExpose(c *v1.ImageConfig, s string) error {
+func changeExpose(c *RunConfig, s string) error {
 	for _, word := range strings.Fields(s) {
 		ports, err := parsePorts(word)
 		if err != nil {
@@ -185,7 +183,7 @@ func parsePorts(s string) (ports []string, err error) {
 	return ports, nil
 }
 
-func changeVolume(c *v1.ImageConfig, s string) error {
+func changeVolume(c *RunConfig, s string) error {
 	paths, ok := jsonWords(s)
 	if !ok {
 		paths = strings.Fields(s)
@@ -203,7 +201,7 @@ func changeVolume(c *v1.ImageConfig, s string) error {
 }
 
 // changeWorkdir joins a relative path to what an earlier WORKDIR set.
-func changeWorkdir(c *v1.ImageConfig, s string) error {
+func changeWorkdir(c *RunConfig, s string) error {
 	if !path.IsAbs(s) {
 		s = path.Join("/", c.WorkingDir, s)
 	}

@@ -21,9 +21,6 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // helpers are the programs the test binary plays when helperVariable names one.
@@ -176,21 +173,21 @@ type testLayer struct {
 }
 
 func plainLayer(plain []byte) testLayer {
-	return testLayer{blob: plain, plain: plain, mediaType: v1.MediaTypeImageLayer}
+	return testLayer{blob: plain, plain: plain, mediaType: MediaTypeLayer}
 }
 
-func (l testLayer) diffID() digest.Digest { return digest.FromBytes(l.plain) }
+func (l testLayer) diffID() Digest { return DigestOf(l.plain) }
 
-func describe(mediaType string, content []byte) v1.Descriptor {
-	return v1.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+func describe(mediaType string, content []byte) Descriptor {
+	return Descriptor{MediaType: mediaType, Digest: DigestOf(content), Size: int64(len(content))}
 }
 
 // testConfig is a configuration for layers; comment makes it different from others.
 func testConfig(t testing.TB, comment string, layers ...testLayer) []byte {
 	t.Helper()
-	config := v1.Image{
-		Created: &stamp, Author: comment, Platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
-		Config: v1.ImageConfig{Cmd: []string{"/bin/true"}}, RootFS: v1.RootFS{Type: "layers"},
+	config := Config{
+		Created: &stamp, Author: comment, Platform: Platform{OS: "linux", Architecture: runtime.GOARCH},
+		Config: RunConfig{Cmd: []string{"/bin/true"}}, RootFS: RootFS{Type: "layers"},
 	}
 	for _, l := range layers {
 		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, l.diffID())
@@ -227,29 +224,29 @@ func dockerArchive(t testing.TB, name, comment string, layers ...testLayer) []by
 // layoutFiles is an OCI image layout: names and contents.
 type layoutFiles map[string][]byte
 
-func (f layoutFiles) blob(mediaType string, content []byte) v1.Descriptor {
+func (f layoutFiles) blob(mediaType string, content []byte) Descriptor {
 	d := describe(mediaType, content)
-	f["blobs/sha256/"+d.Digest.Encoded()] = content
+	f["blobs/sha256/"+d.Digest.Hex()] = content
 	return d
 }
 
 // addImage adds an image's blobs and gives the manifest's descriptor.
-func (f layoutFiles) addImage(t testing.TB, comment string, layers ...testLayer) v1.Descriptor {
+func (f layoutFiles) addImage(t testing.TB, comment string, layers ...testLayer) Descriptor {
 	t.Helper()
-	m := v1.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest,
-		Config: f.blob(v1.MediaTypeImageConfig, testConfig(t, comment, layers...)),
+	m := Manifest{
+		SchemaVersion: 2, MediaType: MediaTypeManifest,
+		Config: f.blob(MediaTypeConfig, testConfig(t, comment, layers...)),
 	}
 	for _, l := range layers {
 		m.Layers = append(m.Layers, f.blob(l.mediaType, l.blob))
 	}
-	return f.blob(v1.MediaTypeImageManifest, marshal(t, m))
+	return f.blob(MediaTypeManifest, marshal(t, m))
 }
 
-func (f layoutFiles) index(t testing.TB, entries ...v1.Descriptor) {
+func (f layoutFiles) index(t testing.TB, entries ...Descriptor) {
 	t.Helper()
 	f[layoutFile] = []byte(`{"imageLayoutVersion":"1.0.0"}`)
-	f[indexFile] = marshal(t, v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, Manifests: entries})
+	f[indexFile] = marshal(t, Index{SchemaVersion: 2, Manifests: entries})
 }
 
 func (f layoutFiles) tar(t testing.TB) []byte {
@@ -279,7 +276,7 @@ func (f layoutFiles) write(t testing.TB, root string) {
 	}
 }
 
-func named1(d v1.Descriptor, key, name string) v1.Descriptor {
+func named1(d Descriptor, key, name string) Descriptor {
 	d.Annotations = map[string]string{key: name}
 	return d
 }

@@ -11,23 +11,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // An Image is an image in a store, as it was when it was looked up.
 type Image struct {
 	// ID is the digest of the configuration.
-	ID digest.Digest
+	ID Digest
 	// Manifest is the digest of the manifest.
-	Manifest digest.Digest
+	Manifest Digest
 	// Names are the references that point to the image, sorted by their
 	// canonical form; empty if it has lost its names.
 	Names []Reference
 	// Config is the configuration: command, environment, diff ids, history.
 	// Config.Created is nil if the image does not say.
-	Config v1.Image
+	Config Config
 	// Size counts the bytes of the uncompressed layers. Layers shared with
 	// other images count here, too.
 	Size int64
@@ -67,7 +64,7 @@ func (s *Store) Find(name string) (*Image, error) {
 	return images[0], nil
 }
 
-func named(index *v1.Index, name Reference) (digest.Digest, bool) {
+func named(index *Index, name Reference) (Digest, bool) {
 	for _, d := range index.Manifests {
 		if d.Annotations[nameAnnotation] == name.String() {
 			return d.Digest, true
@@ -78,7 +75,7 @@ func named(index *v1.Index, name Reference) (digest.Digest, bool) {
 
 // findID gives all images with the one ID that begins with prefix. There can
 // be several: with the same content, but layers compressed differently.
-func (s *Store) findID(index *v1.Index, prefix string) ([]*Image, error) {
+func (s *Store) findID(index *Index, prefix string) ([]*Image, error) {
 	prefix = strings.TrimPrefix(prefix, "sha256:")
 	if prefix == "" || !isHex(prefix) {
 		return nil, ErrNotFound
@@ -87,7 +84,7 @@ func (s *Store) findID(index *v1.Index, prefix string) ([]*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := slices.DeleteFunc(all, func(i *Image) bool { return !strings.HasPrefix(i.ID.Encoded(), prefix) })
+	found := slices.DeleteFunc(all, func(i *Image) bool { return !strings.HasPrefix(i.ID.Hex(), prefix) })
 	if len(found) == 0 {
 		return nil, ErrNotFound
 	}
@@ -100,7 +97,7 @@ func (s *Store) findID(index *v1.Index, prefix string) ([]*Image, error) {
 }
 
 // findManifest looks an image up by its manifest.
-func (s *Store) findManifest(manifest digest.Digest) (*Image, error) {
+func (s *Store) findManifest(manifest Digest) (*Image, error) {
 	index, err := s.readIndex()
 	if err != nil {
 		return nil, err
@@ -131,8 +128,8 @@ func (i *Image) age() string {
 }
 
 // images reads every image once, however many names it has.
-func (s *Store) images(index *v1.Index) ([]*Image, error) {
-	seen := map[digest.Digest]bool{}
+func (s *Store) images(index *Index) ([]*Image, error) {
+	seen := map[Digest]bool{}
 	var images []*Image
 	for _, d := range index.Manifests {
 		if seen[d.Digest] {
@@ -151,13 +148,13 @@ func (s *Store) images(index *v1.Index) ([]*Image, error) {
 	return images, nil
 }
 
-func (s *Store) stillListed(manifest digest.Digest) bool {
+func (s *Store) stillListed(manifest Digest) bool {
 	_, ok, err := s.listed(manifest)
 	return ok || err != nil
 }
 
 // image reads what the index and the blobs say about one image.
-func (s *Store) image(index *v1.Index, manifest digest.Digest) (*Image, error) {
+func (s *Store) image(index *Index, manifest Digest) (*Image, error) {
 	image := &Image{Manifest: manifest, store: s}
 	for _, d := range index.Manifests {
 		if d.Digest == manifest {
@@ -184,7 +181,7 @@ func (s *Store) image(index *v1.Index, manifest digest.Digest) (*Image, error) {
 // describe takes a name and the size from a line of the index. A name or a
 // size that cannot be read is one that minirun did not write; the image is
 // there nevertheless.
-func (i *Image) describe(d v1.Descriptor) {
+func (i *Image) describe(d Descriptor) {
 	if r, err := ParseReference(d.Annotations[nameAnnotation]); err == nil {
 		i.Names = append(i.Names, r)
 		slices.SortFunc(i.Names, func(a, b Reference) int { return strings.Compare(a.String(), b.String()) })
@@ -195,12 +192,12 @@ func (i *Image) describe(d v1.Descriptor) {
 }
 
 // readManifest reads a manifest in the store.
-func (s *Store) readManifest(manifest digest.Digest) (*v1.Manifest, error) {
+func (s *Store) readManifest(manifest Digest) (*Manifest, error) {
 	content, err := s.readBlob(manifest)
 	if err != nil {
 		return nil, err
 	}
-	var document v1.Manifest
+	var document Manifest
 	if err := json.Unmarshal(content, &document); err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
 	}
@@ -213,12 +210,12 @@ func (s *Store) readManifest(manifest digest.Digest) (*v1.Manifest, error) {
 }
 
 // readBlob reads a small blob of the store and checks its digest: disks err.
-func (s *Store) readBlob(d digest.Digest) ([]byte, error) {
+func (s *Store) readBlob(d Digest) ([]byte, error) {
 	content, err := os.ReadFile(s.blobPath(d))
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, cause(err))
 	}
-	if digest.FromBytes(content) != d {
+	if DigestOf(content) != d {
 		return nil, fmt.Errorf("read blob %s: %w", d, ErrDigest)
 	}
 	return content, nil
@@ -237,7 +234,7 @@ func (s *Store) Tag(old string, name Reference) error {
 	if err != nil {
 		return err
 	}
-	return s.updateIndex(func(index *v1.Index) error {
+	return s.updateIndex(func(index *Index) error {
 		for _, d := range index.Manifests {
 			if d.Digest == image.Manifest {
 				setName(index, d, name)

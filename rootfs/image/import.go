@@ -7,9 +7,6 @@ import (
 	"io"
 	"runtime"
 	"time"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Import makes an image of one layer from a tar archive of a root file system,
@@ -47,16 +44,16 @@ func (s *Store) importRoot(r io.Reader, name Reference, changes []string) (*Imag
 	return images[0], nil
 }
 
-func newConfig(now time.Time) *v1.Image {
-	return &v1.Image{
+func newConfig(now time.Time) *Config {
+	return &Config{
 		Created:  &now,
-		Platform: v1.Platform{OS: "linux", Architecture: runtime.GOARCH},
-		History:  []v1.History{{Created: &now, Comment: "imported from a root file system archive"}},
+		Platform: Platform{OS: "linux", Architecture: runtime.GOARCH},
+		History:  []History{{Created: &now, Comment: "imported from a root file system archive"}},
 	}
 }
 
-func (g *staging) importLayer(r io.Reader, name Reference, config *v1.Image) error {
-	layer, err := g.blob(&countReader{r: r, report: g.store.options.Progress}, v1.Descriptor{})
+func (g *staging) importLayer(r io.Reader, name Reference, config *Config) error {
+	layer, err := g.blob(&countReader{r: r, report: g.store.options.Progress}, Descriptor{})
 	if err != nil {
 		return err
 	}
@@ -67,12 +64,12 @@ func (g *staging) importLayer(r io.Reader, name Reference, config *v1.Image) err
 	if layer.MediaType, err = g.compression(layer, diffID); err != nil {
 		return err
 	}
-	config.RootFS = v1.RootFS{Type: "layers", DiffIDs: []digest.Digest{diffID}}
-	document, err := g.document(config, v1.MediaTypeImageConfig)
+	config.RootFS = RootFS{Type: "layers", DiffIDs: []Digest{diffID}}
+	document, err := g.document(config, MediaTypeConfig)
 	if err != nil {
 		return err
 	}
-	manifest, err := g.makeManifest(document, []v1.Descriptor{layer})
+	manifest, err := g.makeManifest(document, []Descriptor{layer})
 	if err != nil {
 		return err
 	}
@@ -81,9 +78,9 @@ func (g *staging) importLayer(r io.Reader, name Reference, config *v1.Image) err
 }
 
 // compression finds the media type of a staged layer: other tools go by it.
-func (g *staging) compression(layer v1.Descriptor, diffID digest.Digest) (string, error) {
+func (g *staging) compression(layer Descriptor, diffID Digest) (string, error) {
 	if layer.Digest == diffID {
-		return v1.MediaTypeImageLayer, nil
+		return MediaTypeLayer, nil
 	}
 	f, err := g.open(layer.Digest)
 	if err != nil {
@@ -95,7 +92,7 @@ func (g *staging) compression(layer v1.Descriptor, diffID digest.Digest) (string
 		return "", cause(err)
 	}
 	if first[0] == 0x28 {
-		return v1.MediaTypeImageLayerZstd, nil
+		return MediaTypeLayerZstd, nil
 	}
-	return v1.MediaTypeImageLayerGzip, nil
+	return MediaTypeLayerGzip, nil
 }

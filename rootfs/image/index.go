@@ -21,24 +21,21 @@ import (
 	"os"
 	"slices"
 
-	"github.com/opencontainers/go-digest"
-	"github.com/opencontainers/image-spec/specs-go"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
 const (
-	layoutFile     = v1.ImageLayoutFile
-	indexFile      = v1.ImageIndexFile
-	nameAnnotation = v1.AnnotationRefName
+	layoutFile     = "oci-layout"
+	indexFile      = "index.json"
+	nameAnnotation = "org.opencontainers.image.ref.name"
 	// containerd and docker put the full name here and only the tag there.
 	containerdName = "io.containerd.image.name"
 	// sizeAnnotation holds the bytes of the image's uncompressed layers.
 	sizeAnnotation = "minirun.image.size"
 )
 
-func (s *Store) readIndex() (v1.Index, error) {
-	index := v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex}
+func (s *Store) readIndex() (Index, error) {
+	index := Index{SchemaVersion: 2, MediaType: MediaTypeIndex}
 	content, err := os.ReadFile(s.path(indexFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return index, nil
@@ -60,7 +57,7 @@ func (s *Store) readIndex() (v1.Index, error) {
 
 // updateIndex lets change edit index.json while nobody else does. The caller
 // holds lock.
-func (s *Store) updateIndex(change func(*v1.Index) error) error {
+func (s *Store) updateIndex(change func(*Index) error) error {
 	lock, err := s.lock("index.lock", unix.LOCK_EX)
 	if err != nil {
 		return err
@@ -82,7 +79,7 @@ func (s *Store) updateIndex(change func(*v1.Index) error) error {
 
 // setName makes name point to the image; a zero name only makes sure that the
 // image is listed. An image that loses its last name so stays, unnamed.
-func setName(index *v1.Index, image v1.Descriptor, name Reference) {
+func setName(index *Index, image Descriptor, name Reference) {
 	if name == (Reference{}) {
 		if !lists(index, image.Digest) {
 			index.Manifests = append(index.Manifests, described(image, ""))
@@ -99,7 +96,7 @@ func setName(index *v1.Index, image v1.Descriptor, name Reference) {
 }
 
 // dropName takes name away; the image stays, unnamed if need be.
-func dropName(index *v1.Index, name Reference) {
+func dropName(index *Index, name Reference) {
 	for i, d := range index.Manifests {
 		if d.Annotations[nameAnnotation] == name.String() {
 			index.Manifests[i] = described(d, "")
@@ -109,24 +106,24 @@ func dropName(index *v1.Index, name Reference) {
 }
 
 // dropUnnamed leaves an image one unnamed line, and none if it has a name.
-func dropUnnamed(index *v1.Index) {
-	seen := map[digest.Digest]bool{}
+func dropUnnamed(index *Index) {
+	seen := map[Digest]bool{}
 	for _, d := range index.Manifests {
 		seen[d.Digest] = seen[d.Digest] || d.Annotations[nameAnnotation] != ""
 	}
-	index.Manifests = slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool {
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d Descriptor) bool {
 		redundant := d.Annotations[nameAnnotation] == "" && seen[d.Digest]
 		seen[d.Digest] = true
 		return redundant
 	})
 }
 
-func lists(index *v1.Index, manifest digest.Digest) bool {
-	return slices.ContainsFunc(index.Manifests, func(d v1.Descriptor) bool { return d.Digest == manifest })
+func lists(index *Index, manifest Digest) bool {
+	return slices.ContainsFunc(index.Manifests, func(d Descriptor) bool { return d.Digest == manifest })
 }
 
 // described copies a descriptor with another name, "" for none.
-func described(d v1.Descriptor, name string) v1.Descriptor {
+func described(d Descriptor, name string) Descriptor {
 	d.Annotations = maps.Clone(d.Annotations)
 	delete(d.Annotations, nameAnnotation)
 	if name != "" {

@@ -5,18 +5,16 @@ package image
 // bytes, the diff id, which names the directory.
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // layer unpacks a staged or stored blob, unless its directory is there
 // already; then only the digest is checked. With an empty want any diff id is
 // taken. It returns the diff id and the number of uncompressed bytes.
-func (g *staging) layer(blob v1.Descriptor, want digest.Digest) (digest.Digest, int64, error) {
+func (g *staging) layer(blob Descriptor, want Digest) (Digest, int64, error) {
 	diffID, size, err := g.unpackBlob(blob, want)
 	if err == nil && want != "" && diffID != want {
 		err = fmt.Errorf("%w: uncompressed its digest is %s, not %s", ErrDigest, diffID, want)
@@ -27,7 +25,7 @@ func (g *staging) layer(blob v1.Descriptor, want digest.Digest) (digest.Digest, 
 	return diffID, size, nil
 }
 
-func (g *staging) unpackBlob(blob v1.Descriptor, want digest.Digest) (digest.Digest, int64, error) {
+func (g *staging) unpackBlob(blob Descriptor, want Digest) (Digest, int64, error) {
 	f, err := g.open(blob.Digest)
 	if err != nil {
 		return "", 0, cause(err)
@@ -48,7 +46,7 @@ func (g *staging) unpackBlob(blob v1.Descriptor, want digest.Digest) (digest.Dig
 	return diffID, size, g.keepLayer(directory, diffID)
 }
 
-func (g *staging) unpacker(directory *os.File, blob digest.Digest) *unpacker {
+func (g *staging) unpacker(directory *os.File, blob Digest) *unpacker {
 	return &unpacker{
 		root: directory, trash: g.here, blob: blob, budget: g.budget,
 		ownership: g.store.options.Ownership, skipped: g.store.options.Skipped,
@@ -57,7 +55,7 @@ func (g *staging) unpacker(directory *os.File, blob digest.Digest) *unpacker {
 
 // consume gives the uncompressed bytes to use and hashes them all, also those
 // that use leaves, such as the padding after a tar archive's end mark.
-func (g *staging) consume(f io.Reader, blob v1.Descriptor, use func(io.Reader) error) (digest.Digest, int64, error) {
+func (g *staging) consume(f io.Reader, blob Descriptor, use func(io.Reader) error) (Digest, int64, error) {
 	counted := &countReader{r: f, state: Progress{Layer: blob.Digest, Total: blob.Size}, report: g.store.options.Progress}
 	plain, err := decompress(counted)
 	if err != nil {
@@ -65,34 +63,24 @@ func (g *staging) consume(f io.Reader, blob v1.Descriptor, use func(io.Reader) e
 	}
 	defer plain.Close()
 	before := g.budget.stream
-	hash := digest.SHA256.Digester()
-	hashed := io.TeeReader(&limitReader{r: plain, left: &g.budget.stream}, hash.Hash())
+	hash := sha256.New()
+	hashed := io.TeeReader(&limitReader{r: plain, left: &g.budget.stream}, hash)
 	if err := use(hashed); err != nil {
 		return "", 0, err
 	}
 	if _, err := io.Copy(io.Discard, hashed); err != nil {
 		return "", 0, fmt.Errorf("decompress: %w", err)
 	}
-	return hash.Digest(), before - g.budget.stream, nil
+	return digestOf(hash), before - g.budget.stream, nil
 }
 
 // layerType tells whether media type t is a layer this package can unpack.
 // Which compression it names does not matter; decompress looks at the bytes.
 func layerType(t string) error {
 	switch t {
-	case v1.MediaTypeImageLayer, v1.MediaTypeImageLayerGzip, v1.MediaTypeImageLayerZstd,
+	case MediaTypeLayer, MediaTypeLayerGzip, MediaTypeLayerZstd,
 		dockerLayer, dockerLayerGzip, dockerLayerZstd:
 		return nil
 	}
 	return fmt.Errorf("media type %q is not a layer that can be unpacked", t)
 }
-
-// Docker's names, older than those of OCI, for the same things.
-const (
-	dockerManifest  = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerIndex     = "application/vnd.docker.distribution.manifest.list.v2+json"
-	dockerConfig    = "application/vnd.docker.container.image.v1+json"
-	dockerLayer     = "application/vnd.docker.image.rootfs.diff.tar"
-	dockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-	dockerLayerZstd = "application/vnd.docker.image.rootfs.diff.tar.zstd"
-)

@@ -17,9 +17,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-
-	"github.com/opencontainers/image-spec/specs-go"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Load stores the images in an archive made by docker save, or in a tar of an
@@ -112,7 +109,7 @@ func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
 // Add stores one image whose manifest, or index of manifests, d describes,
 // gets the blobs that are missing from blobs, and gives it names. It is what a
 // pull ends with. The zero Reference is no name.
-func (s *Store) Add(blobs Blobs, d v1.Descriptor, names ...Reference) (*Image, error) {
+func (s *Store) Add(blobs Blobs, d Descriptor, names ...Reference) (*Image, error) {
 	g, err := s.begin()
 	if err != nil {
 		return nil, fmt.Errorf("add image: %w", err)
@@ -128,7 +125,7 @@ func (s *Store) Add(blobs Blobs, d v1.Descriptor, names ...Reference) (*Image, e
 	return images[0], nil
 }
 
-func (g *staging) add(blobs Blobs, d v1.Descriptor, names []Reference) error {
+func (g *staging) add(blobs Blobs, d Descriptor, names []Reference) error {
 	image, err := g.image(blobs, d)
 	if err != nil {
 		return err
@@ -198,19 +195,21 @@ func readDocument(tree fs.FS, name string, into any) error {
 type layout struct{ tree fs.FS }
 
 // Blob opens a blob by its digest, which has been checked to be one.
-func (l layout) Blob(d v1.Descriptor) (io.ReadCloser, error) {
-	return l.tree.Open("blobs/sha256/" + d.Digest.Encoded())
+func (l layout) Blob(d Descriptor) (io.ReadCloser, error) {
+	return l.tree.Open("blobs/sha256/" + d.Digest.Hex())
 }
 
 func (g *staging) loadLayout(tree fs.FS) error {
-	var mark v1.ImageLayout
+	var mark struct {
+		Version string `json:"imageLayoutVersion"`
+	}
 	if err := readDocument(tree, layoutFile, &mark); err != nil {
 		return err
 	}
 	if !strings.HasPrefix(mark.Version, "1.") {
 		return fmt.Errorf("read %s: version %q is not known", layoutFile, mark.Version)
 	}
-	var index v1.Index
+	var index Index
 	if err := readDocument(tree, indexFile, &index); err != nil {
 		return err
 	}
@@ -228,8 +227,8 @@ func (g *staging) loadLayout(tree fs.FS) error {
 
 // forThisPlatform drops the entries that say they are for another platform.
 // None left of some is an error; that goes for an empty layout, too.
-func forThisPlatform(entries []v1.Descriptor) ([]v1.Descriptor, error) {
-	var fitting []v1.Descriptor
+func forThisPlatform(entries []Descriptor) ([]Descriptor, error) {
+	var fitting []Descriptor
 	for _, d := range entries {
 		if d.Platform == nil || d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH {
 			fitting = append(fitting, d)
@@ -246,7 +245,7 @@ func forThisPlatform(entries []v1.Descriptor) ([]v1.Descriptor, error) {
 // docker the full name under a key of their own; podman, and this store, the
 // full name under OCI's key, where skopeo and docker put the tag alone, which
 // is no name.
-func layoutNames(d v1.Descriptor) []Reference {
+func layoutNames(d Descriptor) []Reference {
 	for _, key := range []string{containerdName, nameAnnotation} {
 		name := d.Annotations[key]
 		if !strings.ContainsAny(name, "/:") {
@@ -292,16 +291,16 @@ func (g *staging) loadDockerImage(tree fs.FS, item dockerImage) error {
 	if err != nil {
 		return err
 	}
-	config, err := g.blobFrom(tree, item.Config, v1.MediaTypeImageConfig)
+	config, err := g.blobFrom(tree, item.Config, MediaTypeConfig)
 	if err != nil {
 		return err
 	}
 	if len(item.Layers) > maxLayers {
 		return fmt.Errorf("%s: more than %d layers", dockerList, maxLayers)
 	}
-	var layers []v1.Descriptor
+	var layers []Descriptor
 	for _, name := range item.Layers {
-		layer, err := g.blobFrom(tree, name, v1.MediaTypeImageLayer)
+		layer, err := g.blobFrom(tree, name, MediaTypeLayer)
 		if err != nil {
 			return err
 		}
@@ -326,13 +325,13 @@ func parseReferences(names []string) (parsed []Reference, err error) {
 }
 
 // blobFrom stages one file of the archive.
-func (g *staging) blobFrom(tree fs.FS, name, mediaType string) (v1.Descriptor, error) {
+func (g *staging) blobFrom(tree fs.FS, name, mediaType string) (Descriptor, error) {
 	f, err := tree.Open(name)
 	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("read %q: %w", name, cause(err))
+		return Descriptor{}, fmt.Errorf("read %q: %w", name, cause(err))
 	}
 	defer f.Close()
-	d, err := g.blob(f, v1.Descriptor{MediaType: mediaType})
+	d, err := g.blob(f, Descriptor{MediaType: mediaType})
 	if err != nil {
 		return d, fmt.Errorf("read %q: %w", name, err)
 	}
@@ -340,18 +339,18 @@ func (g *staging) blobFrom(tree fs.FS, name, mediaType string) (v1.Descriptor, e
 }
 
 // makeManifest writes a manifest for blobs that are staged.
-func (g *staging) makeManifest(config v1.Descriptor, layers []v1.Descriptor) (v1.Descriptor, error) {
-	return g.document(v1.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageManifest,
+func (g *staging) makeManifest(config Descriptor, layers []Descriptor) (Descriptor, error) {
+	return g.document(Manifest{
+		SchemaVersion: 2, MediaType: MediaTypeManifest,
 		Config: config, Layers: layers,
-	}, v1.MediaTypeImageManifest)
+	}, MediaTypeManifest)
 }
 
 // document stages value as JSON.
-func (g *staging) document(value any, mediaType string) (v1.Descriptor, error) {
+func (g *staging) document(value any, mediaType string) (Descriptor, error) {
 	content, err := json.Marshal(value)
 	if err != nil {
-		return v1.Descriptor{}, fmt.Errorf("write %s: %w", mediaType, err)
+		return Descriptor{}, fmt.Errorf("write %s: %w", mediaType, err)
 	}
-	return g.blob(strings.NewReader(string(content)), v1.Descriptor{MediaType: mediaType})
+	return g.blob(strings.NewReader(string(content)), Descriptor{MediaType: mediaType})
 }

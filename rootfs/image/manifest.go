@@ -11,9 +11,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 const (
@@ -30,21 +27,21 @@ const (
 type Blobs interface {
 	// Blob opens the blob with the descriptor's digest. The store checks
 	// what it reads, so an implementation need not.
-	Blob(v1.Descriptor) (io.ReadCloser, error)
+	Blob(Descriptor) (io.ReadCloser, error)
 }
 
 // document is any of manifest and index. One that claims to be both could be
 // read in two ways by two programs.
 type document struct {
-	MediaType string          `json:"mediaType"`
-	Manifests []v1.Descriptor `json:"manifests"`
-	Config    *v1.Descriptor  `json:"config"`
-	Layers    []v1.Descriptor `json:"layers"`
+	MediaType string       `json:"mediaType"`
+	Manifests []Descriptor `json:"manifests"`
+	Config    *Descriptor  `json:"config"`
+	Layers    []Descriptor `json:"layers"`
 }
 
 // image stages the image that d, a manifest or an index, describes, and
 // returns its manifest's descriptor, with the size annotation.
-func (g *staging) image(from Blobs, d v1.Descriptor) (v1.Descriptor, error) {
+func (g *staging) image(from Blobs, d Descriptor) (Descriptor, error) {
 	d, manifest, err := g.manifest(from, d, maxNesting)
 	if err != nil {
 		return d, err
@@ -71,30 +68,30 @@ func (g *staging) image(from Blobs, d v1.Descriptor) (v1.Descriptor, error) {
 }
 
 // sized makes a clean line for index.json of a manifest's descriptor.
-func sized(d v1.Descriptor, total int64) v1.Descriptor {
-	return v1.Descriptor{
+func sized(d Descriptor, total int64) Descriptor {
+	return Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: d.Platform,
 		Annotations: map[string]string{sizeAnnotation: strconv.FormatInt(total, 10)},
 	}
 }
 
 // listed looks a manifest up in index.json.
-func (s *Store) listed(manifest digest.Digest) (v1.Descriptor, bool, error) {
+func (s *Store) listed(manifest Digest) (Descriptor, bool, error) {
 	index, err := s.readIndex()
 	if err != nil {
-		return v1.Descriptor{}, false, err
+		return Descriptor{}, false, err
 	}
 	for _, d := range index.Manifests {
 		if d.Digest == manifest {
 			return described(d, ""), true, nil
 		}
 	}
-	return v1.Descriptor{}, false, nil
+	return Descriptor{}, false, nil
 }
 
 // manifest fetches d and, while it is an index, goes on with the entry for
 // this platform.
-func (g *staging) manifest(from Blobs, d v1.Descriptor, nesting int) (v1.Descriptor, *document, error) {
+func (g *staging) manifest(from Blobs, d Descriptor, nesting int) (Descriptor, *document, error) {
 	content, err := g.fetchDocument(from, d)
 	if err != nil {
 		return d, nil, err
@@ -136,12 +133,12 @@ func (d *document) check() error {
 	isIndex := d.Manifests != nil
 	isManifest := d.Config != nil || d.Layers != nil
 	switch d.MediaType {
-	case v1.MediaTypeImageIndex, dockerIndex:
+	case MediaTypeIndex, dockerIndex:
 		if !isIndex || isManifest {
 			return fmt.Errorf("not an image index")
 		}
 		return nil
-	case v1.MediaTypeImageManifest, dockerManifest:
+	case MediaTypeManifest, dockerManifest:
 		if d.Config == nil || isIndex {
 			return fmt.Errorf("not an image manifest")
 		}
@@ -151,7 +148,7 @@ func (d *document) check() error {
 }
 
 func (d *document) checkManifest() error {
-	if t := d.Config.MediaType; t != v1.MediaTypeImageConfig && t != dockerConfig {
+	if t := d.Config.MediaType; t != MediaTypeConfig && t != dockerConfig {
 		return fmt.Errorf("media type %q is not an image configuration", t)
 	}
 	if len(d.Layers) > maxLayers {
@@ -166,7 +163,7 @@ func (d *document) checkManifest() error {
 }
 
 // config fetches, stages and parses an image configuration.
-func (g *staging) config(from Blobs, d v1.Descriptor) (*v1.Image, error) {
+func (g *staging) config(from Blobs, d Descriptor) (*Config, error) {
 	content, err := g.fetchDocument(from, d)
 	if err != nil {
 		return nil, err
@@ -179,8 +176,8 @@ func (g *staging) config(from Blobs, d v1.Descriptor) (*v1.Image, error) {
 	return config, err
 }
 
-func parseConfig(content []byte) (*v1.Image, error) {
-	var config v1.Image
+func parseConfig(content []byte) (*Config, error) {
+	var config Config
 	if err := json.Unmarshal(content, &config); err != nil {
 		return nil, err
 	}
@@ -196,7 +193,7 @@ func parseConfig(content []byte) (*v1.Image, error) {
 }
 
 // fetchDocument reads a JSON document into memory and checks its digest.
-func (g *staging) fetchDocument(from Blobs, d v1.Descriptor) ([]byte, error) {
+func (g *staging) fetchDocument(from Blobs, d Descriptor) ([]byte, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err
 	}
@@ -212,14 +209,14 @@ func (g *staging) fetchDocument(from Blobs, d v1.Descriptor) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", d.Digest, err)
 	}
-	got := v1.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
+	got := Descriptor{Digest: DigestOf(content), Size: int64(len(content))}
 	if err := compare(got, d); err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", d.Digest, err)
 	}
 	return content, nil
 }
 
-func checkDescriptor(d v1.Descriptor) error {
+func checkDescriptor(d Descriptor) error {
 	if _, err := parseDigest(d.Digest.String()); err != nil {
 		return err
 	}
@@ -230,7 +227,7 @@ func checkDescriptor(d v1.Descriptor) error {
 }
 
 // fetch prefers what is already here.
-func (g *staging) fetch(from Blobs, d v1.Descriptor) (io.ReadCloser, error) {
+func (g *staging) fetch(from Blobs, d Descriptor) (io.ReadCloser, error) {
 	if g.has(d.Digest) {
 		return g.open(d.Digest)
 	}
@@ -243,7 +240,7 @@ func (g *staging) fetch(from Blobs, d v1.Descriptor) (io.ReadCloser, error) {
 
 // fetchLayer stages a layer's blob and directory, and returns the number of
 // its uncompressed bytes.
-func (g *staging) fetchLayer(from Blobs, d v1.Descriptor, diffID digest.Digest) (int64, error) {
+func (g *staging) fetchLayer(from Blobs, d Descriptor, diffID Digest) (int64, error) {
 	if err := checkDescriptor(d); err != nil {
 		return 0, err
 	}
@@ -256,7 +253,7 @@ func (g *staging) fetchLayer(from Blobs, d v1.Descriptor, diffID digest.Digest) 
 	return size, err
 }
 
-func (g *staging) fetchBlob(from Blobs, d v1.Descriptor) error {
+func (g *staging) fetchBlob(from Blobs, d Descriptor) error {
 	r, err := from.Blob(d)
 	if err != nil {
 		return fmt.Errorf("fetch %s: %w", d.Digest, err)
@@ -268,9 +265,9 @@ func (g *staging) fetchBlob(from Blobs, d v1.Descriptor) error {
 
 // choose picks the entry for linux/GOARCH; an entry that does not say what it
 // is for counts if no other fits.
-func choose(entries []v1.Descriptor) (v1.Descriptor, error) {
+func choose(entries []Descriptor) (Descriptor, error) {
 	var found []string
-	var unknown *v1.Descriptor
+	var unknown *Descriptor
 	for i, d := range entries {
 		switch {
 		case d.Platform == nil:
@@ -284,5 +281,5 @@ func choose(entries []v1.Descriptor) (v1.Descriptor, error) {
 	if unknown != nil {
 		return *unknown, nil
 	}
-	return v1.Descriptor{}, fmt.Errorf("no image for linux/%s, only for %q", runtime.GOARCH, strings.Join(found, ", "))
+	return Descriptor{}, fmt.Errorf("no image for linux/%s, only for %q", runtime.GOARCH, strings.Join(found, ", "))
 }

@@ -15,8 +15,6 @@ package image
 import (
 	"fmt"
 	"strings"
-
-	"github.com/opencontainers/go-digest"
 )
 
 const (
@@ -36,7 +34,7 @@ type Reference struct {
 	// Tag is the version's name; "" if and only if there is a Digest without a tag.
 	Tag string
 	// Digest is the manifest's (or index's) digest; "" for none.
-	Digest digest.Digest
+	Digest Digest
 }
 
 // ParseReference reads a familiar or canonical name. What is left out becomes
@@ -175,12 +173,12 @@ func all(s string, is func(byte) bool) bool {
 
 // parseDigest accepts sha256 digests only: the store has no place for others.
 // Digests become file names, so nothing unchecked may pass here.
-func parseDigest(s string) (digest.Digest, error) {
+func parseDigest(s string) (Digest, error) {
 	hex, ok := strings.CutPrefix(s, "sha256:")
 	if !ok || len(hex) != 64 || !isHex(hex) {
 		return "", fmt.Errorf("digest %q is not sha256: and 64 hexadecimal digits", s)
 	}
-	return digest.Digest(s), nil
+	return Digest(s), nil
 }
 
 // String gives the canonical form, docker.io/library/httpd:latest; "" for the

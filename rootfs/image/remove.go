@@ -11,8 +11,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,12 +19,12 @@ type Removed struct {
 	// Untagged are the names that are gone.
 	Untagged []Reference
 	// Deleted are the IDs of the images that are gone.
-	Deleted []digest.Digest
+	Deleted []Digest
 	// Layers are the diff ids whose directories are gone.
-	Layers []digest.Digest
+	Layers []Digest
 	// Kept are the diff ids whose directories no image needs any more, but a
 	// container. The next Remove after the container's end deletes them.
-	Kept []digest.Digest
+	Kept []Digest
 }
 
 // Remove takes a name away; if it was the image's last, the image goes, too.
@@ -34,7 +32,7 @@ type Removed struct {
 // layers that no other image needs are deleted, except layers for whose diff
 // ids inUse says true; nil says false for all. It waits for loads and for
 // holders of [Store.Hold] to end, and calls inUse when they have.
-func (s *Store) Remove(name string, inUse func(diffID digest.Digest) bool) (Removed, error) {
+func (s *Store) Remove(name string, inUse func(diffID Digest) bool) (Removed, error) {
 	removed, err := s.remove(name, inUse)
 	if err != nil {
 		return removed, fmt.Errorf("remove image %q: %w", name, err)
@@ -42,7 +40,7 @@ func (s *Store) Remove(name string, inUse func(diffID digest.Digest) bool) (Remo
 	return removed, nil
 }
 
-func (s *Store) remove(name string, inUse func(digest.Digest) bool) (removed Removed, err error) {
+func (s *Store) remove(name string, inUse func(Digest) bool) (removed Removed, err error) {
 	if !exists(s.path(indexFile)) {
 		return removed, ErrNotFound
 	}
@@ -51,14 +49,14 @@ func (s *Store) remove(name string, inUse func(digest.Digest) bool) (removed Rem
 		return removed, err
 	}
 	defer lock.Close()
-	if err := s.updateIndex(func(index *v1.Index) error { return s.unlist(index, name, &removed) }); err != nil {
+	if err := s.updateIndex(func(index *Index) error { return s.unlist(index, name, &removed) }); err != nil {
 		return removed, err
 	}
 	return removed, s.collect(inUse, &removed)
 }
 
 // unlist takes lines out of the index.
-func (s *Store) unlist(index *v1.Index, name string, removed *Removed) error {
+func (s *Store) unlist(index *Index, name string, removed *Removed) error {
 	if r, err := ParseReference(name); err == nil {
 		if d, ok := named(index, r); ok {
 			return s.unlistName(index, d, r, removed)
@@ -76,7 +74,7 @@ func (s *Store) unlist(index *v1.Index, name string, removed *Removed) error {
 	return nil
 }
 
-func (s *Store) unlistName(index *v1.Index, manifest digest.Digest, name Reference, removed *Removed) error {
+func (s *Store) unlistName(index *Index, manifest Digest, name Reference, removed *Removed) error {
 	removed.Untagged = append(removed.Untagged, name)
 	dropName(index, name)
 	for _, d := range index.Manifests {
@@ -92,12 +90,12 @@ func (s *Store) unlistName(index *v1.Index, manifest digest.Digest, name Referen
 	return nil
 }
 
-func unlistImage(index *v1.Index, manifest digest.Digest) {
-	index.Manifests = slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return d.Digest == manifest })
+func unlistImage(index *Index, manifest Digest) {
+	index.Manifests = slices.DeleteFunc(index.Manifests, func(d Descriptor) bool { return d.Digest == manifest })
 }
 
 // collect deletes all blobs and layers that the index does not reach.
-func (s *Store) collect(inUse func(digest.Digest) bool, removed *Removed) error {
+func (s *Store) collect(inUse func(Digest) bool, removed *Removed) error {
 	index, err := s.readIndex()
 	if err != nil {
 		return err
@@ -121,8 +119,8 @@ func (s *Store) collect(inUse func(digest.Digest) bool, removed *Removed) error 
 }
 
 // needed is the set of blobs and diff ids that the index reaches.
-func (s *Store) needed(index *v1.Index) (map[digest.Digest]bool, error) {
-	needed := map[digest.Digest]bool{}
+func (s *Store) needed(index *Index) (map[Digest]bool, error) {
+	needed := map[Digest]bool{}
 	for _, d := range index.Manifests {
 		document, err := s.readManifest(d.Digest)
 		if err != nil {
@@ -147,13 +145,13 @@ func (s *Store) needed(index *v1.Index) (map[digest.Digest]bool, error) {
 	return needed, nil
 }
 
-func (s *Store) collectBlobs(needed map[digest.Digest]bool) error {
+func (s *Store) collectBlobs(needed map[Digest]bool) error {
 	entries, err := os.ReadDir(s.path("blobs", "sha256"))
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if d := digest.Digest("sha256:" + entry.Name()); !needed[d] {
+		if d := Digest("sha256:" + entry.Name()); !needed[d] {
 			if err := os.Remove(s.blobPath(d)); err != nil {
 				return err
 			}
@@ -164,13 +162,13 @@ func (s *Store) collectBlobs(needed map[digest.Digest]bool) error {
 
 // collectLayers moves directories to tmp, so that each is gone at once;
 // sweeping tmp then deletes them.
-func (s *Store) collectLayers(tmp *os.File, needed map[digest.Digest]bool, inUse func(digest.Digest) bool, removed *Removed) error {
+func (s *Store) collectLayers(tmp *os.File, needed map[Digest]bool, inUse func(Digest) bool, removed *Removed) error {
 	entries, err := os.ReadDir(s.path("layers"))
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		d := digest.Digest("sha256:" + entry.Name())
+		d := Digest("sha256:" + entry.Name())
 		switch {
 		case needed[d]:
 		case inUse != nil && inUse(d):

@@ -11,13 +11,12 @@ package image
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,14 +27,14 @@ type staging struct {
 	name    string   // of the staging directory in tmp
 	here    *os.File // that directory
 	budget  *budget
-	blobs   map[digest.Digest]bool // staged here
-	layers  map[digest.Digest]bool // staged here, by diff id
+	blobs   map[Digest]bool // staged here
+	layers  map[Digest]bool // staged here, by diff id
 	results []result
 }
 
 // A result is an image to be listed, with the names it gets.
 type result struct {
-	image v1.Descriptor
+	image Descriptor
 	names []Reference
 }
 
@@ -55,7 +54,7 @@ func (s *Store) begin() (*staging, error) {
 	}
 	g := &staging{
 		store: s, lock: lock, tmp: tmp, name: rand.Text(), budget: newBudget(s.options.Limits),
-		blobs: map[digest.Digest]bool{}, layers: map[digest.Digest]bool{},
+		blobs: map[Digest]bool{}, layers: map[Digest]bool{},
 	}
 	if err := g.prepare(); err != nil {
 		g.abort()
@@ -130,7 +129,7 @@ func (g *staging) abort() {
 // blob stores what r gives. With a want that has a digest, content and size
 // must be as described; with the zero want anything is taken. It returns the
 // descriptor with digest and size filled in.
-func (g *staging) blob(r io.Reader, want v1.Descriptor) (v1.Descriptor, error) {
+func (g *staging) blob(r io.Reader, want Descriptor) (Descriptor, error) {
 	temporary := g.path(rand.Text())
 	got, err := writeHashed(temporary, bounded(r, want, g.store.options.Limits))
 	if err != nil {
@@ -141,31 +140,31 @@ func (g *staging) blob(r io.Reader, want v1.Descriptor) (v1.Descriptor, error) {
 	}
 	want.Digest, want.Size = got.Digest, got.Size
 	g.blobs[got.Digest] = true
-	return want, os.Rename(temporary, g.path("blobs", got.Digest.Encoded()))
+	return want, os.Rename(temporary, g.path("blobs", got.Digest.Hex()))
 }
 
 // bounded lets a reader give one byte more than described, which is enough to
 // see that there is more, and never more than the limit.
-func bounded(r io.Reader, want v1.Descriptor, limits Limits) io.Reader {
+func bounded(r io.Reader, want Descriptor, limits Limits) io.Reader {
 	if want.Digest != "" {
 		r = io.LimitReader(r, want.Size+1)
 	}
 	return &limitReader{r: r, left: &limits.Bytes}
 }
 
-func writeHashed(path string, r io.Reader) (d v1.Descriptor, err error) {
+func writeHashed(path string, r io.Reader) (d Descriptor, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return d, err
 	}
 	defer f.Close() // publish syncs; a late write error shows there
-	hash := digest.SHA256.Digester()
-	d.Size, err = io.Copy(io.MultiWriter(f, hash.Hash()), r)
-	d.Digest = hash.Digest()
+	hash := sha256.New()
+	d.Size, err = io.Copy(io.MultiWriter(f, hash), r)
+	d.Digest = digestOf(hash)
 	return d, err
 }
 
-func compare(got, want v1.Descriptor) error {
+func compare(got, want Descriptor) error {
 	if want.Digest == "" || got.Digest == want.Digest && got.Size == want.Size {
 		return nil
 	}
@@ -176,19 +175,19 @@ func compare(got, want v1.Descriptor) error {
 }
 
 // has tells whether a blob is staged or in the store already.
-func (g *staging) has(d digest.Digest) bool {
+func (g *staging) has(d Digest) bool {
 	return g.blobs[d] || exists(g.store.blobPath(d))
 }
 
 // hasLayer tells whether a layer is unpacked already.
-func (g *staging) hasLayer(diffID digest.Digest) bool {
+func (g *staging) hasLayer(diffID Digest) bool {
 	return g.layers[diffID] || exists(g.store.layerPath(diffID))
 }
 
 // open opens a blob that has reports.
-func (g *staging) open(d digest.Digest) (*os.File, error) {
+func (g *staging) open(d Digest) (*os.File, error) {
 	if g.blobs[d] {
-		return os.Open(g.path("blobs", d.Encoded()))
+		return os.Open(g.path("blobs", d.Hex()))
 	}
 	return os.Open(g.store.blobPath(d))
 }
@@ -203,12 +202,12 @@ func (g *staging) publish() error {
 		return fmt.Errorf("sync image store: %w", err)
 	}
 	for d := range g.layers {
-		if err := settle(g.path("layers", d.Encoded()), g.store.layerPath(d)); err != nil {
+		if err := settle(g.path("layers", d.Hex()), g.store.layerPath(d)); err != nil {
 			return fmt.Errorf("store layer %s: %w", d, err)
 		}
 	}
 	for d := range g.blobs {
-		if err := settle(g.path("blobs", d.Encoded()), g.store.blobPath(d)); err != nil {
+		if err := settle(g.path("blobs", d.Hex()), g.store.blobPath(d)); err != nil {
 			return fmt.Errorf("store blob %s: %w", d, err)
 		}
 	}
@@ -225,7 +224,7 @@ func settle(from, to string) error {
 	return cause(err)
 }
 
-func (g *staging) list(index *v1.Index) error {
+func (g *staging) list(index *Index) error {
 	for _, r := range g.results {
 		setName(index, r.image, Reference{})
 		for _, name := range r.names {
@@ -245,9 +244,9 @@ func (g *staging) layerDirectory() (*os.File, error) {
 }
 
 // keepLayer names an unpacked directory by its diff id.
-func (g *staging) keepLayer(directory *os.File, diffID digest.Digest) error {
+func (g *staging) keepLayer(directory *os.File, diffID Digest) error {
 	g.layers[diffID] = true
-	return os.Rename(directory.Name(), g.path("layers", diffID.Encoded()))
+	return os.Rename(directory.Name(), g.path("layers", diffID.Hex()))
 }
 
 // spool copies an archive to a file without a name, since its parts are

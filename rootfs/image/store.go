@@ -18,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,7 +66,7 @@ type Limits struct {
 type Progress struct {
 	// Layer is the digest of the blob being unpacked; "" while the archive
 	// is still being read in.
-	Layer digest.Digest
+	Layer Digest
 	// Done and Total count bytes as they come, that is, compressed. Total is
 	// zero when it is not known.
 	Done, Total int64
@@ -77,7 +76,7 @@ type Progress struct {
 // not make it or because it means nothing on this host.
 type Skip struct {
 	// Layer is the digest of the layer's blob.
-	Layer digest.Digest
+	Layer Digest
 	// Name is the entry as the archive spells it; quote it before printing.
 	Name string
 	// Reason says what was left out and why.
@@ -90,7 +89,8 @@ type Options struct {
 	Ownership Ownership
 	// Limits on what an archive may grow to; zero means defaults.
 	Limits Limits
-	// Progress, if not nil, is called during loads, from the loading goroutine.
+	// Progress, if not nil, is called during loads, never twice at a time, but
+	// not always from the goroutine that loads.
 	Progress func(Progress)
 	// Skipped, if not nil, is called for whatever is left out.
 	Skipped func(Skip)
@@ -135,8 +135,8 @@ func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.root}, parts...)...)
 }
 
-func (s *Store) blobPath(d digest.Digest) string  { return s.path("blobs", "sha256", d.Encoded()) }
-func (s *Store) layerPath(d digest.Digest) string { return s.path("layers", d.Encoded()) }
+func (s *Store) blobPath(d Digest) string  { return s.path("blobs", "sha256", d.Hex()) }
+func (s *Store) layerPath(d Digest) string { return s.path("layers", d.Hex()) }
 
 // Hold keeps images and layers from being removed until release is called:
 // for the time between [Store.Find] and the moment from which the caller's

@@ -9,9 +9,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-
-	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 func TestStoreWithoutDirectory(t *testing.T) {
@@ -42,7 +39,7 @@ func TestLoadDocker(t *testing.T) {
 	if got := image.Layers(); !slices.Equal(got, want) {
 		t.Errorf("Layers() = %q, want %q", got, want)
 	}
-	if image.ID != digest.FromBytes(testConfig(t, "", bottom, top)) {
+	if image.ID != DigestOf(testConfig(t, "", bottom, top)) {
 		t.Errorf("ID = %s, want the configuration's digest", image.ID)
 	}
 	if got := fmt.Sprint(image.Names[0].Familiar(), image.Config.Config.Cmd); got != "httpd:2.4[/bin/true]" {
@@ -95,13 +92,13 @@ func TestLoadFromFile(t *testing.T) {
 func layerKinds(t *testing.T) []testLayer {
 	plain := archive(t, file("a", "x"))
 	return []testLayer{
-		{plain, plain, v1.MediaTypeImageLayer},
+		{plain, plain, MediaTypeLayer},
 		{plain, plain, dockerLayer},
-		{gzipped(t, plain), plain, v1.MediaTypeImageLayerGzip},
+		{gzipped(t, plain), plain, MediaTypeLayerGzip},
 		{gzipped(t, plain), plain, dockerLayerGzip},
-		{zstandard(t, plain), plain, v1.MediaTypeImageLayerZstd},
+		{zstandard(t, plain), plain, MediaTypeLayerZstd},
 		{zstandard(t, plain), plain, dockerLayerZstd},
-		{gzipped(t, plain), plain, v1.MediaTypeImageLayer}, // a wrong name for the compression
+		{gzipped(t, plain), plain, MediaTypeLayer}, // a wrong name for the compression
 	}
 }
 
@@ -155,7 +152,7 @@ func TestLayoutNames(t *testing.T) {
 		{map[string]string{nameAnnotation: "../:x"}, ""},
 	} {
 		var got string
-		for _, r := range layoutNames(v1.Descriptor{Annotations: c.annotations}) {
+		for _, r := range layoutNames(Descriptor{Annotations: c.annotations}) {
 			got += r.Familiar()
 		}
 		if got != c.want {
@@ -168,16 +165,16 @@ func TestPlatforms(t *testing.T) {
 	l := plainLayer(archive(t, file("a", "x")))
 	files := layoutFiles{}
 	other := files.addImage(t, "other", l)
-	other.Platform = &v1.Platform{OS: "linux", Architecture: "s390x"}
+	other.Platform = &Platform{OS: "linux", Architecture: "s390x"}
 	ours := files.addImage(t, "ours", l)
 	ours.Platform = &newConfig(stamp).Platform
-	inner := files.blob(v1.MediaTypeImageIndex, marshal(t, v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{other, ours}}))
-	foreign := files.blob(v1.MediaTypeImageIndex, marshal(t, v1.Index{MediaType: v1.MediaTypeImageIndex, Manifests: []v1.Descriptor{other}}))
+	inner := files.blob(MediaTypeIndex, marshal(t, Index{MediaType: MediaTypeIndex, Manifests: []Descriptor{other, ours}}))
+	foreign := files.blob(MediaTypeIndex, marshal(t, Index{MediaType: MediaTypeIndex, Manifests: []Descriptor{other}}))
 	for _, c := range []struct {
-		entries []v1.Descriptor
+		entries []Descriptor
 		ok      bool
 	}{
-		{[]v1.Descriptor{inner}, true}, {[]v1.Descriptor{other, ours}, true}, {[]v1.Descriptor{foreign}, false}, {[]v1.Descriptor{other}, false}, {nil, false},
+		{[]Descriptor{inner}, true}, {[]Descriptor{other, ours}, true}, {[]Descriptor{foreign}, false}, {[]Descriptor{other}, false}, {nil, false},
 	} {
 		files.index(t, c.entries...)
 		images, err := newStore(t, Options{}).Load(bytes.NewReader(files.tar(t)))
@@ -188,25 +185,25 @@ func TestPlatforms(t *testing.T) {
 }
 
 // damaged gives layouts with one thing wrong each.
-func damaged(t *testing.T) map[string]func(layoutFiles, *v1.Descriptor) {
-	set := func(change func([]byte) []byte, which func(v1.Manifest) v1.Descriptor) func(layoutFiles, *v1.Descriptor) {
-		return func(f layoutFiles, d *v1.Descriptor) {
-			var m v1.Manifest
-			readJSON(t, f["blobs/sha256/"+d.Digest.Encoded()], &m)
-			key := "blobs/sha256/" + which(m).Digest.Encoded()
+func damaged(t *testing.T) map[string]func(layoutFiles, *Descriptor) {
+	set := func(change func([]byte) []byte, which func(Manifest) Descriptor) func(layoutFiles, *Descriptor) {
+		return func(f layoutFiles, d *Descriptor) {
+			var m Manifest
+			readJSON(t, f["blobs/sha256/"+d.Digest.Hex()], &m)
+			key := "blobs/sha256/" + which(m).Digest.Hex()
 			f[key] = change(slices.Clone(f[key]))
 		}
 	}
 	flip := func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
 	cut := func(b []byte) []byte { return b[:len(b)-1] }
 	grow := func(b []byte) []byte { return append(b, 0) }
-	layer := func(m v1.Manifest) v1.Descriptor { return m.Layers[0] }
-	config := func(m v1.Manifest) v1.Descriptor { return m.Config }
-	return map[string]func(layoutFiles, *v1.Descriptor){
+	layer := func(m Manifest) Descriptor { return m.Layers[0] }
+	config := func(m Manifest) Descriptor { return m.Config }
+	return map[string]func(layoutFiles, *Descriptor){
 		"layer changed": set(flip, layer), "layer cut": set(cut, layer), "layer longer": set(grow, layer),
 		"config changed": set(flip, config), "config cut": set(cut, config), "config longer": set(grow, config),
-		"manifest size": func(_ layoutFiles, d *v1.Descriptor) { d.Size++ },
-		"manifest digest": func(f layoutFiles, d *v1.Descriptor) {
+		"manifest size": func(_ layoutFiles, d *Descriptor) { d.Size++ },
+		"manifest digest": func(f layoutFiles, d *Descriptor) {
 			f["blobs/sha256/"+hex64] = []byte("{}")
 			d.Digest = "sha256:" + hex64
 		},
@@ -247,31 +244,31 @@ func TestWrongDiffID(t *testing.T) {
 func TestRefusedDocuments(t *testing.T) {
 	l := plainLayer(archive(t, file("a", "x")))
 	encrypted, foreign := l, l
-	encrypted.mediaType = v1.MediaTypeImageLayer + "+encrypted"
+	encrypted.mediaType = MediaTypeLayer + "+encrypted"
 	foreign.mediaType = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-	for name, build := range map[string]func(layoutFiles) v1.Descriptor{
-		"encrypted": func(f layoutFiles) v1.Descriptor { return f.addImage(t, "", encrypted) },
-		"foreign":   func(f layoutFiles) v1.Descriptor { return f.addImage(t, "", foreign) },
-		"not JSON":  func(f layoutFiles) v1.Descriptor { return f.blob(v1.MediaTypeImageManifest, []byte("x")) },
-		"both": func(f layoutFiles) v1.Descriptor {
-			return f.blob(v1.MediaTypeImageManifest, []byte(`{"manifests":[],"config":{},"layers":[]}`))
+	for name, build := range map[string]func(layoutFiles) Descriptor{
+		"encrypted": func(f layoutFiles) Descriptor { return f.addImage(t, "", encrypted) },
+		"foreign":   func(f layoutFiles) Descriptor { return f.addImage(t, "", foreign) },
+		"not JSON":  func(f layoutFiles) Descriptor { return f.blob(MediaTypeManifest, []byte("x")) },
+		"both": func(f layoutFiles) Descriptor {
+			return f.blob(MediaTypeManifest, []byte(`{"manifests":[],"config":{},"layers":[]}`))
 		},
-		"no config": func(f layoutFiles) v1.Descriptor { return f.blob(v1.MediaTypeImageManifest, []byte(`{"layers":[]}`)) },
-		"other type": func(f layoutFiles) v1.Descriptor {
-			return f.blob(v1.MediaTypeImageManifest, []byte(`{"mediaType":"`+v1.MediaTypeImageIndex+`"}`))
+		"no config": func(f layoutFiles) Descriptor { return f.blob(MediaTypeManifest, []byte(`{"layers":[]}`)) },
+		"other type": func(f layoutFiles) Descriptor {
+			return f.blob(MediaTypeManifest, []byte(`{"mediaType":"`+MediaTypeIndex+`"}`))
 		},
-		"unknown type": func(f layoutFiles) v1.Descriptor { return f.blob("text/plain", []byte(`{}`)) },
-		"path as digest": func(layoutFiles) v1.Descriptor {
-			return v1.Descriptor{Digest: "sha256:../../../etc/passwd", MediaType: v1.MediaTypeImageManifest}
+		"unknown type": func(f layoutFiles) Descriptor { return f.blob("text/plain", []byte(`{}`)) },
+		"path as digest": func(layoutFiles) Descriptor {
+			return Descriptor{Digest: "sha256:../../../etc/passwd", MediaType: MediaTypeManifest}
 		},
-		"negative size": func(layoutFiles) v1.Descriptor {
-			return v1.Descriptor{Digest: "sha256:" + hex64, Size: -1, MediaType: v1.MediaTypeImageManifest}
+		"negative size": func(layoutFiles) Descriptor {
+			return Descriptor{Digest: "sha256:" + hex64, Size: -1, MediaType: MediaTypeManifest}
 		},
-		"huge": func(layoutFiles) v1.Descriptor {
-			return v1.Descriptor{Digest: "sha256:" + hex64, Size: 1 << 40, MediaType: v1.MediaTypeImageManifest}
+		"huge": func(layoutFiles) Descriptor {
+			return Descriptor{Digest: "sha256:" + hex64, Size: 1 << 40, MediaType: MediaTypeManifest}
 		},
-		"missing": func(layoutFiles) v1.Descriptor {
-			return v1.Descriptor{Digest: "sha256:" + hex64, Size: 2, MediaType: v1.MediaTypeImageManifest}
+		"missing": func(layoutFiles) Descriptor {
+			return Descriptor{Digest: "sha256:" + hex64, Size: 2, MediaType: MediaTypeManifest}
 		},
 	} {
 		files := layoutFiles{}
@@ -288,7 +285,7 @@ func TestNestedIndexes(t *testing.T) {
 	files := layoutFiles{}
 	d := files.addImage(t, "", plainLayer(archive(t)))
 	for range maxNesting + 1 {
-		d = files.blob(v1.MediaTypeImageIndex, marshal(t, v1.Index{Manifests: []v1.Descriptor{d}}))
+		d = files.blob(MediaTypeIndex, marshal(t, Index{Manifests: []Descriptor{d}}))
 	}
 	files.index(t, d)
 	if _, err := newStore(t, Options{}).Load(bytes.NewReader(files.tar(t))); err == nil {
@@ -326,7 +323,7 @@ func TestFindAndTag(t *testing.T) {
 	l := plainLayer(archive(t, file("a", "x")))
 	one := load(t, s, dockerArchive(t, "one", "1", l))
 	two := load(t, s, dockerArchive(t, "two", "2", l))
-	for _, name := range []string{"one", "one:latest", "docker.io/library/one", one.ID.String(), one.ID.Encoded(), one.ID.Encoded()[:12]} {
+	for _, name := range []string{"one", "one:latest", "docker.io/library/one", one.ID.String(), one.ID.Hex(), one.ID.Hex()[:12]} {
 		if got, err := s.Find(name); err != nil || got.ID != one.ID {
 			t.Errorf("Find(%q) = %v, %v, want %s", name, got, err, one.ID)
 		}
@@ -357,7 +354,7 @@ func TestFindAmbiguous(t *testing.T) {
 	first := map[byte]bool{}
 	for i := range 17 {
 		image := load(t, s, dockerArchive(t, "", fmt.Sprint(i)))
-		digit := image.ID.Encoded()[0]
+		digit := image.ID.Hex()[0]
 		if first[digit] {
 			if _, err := s.Find(string(digit)); err == nil || errors.Is(err, ErrNotFound) {
 				t.Errorf("Find(%c) = %v, want it to be ambiguous", digit, err)
@@ -381,8 +378,8 @@ func TestRemove(t *testing.T) {
 	if r, err := s.Remove("uno", nil); err != nil || len(r.Untagged) != 1 || len(r.Deleted)+len(r.Layers) != 0 {
 		t.Errorf("Remove(uno) = %+v, %v, want one name gone", r, err)
 	}
-	r, err := s.Remove("one", func(d digest.Digest) bool { return d == own.diffID() })
-	if err != nil || !slices.Equal(r.Deleted, []digest.Digest{image.ID}) || !slices.Equal(r.Kept, []digest.Digest{own.diffID()}) || len(r.Layers) != 0 {
+	r, err := s.Remove("one", func(d Digest) bool { return d == own.diffID() })
+	if err != nil || !slices.Equal(r.Deleted, []Digest{image.ID}) || !slices.Equal(r.Kept, []Digest{own.diffID()}) || len(r.Layers) != 0 {
 		t.Errorf("Remove(one) = %+v, %v, want the image gone, its own layer kept", r, err)
 	}
 	r, err = s.Remove("two", nil)
@@ -399,7 +396,7 @@ func TestRemoveByID(t *testing.T) {
 	if err := s.Tag("one", name); err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.Remove(image.ID.Encoded()[:8], nil)
+	r, err := s.Remove(image.ID.Hex()[:8], nil)
 	if err != nil || len(r.Untagged) != 2 || len(r.Deleted) != 1 {
 		t.Errorf("Remove = %+v, %v, want two names and one image gone", r, err)
 	}
@@ -455,13 +452,13 @@ func TestLockFilesAndModes(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	var last = map[digest.Digest]Progress{}
+	var last = map[Digest]Progress{}
 	s := newStore(t, Options{Progress: func(p Progress) { last[p.Layer] = p }})
-	l := testLayer{plain: archive(t, file("a", "x")), mediaType: v1.MediaTypeImageLayerGzip}
+	l := testLayer{plain: archive(t, file("a", "x")), mediaType: MediaTypeLayerGzip}
 	l.blob = gzipped(t, l.plain)
 	load(t, s, dockerArchive(t, "x", "", l))
 	size := int64(len(l.blob))
-	if got := last[digest.FromBytes(l.blob)]; got.Done != size || got.Total != size {
+	if got := last[DigestOf(l.blob)]; got.Done != size || got.Total != size {
 		t.Errorf("progress of the layer = %+v, want %d of %d", got, size, size)
 	}
 	if got := last[""]; got.Done == 0 || got.Total != 0 {

@@ -10,13 +10,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-
-	"github.com/klauspost/compress/zstd"
 )
-
-// maxWindow bounds the memory a zstd frame may ask for; it is what the zstd
-// command uses at its highest levels.
-const maxWindow = 128 << 20
 
 // A budget is what is left of Limits during one load.
 type budget struct {
@@ -88,13 +82,7 @@ func decompress(r io.Reader) (io.ReadCloser, error) {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
 		return gzip.NewReader(buffered)
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		// One goroutine's worth of memory: with concurrency 1 the decoder
-		// works inside Read.
-		z, err := zstd.NewReader(buffered, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, err
-		}
-		return z.IOReadCloser(), nil
+		return unzstd(buffered)
 	}
 	return io.NopCloser(buffered), nil
 }

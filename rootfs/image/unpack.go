@@ -25,7 +25,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,7 +34,7 @@ const maxPath = 4096
 type unpacker struct {
 	root      *os.File // the layer's directory
 	trash     *os.File // a directory on the same file system, for what gets replaced
-	blob      digest.Digest
+	blob      Digest
 	ownership Ownership
 	skipped   func(Skip)
 	budget    *budget
