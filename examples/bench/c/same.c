@@ -212,11 +212,145 @@ static const char *const masked[] = {
 };
 static const char *const readonly[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"};
 
+/* find is open_in for what may not be there: -1 then. */
+static int find(const char *path, int flags) {
+	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	long fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+		return -1;
+	return check("openat2", fd, 0);
+}
+
 /* mask covers a directory with an empty tmpfs, a file with the host's null
  * device. What does not exist needs no cover. */
 static void mask(const char *path, int null) {
-	int target = open_in(path, O_PATH | O_DIRECTORY, errno = 0), e = errno;
-	(void)target, (void)e, (void)null;
+	int target = find(path, O_PATH | O_DIRECTORY);
+	if (target >= 0) {
+		attach(new_fs("tmpfs", OPTIONS("nr_inodes", "2"), RDONLY | NOSUID | NODEV | NOEXEC), target);
+		return;
+	}
+	target = find(path, O_PATH);
+	if (target >= 0)
+		attach(CALL(open_tree, null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH), target);
 }
 
-int main(void) { (void)mask; (void)masked; (void)readonly; return 0; }
+/* make_readonly mounts a path on itself, read-only. */
+static void make_readonly(const char *path) {
+	int target = find(path, O_PATH);
+	if (target < 0)
+		return;
+	int tree = CALL(open_tree, target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE | AT_EMPTY_PATH);
+	set_attributes(tree, AT_RECURSIVE, RDONLY);
+	attach(tree, target);
+}
+
+static void hide(void) {
+	int null = CALL(openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC, 0);
+	for (unsigned i = 0; i < LENGTH(masked); i++)
+		mask(masked[i], null);
+	for (unsigned i = 0; i < LENGTH(readonly); i++)
+		make_readonly(readonly[i]);
+	set_attributes(root, 0, RDONLY); /* last: nothing can be made in the root after it */
+}
+
+/* enter_root changes the root directory. The old one then lies on top of the
+ * new one, and is detached: with it goes every mount of the host. */
+static void enter_root(void) {
+	CALL(fchdir, root);
+	CALL(pivot_root, ".", ".");
+	CALL(umount2, ".", MNT_DETACH);
+	CALL(chdir, "/");
+}
+
+/* ---- The child: who the process is. ---- */
+
+#define BIT(capability) (1u << (capability))
+#define KEPT (BIT(CAP_AUDIT_WRITE) | BIT(CAP_KILL) | BIT(CAP_NET_BIND_SERVICE)) /* all below 32 */
+
+static void become_somebody(void) {
+	struct rlimit files = {1024, 1024};
+	CALL(prlimit64, 0, RLIMIT_NOFILE, &files, NULL);
+	for (int c = 0; c <= CAP_LAST_CAP; c++) /* EINVAL: the kernel is older than the header */
+		if (c > 31 || !(KEPT & BIT(c)))
+			TRY(EINVAL, prctl, PR_CAPBSET_DROP, c, 0, 0, 0);
+	CALL(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0); /* else another user would lose all of them */
+	CALL(setgroups, 0, NULL);
+	CALL(setresgid, 0, 0, 0);
+	CALL(setresuid, 0, 0, 0);
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct sets[2] = {{.effective = KEPT, .permitted = KEPT}};
+	CALL(capset, &header, sets);
+	CALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	CALL(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	CALL(umask, 022);
+}
+
+/* The child's whole plan. */
+static void child(const char *rootfs, char **argv, int channel) {
+	CALL(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0); /* until execve nobody may look into the copy of the runtime */
+	CALL(setsid);
+	CALL(sethostname, "bench", 5);
+	open_root(rootfs);
+	CALL(umask, 0); /* files get exactly the modes given here */
+	make_devices(mount_all());
+	hide();
+	enter_root();
+	become_somebody();
+	CALL(sendto, channel, "ready", 5, MSG_NOSIGNAL, NULL, 0);
+	CALL(close_range, 3, channel - 1, 0); /* the channel itself closes at execve */
+	CALL(close_range, channel + 1, ~0U, 0);
+	sigset_t none;
+	sigemptyset(&none);
+	CALL(rt_sigprocmask, SIG_SETMASK, &none, NULL, 8);
+	char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", NULL};
+	CALL(execve, argv[0], argv, env);
+}
+
+/* ---- The whole. ---- */
+
+/* start clones the child into its namespaces and its cgroup. */
+static pid_t start(int cgroup, const char *rootfs, char **argv, int channel) {
+	int pidfd;
+	struct clone_args a = {
+		.flags = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP |
+			CLONE_INTO_CGROUP | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		.exit_signal = SIGCHLD,
+		.cgroup = cgroup,
+		.pidfd = (unsigned long)&pidfd,
+	};
+	sigset_t all, old;
+	sigfillset(&all);
+	CALL(rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+	pid_t pid = CALL(clone3, &a, sizeof a);
+	if (pid == 0)
+		child(rootfs, argv, channel);
+	CALL(rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
+	return pid;
+}
+
+/* wait_for returns the exit status of the child in the shell's way. */
+static int wait_for(pid_t pid) {
+	int status;
+	CALL(wait4, pid, &status, 0, NULL);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char **argv) {
+	if (argc < 4) {
+		fprintf(stderr, "usage: same ROOTFS CGROUP PROGRAM [ARGUMENT...]\n");
+		return 2;
+	}
+	CALL(mkdirat, AT_FDCWD, argv[2], 0755);
+	int cgroup = CALL(openat, AT_FDCWD, argv[2], O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	filter_devices(CALL(openat, AT_FDCWD, argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+	int pair[2];
+	char message[16];
+	CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	pid_t pid = start(cgroup, argv[1], argv + 3, pair[1]);
+	CALL(close, pair[1]);
+	CALL(read, pair[0], message, sizeof message); /* "ready" */
+	CALL(read, pair[0], message, sizeof message); /* end of file: execve happened, or the child said why not */
+	int status = wait_for(pid);
+	CALL(unlinkat, AT_FDCWD, argv[2], AT_REMOVEDIR);
+	return status;
+}

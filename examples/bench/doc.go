@@ -1,0 +1,38 @@
+// Bench measures minirun beside other ways to start a container.
+//
+//	make bench
+//	go run ./examples/bench [-n ROUNDS] [-only NAMES] [-o bench.svg] [-json FILE]
+//
+// Needs root, gcc and cgroup v2. It measures what is installed of minirun
+// ($MINIRUN, else ./minirun), crun, runc and bubblewrap, and a C program (c/same.c)
+// that makes the same system calls as minirun and nothing else:
+//
+//	run       run /bin/true from a bundle, the same one for all
+//	create    create, start, delete
+//	exec      exec /bin/true in a running container
+//	state     the state of a running container
+//	version   --version: what starting the runtime's own program costs
+//	limits    the smallest memory.max and pids.max under which /bin/true runs
+//	detached  what a detached container adds in memory, and a hundred of them
+//
+// Only ratios within one operation mean anything: all candidates run once per
+// round, in rotated order, so that what disturbs one disturbs all. The median
+// of each is printed next to the project's budgets. A budget that is exceeded is
+// information, not a failure; the exit status is 1 only if something did not run.
+//
+// Everything happens in a house of its own (house.go): private mounts with a
+// pure cgroup v2 tree, private process ids, a private network. When the house
+// ends, so does everything in it.
+//
+// What the rows do not share: bubblewrap has no cgroup, device filter or masked
+// paths, and keeps no state; the C program keeps no state; crun, runc and
+// minirun write down who runs and clean up after it.
+//
+// Man pages: [pid_namespaces(7)], [mount_namespaces(7)], [cgroups(7)]; PSS is
+// in [proc_pid_smaps(5)].
+//
+// [pid_namespaces(7)]: https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
+// [mount_namespaces(7)]: https://man7.org/linux/man-pages/man7/mount_namespaces.7.html
+// [cgroups(7)]: https://man7.org/linux/man-pages/man7/cgroups.7.html
+// [proc_pid_smaps(5)]: https://man7.org/linux/man-pages/man5/proc_pid_smaps.5.html
+package main
