@@ -80,7 +80,7 @@ func needRoot(t *testing.T, why string) {
 	}
 }
 
-// isUser tells whether the test runs without root, where only Mine works.
+// ownership is Mine without root, where nothing else works.
 func ownership() Ownership {
 	if os.Getuid() != 0 {
 		return Mine
@@ -276,7 +276,7 @@ func (f layoutFiles) write(t testing.TB, root string) {
 	}
 }
 
-func named1(d Descriptor, key, name string) Descriptor {
+func withName(d Descriptor, key, name string) Descriptor {
 	d.Annotations = map[string]string{key: name}
 	return d
 }
@@ -305,7 +305,7 @@ func load(t testing.TB, s *Store, content []byte) *Image {
 	return images[0]
 }
 
-// names lists a store's directory, without the lock files.
+// contents lists a directory of a store.
 func contents(t testing.TB, s *Store, name string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(s.path(name))
@@ -347,6 +347,3 @@ func readJSON(t testing.TB, content []byte, into any) {
 		t.Fatal(err)
 	}
 }
-
-// registerHelpers fills helpers; a table would refer to itself.
-func registerHelpers() {}

@@ -106,7 +106,7 @@ func TestLoadLayout(t *testing.T) {
 	for _, l := range layerKinds(t) {
 		files := layoutFiles{}
 		d := files.addImage(t, "", l)
-		files.index(t, named1(d, nameAnnotation, "quay.io/me/x:1"))
+		files.index(t, withName(d, nameAnnotation, "quay.io/me/x:1"))
 		s := newStore(t, Options{})
 		image := load(t, s, gzipped(t, files.tar(t)))
 		if image.Manifest != d.Digest || len(image.Names) != 1 || image.Names[0].Familiar() != "quay.io/me/x:1" {

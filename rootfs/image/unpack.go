@@ -28,8 +28,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPath is PATH_MAX, with the zero byte at the end.
-const maxPath = 4096
+const (
+	// maxPath is PATH_MAX, with the zero byte at the end.
+	maxPath = 4096
+	// maxParents bounds the directories in a name. Each name is looked up
+	// from the root, so the work grows with the square of its depth.
+	maxParents = 255
+)
 
 type unpacker struct {
 	root      *os.File // the layer's directory
@@ -171,6 +176,8 @@ func cleanName(name string) (string, error) {
 		return "", fmt.Errorf("%q leads out of the layer", name)
 	case len(clean) >= maxPath:
 		return "", unix.ENAMETOOLONG
+	case strings.Count(clean, "/") > maxParents:
+		return "", fmt.Errorf("more than %d directories deep", maxParents)
 	case strings.Contains("/"+path.Dir(clean), "/"+whiteoutPrefix):
 		return "", fmt.Errorf("the name is below a whiteout")
 	}
@@ -185,7 +192,7 @@ func (u *unpacker) makeParent(name string) (*os.File, error) {
 	if err == nil || name == "." || !(errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) {
 		return directory, err
 	}
-	// Recursion ends: each step shortens the name, which has less than 2048 parts.
+	// Recursion ends: each step shortens the name, which has at most maxParents.
 	parent, err := u.makeParent(path.Dir(name))
 	if err != nil {
 		return nil, err
