@@ -152,7 +152,7 @@ func (p *Plan) Mount(source, target, fstype string, flags uintptr, data string) 
 		d = text(data)
 	}
 	return p.call("mount", unix.SYS_MOUNT, optional(source), text(target), optional(fstype), bits(flags, mountNames), d).
-		Shell("%s", mountCommand(source, target, fstype, flags, data))
+		ShellLine(func() string { return mountCommand(source, target, fstype, flags, data) })
 }
 
 // Umount2 detaches what is mounted on target.
@@ -395,12 +395,10 @@ func (p *Plan) RtSigprocmask() *Step {
 // Execve becomes the program at path.
 func (p *Plan) Execve(path string, argv, env []string) *Step {
 	list := func(l []string) Arg { return block(stringArray(l), func() string { return quoteList(l) }) }
-	s := p.call("execve", unix.SYS_EXECVE, text(path), list(argv), list(env))
-	s.command = func() string {
+	return p.call("execve", unix.SYS_EXECVE, text(path), list(argv), list(env)).ShellLine(func() string {
 		words := append([]string{path}, argv[min(1, len(argv)):]...)
 		return "exec env -i " + strings.Join(quoteAll(append(slices.Clone(env), words...)), " ")
-	}
-	return s
+	})
 }
 
 // Waitid waits until the child that pid is the number of has ended, and leaves

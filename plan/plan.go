@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -108,16 +109,23 @@ func (s *Step) As(name string) *Step { s.Result = name; return s }
 // Needs skips the step unless other succeeded.
 func (s *Step) Needs(other *Step) *Step { s.needs = other; return s }
 
-// Shell gives the command that does the same at a prompt.
+// Shell gives the command that does the same at a prompt; strings among args
+// are quoted for it.
 func (s *Step) Shell(format string, args ...any) *Step {
 	s.command = func() string {
-		if len(args) == 0 {
-			return format
+		quoted := slices.Clone(args)
+		for i, a := range quoted {
+			if word, ok := a.(string); ok {
+				quoted[i] = quoteShell(word)
+			}
 		}
-		return fmt.Sprintf(format, args...)
+		return fmt.Sprintf(format, quoted...)
 	}
 	return s
 }
+
+// ShellLine gives it as a whole line, made only when the plan is printed.
+func (s *Step) ShellLine(line func() string) *Step { s.command = line; return s }
 
 // Undo takes the step back when a later step fails: text for the printed plan
 // and a function, run in reverse order. Only the runtime's steps need one;

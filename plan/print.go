@@ -131,13 +131,13 @@ func (p *Plan) Sh(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh -e\n")
 	var closing []string
-	for _, s := range p.Steps {
+	for i, s := range p.Steps {
 		if s.Note != "" {
 			b.WriteString("# " + s.Note + "\n")
 		}
 		switch {
 		case s.program:
-			end := "END_OF_" + strings.ToUpper((s.Side + 1).String())
+			end := "END_OF_" + strings.ToUpper(p.born(i).String())
 			b.WriteString(s.shell() + " sh -e <<'" + end + "'   # " + s.String() + "\n")
 			closing = append(closing, end)
 		case s.command != nil:
@@ -152,6 +152,16 @@ func (p *Plan) Sh(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// born is the side that a clone3 starts: that of the next step of another one.
+func (p *Plan) born(i int) Side {
+	for _, s := range p.Steps[i:] {
+		if s.Side > p.Steps[i].Side {
+			return s.Side
+		}
+	}
+	return Child
 }
 
 // mountCommand is mount(8) for mount(2).

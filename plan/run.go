@@ -434,11 +434,12 @@ func (r *Process) undo() error {
 
 // Wait waits for the end of the child, which must be a child of this process.
 func (r *Process) Wait() (unix.WaitStatus, error) {
+	status, err := waitFor(r.Pid)
 	if r.PidFD >= 0 {
 		unix.Close(r.PidFD)
 		r.PidFD = -1
 	}
-	return waitFor(r.Pid)
+	return status, err
 }
 
 func waitFor(pid int) (status unix.WaitStatus, err error) {
@@ -448,4 +449,25 @@ func waitFor(pid int) (status unix.WaitStatus, err error) {
 			return status, err
 		}
 	}
+}
+
+// Failure waits until no process holds the writing end of fifo any more, and
+// returns what the child wrote into its [Copy] as it failed: a [*StepError]
+// without a step, or nil if it went on to execve.
+func Failure(fifo int) error {
+	fds := []unix.PollFd{{Fd: int32(fifo)}} // no event but POLLHUP: what start wrote is not for us
+	for {
+		if _, err := unix.Poll(fds, -1); err != unix.EINTR {
+			break
+		}
+	}
+	var m message
+	n, err := unix.Read(fifo, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize))
+	if n == messageSize && m.kind == kindFailed {
+		return unix.Errno(m.value)
+	}
+	if n == 1 {
+		return ErrKilled // nobody took the byte
+	}
+	return err
 }

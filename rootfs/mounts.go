@@ -153,7 +153,7 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 		tree = m.create(p)
 	}
 	target := r.target(p, m.destination, m.directory)
-	p.MoveMount(tree, target).Shell("%s", "mount "+m.command()+` "$ROOT"`+m.destination)
+	p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
 	if m.attr.Propagation != 0 || m.deep != (plan.MountAttr{}) {
 		m.change(p, tree)
 	}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/signal"
+
+	"github.com/containerd/console"
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// catchSignals catches what is meant for the program in the container. Caught
+// from before the start on, none is lost.
+func catchSignals() chan os.Signal {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	return signals
+}
+
+// forward passes signals on to the container process, and changes of the
+// window's size to its terminal.
+func forward(signals chan os.Signal, pid int, master *os.File) {
+	for s := range signals {
+		switch s {
+		case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // about us: a child, Go's scheduler, our own output
+		case unix.SIGWINCH:
+			if master != nil {
+				resize(master)
+				continue
+			}
+			unix.Kill(pid, unix.SIGWINCH) // ESRCH: it ended
+		default:
+			unix.Kill(pid, s.(unix.Signal)) // ESRCH: it ended
+		}
+	}
+}
+
+// resize gives the container's terminal the size of ours.
+func resize(master *os.File) {
+	if size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
+		unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, size) // EIO: it is closed
+	}
+}
+
+// terminalSize is the size of the user's terminal; nil if there is none.
+func terminalSize() *specs.Box {
+	size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+	if err != nil || size.Row == 0 {
+		return nil
+	}
+	return &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
+}
+
+// attachTerminal connects our terminal, made raw, with the container's. done
+// waits for the rest of the output and makes ours what it was.
+func (s *session) attachTerminal(*plan.Process) (done func(), err error) {
+	if s.master, err = container.ReceiveConsole(s.socket); err != nil {
+		return nil, err
+	}
+	restore := func() {}
+	if ours, err := console.ConsoleFromFile(os.Stdin); err == nil {
+		if err := ours.SetRaw(); err != nil {
+			return nil, err
+		}
+		restore = func() { ours.Reset() } // EIO: our terminal is gone
+	}
+	resize(s.master)
+	if s.context.Bool("interactive") || !s.context.Bool("monitor") {
+		go io.Copy(s.master, os.Stdin)
+	}
+	finished := make(chan struct{})
+	go func() {
+		io.Copy(os.Stdout, s.master) // EIO: the last process closed the terminal
+		close(finished)
+	}()
+	return func() {
+		<-finished
+		restore()
+	}, nil
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"minirun/container"
+	"minirun/container/bundle"
+	"minirun/process"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func execCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "exec",
+		Usage:     "run one more program in a running container",
+		ArgsUsage: "CONTAINER COMMAND [ARG...]   |   --process FILE ID",
+		Description: "Examples:\n" +
+			"   minirun exec web ps\n" +
+			"   minirun exec -it web sh",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for the program"},
+			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
+			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the program a terminal"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE`"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`"},
+			&cli.StringFlag{Name: "workdir", Aliases: []string{"w", "cwd"}, Usage: "start in `DIR`"},
+			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "read the process from the JSON in `FILE`"},
+			&cli.StringFlag{Name: "console-socket", Usage: "send the terminal to the Unix socket at `PATH`"},
+			&cli.StringFlag{Name: "pid-file", Usage: "write the program's process id to `FILE`"},
+			&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
+		}, lookFlags()...),
+		Action: func(c *cli.Context) error {
+			if err := container.Protect(); err != nil {
+				return failure{err, 125}
+			}
+			code, err := execute(c)
+			if err != nil {
+				return exitOf(err)
+			}
+			if code != 0 {
+				return exit(code)
+			}
+			return nil
+		},
+	}
+}
+
+func execute(c *cli.Context) (int, error) {
+	if c.Args().Len() < 2 && !(c.Args().Len() == 1 && c.IsSet("process")) {
+		return 0, usage{errors.New("exec: want a container and a command")}
+	}
+	k, err := find(c, c.Args().First())
+	if err != nil {
+		return 0, err
+	}
+	spec, err := k.Spec()
+	if err != nil {
+		return 0, err
+	}
+	if err := execProcess(c, k, spec); err != nil {
+		return 0, err
+	}
+	look, err := look(c)
+	if err != nil {
+		return 0, err
+	}
+	s := &session{context: c, id: k.ID, spec: spec}
+	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look}
+	return s.exec(k)
+}
+
+// exec starts the program and, unless it is detached, waits for it.
+func (s *session) exec(k *container.Container) (int, error) {
+	c := s.context
+	var err error
+	switch {
+	case c.IsSet("console-socket"):
+		s.options.Console, err = container.DialConsole(c.String("console-socket"))
+	case s.spec.Process.Terminal:
+		s.options.Console, s.socket, err = container.ConsolePair()
+	case !c.Bool("interactive") && !c.IsSet("process"):
+		s.options.Stdin, err = os.Open("/dev/null")
+	}
+	if err != nil {
+		return 0, err
+	}
+	signals := catchSignals()
+	p, err := k.Exec(s.spec.Process, s.spec.Linux.Seccomp, s.options)
+	if err != nil || c.Bool("detach") {
+		return 0, err
+	}
+	done := func() {}
+	if s.socket != nil {
+		if done, err = s.attachTerminal(p); err != nil {
+			return 0, err
+		}
+	}
+	go forward(signals, p.Pid, s.master)
+	status, err := p.Wait()
+	done()
+	return container.ExitCode(status), err
+}
+
+// execProcess changes the container's process into the one to run.
+func execProcess(c *cli.Context, k *container.Container, spec *specs.Spec) error {
+	if c.IsSet("process") {
+		data, err := os.ReadFile(c.String("process"))
+		if err != nil {
+			return err
+		}
+		spec.Process = &specs.Process{}
+		if err := json.Unmarshal(data, spec.Process); err != nil {
+			return fmt.Errorf("%s: %w", c.String("process"), err)
+		}
+		return nil
+	}
+	p := spec.Process
+	p.Args, p.Terminal = c.Args().Tail(), c.Bool("tty")
+	p.ConsoleSize = terminalSize()
+	for _, e := range c.StringSlice("env") {
+		if !strings.Contains(e, "=") {
+			e += "=" + os.Getenv(e)
+		}
+		p.Env = append(p.Env, e)
+	}
+	if c.IsSet("workdir") {
+		p.Cwd = c.String("workdir")
+	}
+	if c.IsSet("user") {
+		return execUser(c, k, p)
+	}
+	return nil
+}
+
+// execUser looks a user up in the files of the container's image; in a bundle
+// of the user's own, only numbers are users.
+func execUser(c *cli.Context, k *container.Container, p *specs.Process) (err error) {
+	umask := p.User.Umask
+	if id := k.Annotations[bundle.ImageID]; id == "" {
+		p.User, _, err = process.Lookup(c.String("user"), strings.NewReader(""), strings.NewReader(""))
+	} else {
+		s, err := images(c)
+		if err != nil {
+			return err
+		}
+		img, err := s.Find(id)
+		if err != nil {
+			return err
+		}
+		if p.User, _, err = bundle.LookupUser(c.String("user"), img); err != nil {
+			return err
+		}
+	}
+	p.User.Umask = umask
+	return err
+}
+
+// find returns the container with a name, an id or its beginning: one of the
+// store's, or one that was made from a bundle of the user's own.
+func find(c *cli.Context, word string) (*container.Container, error) {
+	id := word
+	if b, err := store(c).Find(word); err == nil {
+		id = b.ID
+	} else if !errors.Is(err, bundle.ErrNoSuch) {
+		return nil, err
+	}
+	return root(c).Load(id)
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"minirun/cmd/minirun/show"
+	"minirun/container/bundle"
+	"minirun/rootfs/image"
+)
+
+// images opens the store of images, showing the progress of what is slow.
+func images(c *cli.Context) (*image.Store, error) {
+	o := image.Options{Progress: progress(os.Stderr)}
+	if os.Geteuid() != 0 {
+		o.Ownership = image.Mine
+	}
+	return image.Open(c.String("store"), o)
+}
+
+func loadCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "load",
+		Usage:     "take images out of an archive or directory",
+		ArgsUsage: "[FILE|DIR]",
+		Description: "FILE is what docker save writes, or a tar of an OCI image layout; without one,\n" +
+			"it is read from standard input. DIR is an OCI image layout. Examples:\n" +
+			"   docker save httpd | minirun load\n" +
+			"   minirun load -i httpd.tar",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read `FILE` or directory"}},
+		Action: func(c *cli.Context) error {
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			loaded, err := load(s, c.String("input")+c.Args().First())
+			for _, img := range loaded {
+				fmt.Fprintf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+			}
+			return err
+		},
+	}
+}
+
+func load(s *image.Store, path string) ([]*image.Image, error) {
+	if path == "" || path == "-" {
+		return s.Load(os.Stdin)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return s.LoadDirectory(path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	loaded, err := s.Load(f)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", path, err)
+	}
+	return loaded, nil
+}
+
+func importCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "make an image from a tar of a root file system",
+		ArgsUsage: "FILE|- [NAME[:TAG]]",
+		Description: "Example:\n" +
+			"   minirun import --change 'CMD [\"sh\"]' rootfs.tar busybox",
+		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "change", Aliases: []string{"c"}, Usage: "apply a Dockerfile `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR"}},
+		Action: func(c *cli.Context) error {
+			if n := c.Args().Len(); n < 1 || n > 2 {
+				return usage{errors.New("import: want a file and, if you like, a name")}
+			}
+			var name image.Reference
+			var err error
+			if word := c.Args().Get(1); word != "" {
+				if name, err = image.ParseReference(word); err != nil {
+					return err
+				}
+			}
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			var r io.Reader = os.Stdin
+			if path := c.Args().First(); path != "-" {
+				f, err := os.Open(path)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				r = f
+			}
+			img, err := s.Import(r, name, c.StringSlice("change")...)
+			if err != nil {
+				return fmt.Errorf("import %s: %w", c.Args().First(), err)
+			}
+			fmt.Fprintln(c.App.Writer, "sha256:"+img.ID.Hex())
+			return nil
+		},
+	}
+}
+
+func imagesCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "images",
+		Usage: "list images",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
+			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids"},
+			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
+		},
+		Action: func(c *cli.Context) error {
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			list, err := s.List()
+			if err != nil {
+				return err
+			}
+			return show.Images(c.App.Writer, shownImages(list), show.ImagesOptions{Quiet: c.Bool("quiet"), NoTrunc: c.Bool("no-trunc"), Format: c.String("format")})
+		},
+	}
+}
+
+func rmiCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "rmi",
+		Usage:     "remove images",
+		ArgsUsage: "IMAGE...",
+		Action: func(c *cli.Context) error {
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			return each(c, func(word string) error {
+				_, err := s.Remove(word, func(id image.Digest) bool { return layerInUse(store(c), id) })
+				return err
+			})
+		},
+	}
+}
+
+// layerInUse says whether a container stands on a layer.
+func layerInUse(s bundle.Store, id image.Digest) bool {
+	list, err := s.List()
+	if err != nil {
+		return true // better keep it
+	}
+	for _, b := range list {
+		for _, m := range b.Spec.Mounts {
+			if m.Type == "overlay" && strings.Contains(strings.Join(m.Options, ","), id.Hex()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func imageName(img *image.Image) string {
+	if len(img.Names) > 0 {
+		return img.Names[0].Familiar()
+	}
+	return "sha256:" + img.ID.Hex()
+}

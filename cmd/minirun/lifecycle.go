@@ -1,0 +1,306 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+	"minirun/container/bundle"
+)
+
+// each does something with every container that is named, echoes those that
+// went well, and goes on after those that did not.
+func each(c *cli.Context, do func(word string) error) error {
+	if !c.Args().Present() {
+		return usage{fmt.Errorf("%s: no container given", c.Command.Name)}
+	}
+	var failed error
+	for _, word := range c.Args().Slice() {
+		if err := do(word); err != nil {
+			if failed != nil {
+				report(failed)
+			}
+			failed = err
+			continue
+		}
+		fmt.Fprintln(c.App.Writer, word)
+	}
+	return failed
+}
+
+func stopCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "stop",
+		Usage:     "end containers: a signal, and SIGKILL if that does not help",
+		ArgsUsage: "CONTAINER...",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "timeout", Aliases: []string{"t", "time"}, Usage: "wait `SECONDS` before SIGKILL", Value: 10},
+			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL` instead of the image's, or SIGTERM"},
+		},
+		Action: func(c *cli.Context) error {
+			return each(c, func(word string) error { return stop(c, word) })
+		},
+	}
+}
+
+func stop(c *cli.Context, word string) error {
+	b, err := store(c).Find(word)
+	if err != nil {
+		return err
+	}
+	k, err := root(c).Load(b.ID)
+	if errors.Is(err, container.ErrNotExist) {
+		return nil // it is stopped already
+	} else if err != nil {
+		return err
+	}
+	name := c.String("signal")
+	if name == "" {
+		name = b.Annotation(bundle.Signal)
+	}
+	signal, err := parseSignal(name, unix.SIGTERM)
+	if err != nil {
+		return err
+	}
+	if err := k.Kill(signal, false); err != nil {
+		return ignore(err, container.ErrNotRunning)
+	}
+	if limit := time.Duration(c.Int("timeout")) * time.Second; limit <= 0 || !k.Wait(limit) {
+		if err := k.Kill(unix.SIGKILL, false); err != nil {
+			return ignore(err, container.ErrNotRunning)
+		}
+		k.Wait(0)
+	}
+	return nil
+}
+
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}
+
+// parseSignal takes a number, KILL or SIGKILL; "" is the default.
+func parseSignal(name string, otherwise unix.Signal) (unix.Signal, error) {
+	if name == "" {
+		return otherwise, nil
+	}
+	if n, err := strconv.Atoi(name); err == nil && n > 0 && n < 65 {
+		return unix.Signal(n), nil
+	}
+	if s := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")); s != 0 {
+		return s, nil
+	}
+	return 0, fmt.Errorf("signal %q: no such signal", name)
+}
+
+func rmCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "rm",
+		Usage:     "remove containers, with all that they wrote",
+		ArgsUsage: "CONTAINER...",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end those that run"},
+			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Hidden: true},
+		},
+		Action: func(c *cli.Context) error {
+			return each(c, func(word string) error { return remove(c, word) })
+		},
+	}
+}
+
+func remove(c *cli.Context, word string) error {
+	b, err := store(c).Find(word)
+	if err != nil {
+		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
+			return nil
+		}
+		return err
+	}
+	k, err := root(c).Lock(b.ID)
+	switch {
+	case errors.Is(err, container.ErrNotExist):
+		return store(c).Delete(b)
+	case err != nil:
+		return err
+	}
+	defer k.Unlock()
+	if s := k.Status(); !c.Bool("force") && (s == "running" || s == "paused") {
+		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
+	}
+	if err := k.Delete(true); err != nil {
+		return err
+	}
+	return store(c).Delete(b)
+}
+
+// The commands of the runtime-spec (runtime.md, Operations), as container
+// engines call them.
+
+func createCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "create",
+		Usage:     "make a container from a bundle, ready to start",
+		ArgsUsage: "ID",
+		Flags:     append(bundleFlags(), lookFlags()...),
+		Action: func(c *cli.Context) error {
+			if err := container.Protect(); err != nil {
+				return err
+			}
+			id, dir, err := idAndBundle(c)
+			if err != nil {
+				return err
+			}
+			spec, err := container.ReadSpec(dir)
+			if err != nil {
+				return err
+			}
+			look, err := look(c)
+			if err != nil {
+				return err
+			}
+			o := container.Options{Wait: true, PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look}
+			if c.IsSet("console-socket") {
+				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
+					return err
+				}
+			}
+			if spec.Process.Terminal && o.Console == nil {
+				return errors.New("create: process.terminal wants --console-socket")
+			}
+			_, _, err = root(c).New(id, dir, spec, o)
+			return err
+		},
+	}
+}
+
+// one loads the container that the single argument names.
+func one(c *cli.Context, do func(*container.Container) error) error {
+	if c.Args().Len() != 1 {
+		return usage{fmt.Errorf("%s: want one argument, the container", c.Command.Name)}
+	}
+	id := c.Args().First()
+	if b, err := store(c).Find(id); err == nil {
+		id = b.ID
+	}
+	k, err := root(c).Lock(id)
+	if err != nil {
+		return err
+	}
+	defer k.Unlock()
+	return do(k)
+}
+
+func startCommand() *cli.Command {
+	return &cli.Command{
+		Name: "start", Usage: "let a created container run its program", ArgsUsage: "ID",
+		Action: func(c *cli.Context) error { return one(c, (*container.Container).Start) },
+	}
+}
+
+func stateCommand() *cli.Command {
+	return &cli.Command{
+		Name: "state", Usage: "print a container's state as JSON", ArgsUsage: "ID",
+		Action: func(c *cli.Context) error {
+			if c.Args().Len() != 1 {
+				return usage{errors.New("state: want one argument, the container")}
+			}
+			k, err := find(c, c.Args().First())
+			if err != nil {
+				return err
+			}
+			data, err := json.MarshalIndent(ociState(k), "", "  ")
+			if err != nil {
+				return err
+			}
+			_, err = c.App.Writer.Write(data)
+			return err
+		},
+	}
+}
+
+// ociState is the state in the form that callers of runc expect.
+func ociState(k *container.Container) any {
+	s := k.OCI()
+	return struct {
+		Version     string            `json:"ociVersion"`
+		ID          string            `json:"id"`
+		Pid         int               `json:"pid"`
+		Status      string            `json:"status"`
+		Bundle      string            `json:"bundle"`
+		Rootfs      string            `json:"rootfs"`
+		Created     time.Time         `json:"created"`
+		Annotations map[string]string `json:"annotations,omitempty"`
+		Owner       string            `json:"owner"`
+	}{s.Version, s.ID, s.Pid, string(s.Status), s.Bundle, k.Rootfs, k.Created, s.Annotations, ""}
+}
+
+func killCommand() *cli.Command {
+	return &cli.Command{
+		Name: "kill", Usage: "send a signal to a container", ArgsUsage: "CONTAINER [SIGNAL]",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "to all of its processes"},
+			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL`, a name or a number"},
+		},
+		Action: func(c *cli.Context) error {
+			if n := c.Args().Len(); n < 1 || n > 2 {
+				return usage{errors.New("kill: want a container and, if you like, a signal")}
+			}
+			signal, err := parseSignal(c.String("signal")+c.Args().Get(1), unix.SIGTERM)
+			if err != nil {
+				return err
+			}
+			k, err := find(c, c.Args().First())
+			if err != nil {
+				return err
+			}
+			return k.Kill(signal, c.Bool("all"))
+		},
+	}
+}
+
+func deleteCommand() *cli.Command {
+	return &cli.Command{
+		Name: "delete", Usage: "remove what is left of a stopped container", ArgsUsage: "ID",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it first if it runs"}},
+		Action: func(c *cli.Context) error {
+			err := one(c, func(k *container.Container) error { return k.Delete(c.Bool("force")) })
+			if c.Bool("force") && errors.Is(err, container.ErrNotExist) {
+				return nil
+			}
+			return err
+		},
+	}
+}
+
+func specCommand() *cli.Command {
+	return &cli.Command{
+		Name: "spec", Usage: "write an example config.json into a bundle",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "the bundle's `DIR`", Value: "."},
+			&cli.BoolFlag{Name: "rootless", Usage: "for an ordinary user"},
+		},
+		Action: func(c *cli.Context) error {
+			path := c.String("bundle") + "/config.json"
+			data, err := json.MarshalIndent(bundle.Example(c.Bool("rootless")), "", "\t")
+			if err != nil {
+				return err
+			}
+			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+			if err != nil {
+				return err
+			}
+			_, err = f.Write(append(data, '\n'))
+			return errors.Join(err, f.Close())
+		},
+	}
+}

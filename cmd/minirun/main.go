@@ -1,0 +1,154 @@
+// Minirun runs containers, and shows that each is just a process.
+//
+// This package is the command line: the only code here that prints, parses
+// flags or picks exit codes. One file a command.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+	"minirun/container"
+	"minirun/container/bundle"
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev"
+
+func main() {
+	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
+	cli.VersionPrinter = printVersion
+	app := &cli.App{
+		Name:  "minirun",
+		Usage: "run containers, and see that each is just a process",
+		Description: "Try:\n" +
+			"   minirun run -d httpd          a container\n" +
+			"   minirun tree                  the same container, as the processes that it is\n" +
+			"   minirun ns                    its view of the machine, beside yours\n" +
+			"   minirun plan httpd            the list of system calls that makes it\n" +
+			"   minirun run --step httpd      make it, one call at a time",
+		Version:                version,
+		UseShortOptionHandling: true,
+		EnableBashCompletion:   true,
+		HideHelpCommand:        true,
+
+		DisableSliceFlagSeparator: true, // -e A=1,2 is one variable
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "root", Usage: "`DIR` of the states of running containers", Value: string(container.DefaultRoot())},
+			&cli.StringFlag{Name: "store", Usage: "`DIR` of images and containers", Value: string(bundle.DefaultStore())},
+		},
+		Commands:       commands(),
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage{err} },
+		ExitErrHandler: func(*cli.Context, error) {},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage{fmt.Errorf("%q is not a command; see minirun --help", c.Args().First())}
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	os.Exit(report(app.Run(os.Args)))
+}
+
+// commands are all commands, those for people first.
+func commands() []*cli.Command {
+	list := []*cli.Command{
+		runCommand(), psCommand(), logsCommand(), execCommand(), stopCommand(), rmCommand(), inspectCommand(),
+		imagesCommand(), loadCommand(), importCommand(), rmiCommand(),
+		treeCommand(), threadsCommand(), nsCommand(), planCommand(),
+		createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(), specCommand(), doctorCommand(),
+	}
+	for _, c := range list {
+		c.UseShortOptionHandling = true
+		c.HideHelpCommand = true
+		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usage{err} }
+	}
+	return list
+}
+
+func printVersion(c *cli.Context) {
+	fmt.Fprintf(c.App.Writer, "minirun version %s\nspec: %s\n", c.App.Version, specs.Version)
+}
+
+// An exit is an error that only sets the exit code: the program in the
+// container, or an earlier message, has said what there is to say.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// usage is a command line that makes no sense.
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
+// A failure is an error of run or exec itself, with the exit code that docker
+// gives it.
+type failure struct {
+	error
+	code int
+}
+
+func (f failure) Unwrap() error { return f.error }
+
+// report prints an error on one line, a hint on another, and returns the exit
+// code.
+func report(err error) int {
+	var code exit
+	var own failure
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	}
+	fmt.Fprintf(os.Stderr, "minirun: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if h := hint(err); h != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", h)
+	}
+	if errors.As(err, &own) {
+		return own.code
+	}
+	return 1
+}
+
+// hint is what may help with an error; "" if nothing is known.
+func hint(err error) string {
+	var failed *plan.StepError
+	switch {
+	case errors.Is(err, bundle.ErrNoSuch), errors.Is(err, container.ErrNotExist):
+		return "minirun ps -a lists all containers"
+	case errors.Is(err, cgroups.ErrNotMounted):
+		return "mount -t cgroup2 none /sys/fs/cgroup"
+	case errors.As(err, &failed) && errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
+		return "an ordinary user's containers need user namespaces; see minirun doctor"
+	}
+	return ""
+}
+
+// exitOf is the exit code of run and exec for an error of their own: 127 if the
+// program was not found, 126 if it cannot be executed, else 125.
+func exitOf(err error) failure {
+	var failed *plan.StepError
+	if errors.As(err, &failed) && failed.Step.Call == "execve" || errors.Is(err, errProgram) {
+		if errors.Is(err, unix.ENOENT) {
+			return failure{err, 127}
+		}
+		return failure{err, 126}
+	}
+	return failure{err, 125}
+}
+
+var errProgram = errors.New("program")
+
+func root(c *cli.Context) container.Root { return container.Root(c.String("root")) }
+func store(c *cli.Context) bundle.Store  { return bundle.Store(c.String("store")) }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"minirun/container"
+	"minirun/container/bundle"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func planCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "plan",
+		Usage:     "print the system calls that would make a container, and make none",
+		ArgsUsage: "IMAGE [COMMAND [ARG...]]   |   --bundle DIR [ID]",
+		Description: "Examples:\n" +
+			"   minirun plan httpd                 in strace notation, with the reasons\n" +
+			"   minirun plan -o sh httpd           as the equivalent commands\n" +
+			"   minirun plan -o json -m 64m httpd  for scripts",
+		Flags: append(append(requestFlags(), bundleFlags()...),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "with a monitor, as run -d"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text, sh or json", Value: "text"}),
+		Action: printPlan,
+	}
+}
+
+func printPlan(c *cli.Context) error {
+	id, dir, spec, err := planned(c)
+	if err != nil {
+		return err
+	}
+	p, err := root(c).Plan(id, dir, spec, container.Options{Monitor: c.Bool("detach")})
+	if err != nil {
+		return err
+	}
+	switch c.String("output") {
+	case "text":
+		return p.Text(c.App.Writer)
+	case "sh":
+		return p.Sh(c.App.Writer)
+	case "json":
+		return p.JSON(c.App.Writer)
+	}
+	return usage{fmt.Errorf("output %q: want text, sh or json", c.String("output"))}
+}
+
+// planned is the spec to print the plan of: a bundle's, or the one that run
+// would write for an image.
+func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
+	if c.IsSet("bundle") {
+		dir = c.String("bundle")
+		spec, err = container.ReadSpec(dir)
+		id = "ID"
+		if c.Args().Present() {
+			id = c.Args().First()
+		}
+		return id, dir, spec, err
+	}
+	if !c.Args().Present() {
+		return "", "", nil, usage{errors.New("plan: no image given; see minirun plan --help")}
+	}
+	img, r, err := requested(c)
+	if err != nil {
+		return "", "", nil, err
+	}
+	id = strings.Repeat("0", 64)
+	b, err := store(c).Preview(img, r, id)
+	if err != nil {
+		return "", "", nil, err
+	}
+	return id, b.Dir, b.Spec, nil
+}
+
+var _ bundle.Store

@@ -1,0 +1,398 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+	"minirun/container/bundle"
+	"minirun/plan"
+	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// requestFlags are what one can ask of a container made from an image.
+func requestFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
+		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the container a terminal"},
+		&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
+		&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "limit memory to `SIZE` (512k, 64m, 1g)"},
+		&cli.Float64Flag{Name: "cpus", Usage: "limit CPU time to that of `N` processors (0.5)"},
+		&cli.Int64Flag{Name: "pids-limit", Usage: "limit processes and threads to `N`; -1 for no limit"},
+		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE`, or pass on NAME"},
+		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "mount a host's directory or file: `SOURCE:DESTINATION[:ro]`"},
+		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`, names or numbers"},
+		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
+		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "call the host `NAME`"},
+		&cli.BoolFlag{Name: "read-only", Usage: "make the root file system read-only"},
+		&cli.StringFlag{Name: "network", Usage: "`none`: loopback only; host: the host's", Value: "none"},
+		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` instead of the image's entrypoint"},
+		&cli.StringSliceFlag{Name: "cap-add", Usage: "add a `CAPABILITY`, or ALL"},
+		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
+		&cli.BoolFlag{Name: "rm", Usage: "remove the container when it ends"},
+	}
+}
+
+// lookFlags make a plan visible while it runs.
+func lookFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "explain", Usage: "print each system call as it happens, with its time"},
+		&cli.BoolFlag{Name: "step", Usage: "wait for Enter before each system call"},
+		&cli.StringFlag{Name: "fault", Usage: "break on purpose: let step `N=ERRNO` fail, or kill who makes it (N=KILL)"},
+	}
+}
+
+// bundleFlags are those of the form that container engines use.
+func bundleFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "run the OCI bundle in `DIR`; the argument is then the container's id"},
+		&cli.StringFlag{Name: "console-socket", Usage: "send the terminal to the Unix socket at `PATH`"},
+		&cli.StringFlag{Name: "pid-file", Usage: "write the container's process id to `FILE`"},
+		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
+		&cli.BoolFlag{Name: "no-pivot", Hidden: true},
+		&cli.BoolFlag{Name: "no-new-keyring", Hidden: true},
+	}
+}
+
+func runCommand() *cli.Command {
+	flags := append(requestFlags(), lookFlags()...)
+	return &cli.Command{
+		Name:      "run",
+		Usage:     "make a container from an image (or a bundle) and run it",
+		ArgsUsage: "IMAGE [COMMAND [ARG...]]   |   --bundle DIR ID",
+		Description: "Examples:\n" +
+			"   minirun run --rm -it busybox                  a shell in a container\n" +
+			"   minirun run -d --name web httpd               in the background\n" +
+			"   minirun run -m 64m --cpus 0.5 httpd           with limits\n" +
+			"   minirun run --rm -v $PWD:/src:ro busybox ls /src\n" +
+			"   minirun run --explain --rm busybox true       see every system call\n" +
+			"   minirun run --bundle ./bundle web             an OCI bundle",
+		Flags: append(append(flags, bundleFlags()...),
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"},
+			&cli.BoolFlag{Name: "monitor", Hidden: true, Usage: "the second stage of run IMAGE: the container is one of the store's"}),
+		HideHelp: false,
+		Action:   run,
+	}
+}
+
+func run(c *cli.Context) error {
+	if c.IsSet("bundle") {
+		return runBundle(c)
+	}
+	if !c.Args().Present() {
+		return failure{usage{errors.New("run: no image given; see minirun run --help")}, 125}
+	}
+	if err := runImage(c); err != nil {
+		return failure{err, 125}
+	}
+	return nil
+}
+
+// runImage makes the bundle, and then becomes the minirun that runs it: that
+// has to be a new program anyway (see [container.Protect]), and its command
+// line is what ps shows beside the container.
+func runImage(c *cli.Context) error {
+	b, err := makeBundle(c)
+	if err != nil {
+		return err
+	}
+	args := []string{"minirun", "--root", c.String("root"), "--store", c.String("store"), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir}
+	for _, flag := range []string{"detach", "interactive", "explain", "step"} {
+		if c.Bool(flag) {
+			args = append(args, "--"+flag)
+		}
+	}
+	if c.IsSet("fault") {
+		args = append(args, "--fault", c.String("fault"))
+	}
+	return errors.Join(container.Again(append(args, b.ID)), store(c).Delete(b))
+}
+
+func makeBundle(c *cli.Context) (*bundle.Bundle, error) {
+	img, r, err := requested(c)
+	if err != nil {
+		return nil, err
+	}
+	return store(c).Make(img, r)
+}
+
+// requested is the image and what is asked of it.
+func requested(c *cli.Context) (*image.Image, bundle.Request, error) {
+	s, err := images(c)
+	if err != nil {
+		return nil, bundle.Request{}, err
+	}
+	img, err := s.Find(c.Args().First())
+	if err != nil {
+		return nil, bundle.Request{}, err
+	}
+	r, err := request(c)
+	return img, r, err
+}
+
+// request is what the flags ask for.
+func request(c *cli.Context) (bundle.Request, error) {
+	r := bundle.Request{
+		Name: c.String("name"), Args: c.Args().Tail(), Terminal: c.Bool("tty"), Env: c.StringSlice("env"),
+		Volumes: c.StringSlice("volume"), User: c.String("user"), Workdir: c.String("workdir"),
+		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"), Network: c.String("network"),
+		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), CapAdd: c.StringSlice("cap-add"), CapDrop: c.StringSlice("cap-drop"),
+		Remove: c.Bool("rm"),
+	}
+	if c.IsSet("entrypoint") {
+		program := c.String("entrypoint")
+		r.Entrypoint = &program
+	}
+	if c.IsSet("memory") {
+		size, err := units.RAMInBytes(c.String("memory"))
+		if err != nil || size <= 0 {
+			return r, fmt.Errorf("memory limit %q: want a size such as 64m", c.String("memory"))
+		}
+		r.Memory = size
+	}
+	if (c.IsSet("cpus") && r.CPUs <= 0) || (c.IsSet("pids-limit") && r.Pids == 0) {
+		return r, fmt.Errorf("limit 0: want more, or no flag for no limit")
+	}
+	if r.Terminal {
+		r.ConsoleSize = terminalSize()
+	}
+	return r, nil
+}
+
+// runBundle runs a bundle: a user's own, or with --monitor one of the store's.
+func runBundle(c *cli.Context) error {
+	if err := container.Protect(); err != nil {
+		return failure{err, 125}
+	}
+	id, dir, err := idAndBundle(c)
+	if err != nil {
+		return err
+	}
+	spec, err := container.ReadSpec(dir)
+	if err != nil {
+		return err
+	}
+	s := &session{context: c, id: id, dir: dir, spec: spec}
+	code, err := s.run()
+	if err != nil {
+		if c.Bool("monitor") {
+			err = errors.Join(err, store(c).Delete(&bundle.Bundle{ID: id, Dir: dir, Spec: spec}))
+			return exitOf(err)
+		}
+		return err
+	}
+	if code != 0 {
+		return exit(code)
+	}
+	return nil
+}
+
+func idAndBundle(c *cli.Context) (id, dir string, err error) {
+	if c.Args().Len() != 1 {
+		return "", "", usage{fmt.Errorf("%s: want one argument, the container's id", c.Command.Name)}
+	}
+	dir, err = filepath.Abs(c.String("bundle"))
+	return c.Args().First(), dir, err
+}
+
+// A session is one run of a container, from its making to its end or, if it is
+// detached, to its start.
+type session struct {
+	context *cli.Context
+	id, dir string
+	spec    *specs.Spec
+	options container.Options
+	master  *os.File // of the container's terminal
+	socket  *os.File // where it comes from
+}
+
+func (s *session) run() (code int, err error) {
+	c := s.context
+	look, err := look(c)
+	if err != nil {
+		return 0, err
+	}
+	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look}
+	if err := s.files(); err != nil {
+		return 0, err
+	}
+	if c.Bool("detach") {
+		return 0, s.detached()
+	}
+	return s.attached()
+}
+
+// files decides what the container's descriptors 0, 1 and 2 are.
+func (s *session) files() (err error) {
+	c := s.context
+	switch {
+	case c.IsSet("console-socket"):
+		s.options.Console, err = container.DialConsole(c.String("console-socket"))
+		return err
+	case s.spec.Process.Terminal:
+		s.options.Console, s.socket, err = container.ConsolePair()
+		return err
+	case c.Bool("monitor") && !c.Bool("interactive"):
+		if s.options.Stdin, err = os.Open("/dev/null"); err != nil {
+			return err
+		}
+	}
+	if c.Bool("monitor") && c.Bool("detach") {
+		b := &bundle.Bundle{Dir: s.dir}
+		s.options.Stdout, s.options.Stderr, err = b.Logs()
+	}
+	return err
+}
+
+// detached starts the container and leaves.
+func (s *session) detached() error {
+	c := s.context
+	s.options.Monitor = c.Bool("monitor")
+	if s.socket != nil {
+		return errors.New("run -d -t: nobody would read the terminal: leave out one of them")
+	}
+	if s.options.Monitor && s.spec.Annotations[bundle.Remove] != "" {
+		s.options.AtExit = []string{"minirun", "--root", c.String("root"), "--store", c.String("store"), "rm", "--force", s.id}
+	}
+	if _, _, err := root(c).New(s.id, s.dir, s.spec, s.options); err != nil {
+		return err
+	}
+	if s.options.Monitor {
+		fmt.Fprintln(c.App.Writer, s.id)
+	}
+	return nil
+}
+
+// attached runs the container and waits for it.
+func (s *session) attached() (int, error) {
+	signals := catchSignals()
+	k, p, err := root(s.context).New(s.id, s.dir, s.spec, s.options)
+	if err != nil {
+		return 0, err
+	}
+	done := func() {}
+	if s.socket != nil {
+		if done, err = s.attachTerminal(p); err != nil {
+			return 0, errors.Join(err, k.Delete(true))
+		}
+	}
+	go forward(signals, p.Pid, s.master)
+	status, err := p.Wait()
+	done()
+	if err != nil {
+		return 0, fmt.Errorf("wait for %s: %w", s.id, err)
+	}
+	return s.ended(k, status)
+}
+
+// ended records the end of a container of the store's; what was run from a
+// user's own bundle, or with --rm, is removed.
+func (s *session) ended(k *container.Container, status unix.WaitStatus) (int, error) {
+	code := container.ExitCode(status)
+	switch {
+	case !s.context.Bool("monitor"):
+		return code, k.Delete(true)
+	case s.spec.Annotations[bundle.Remove] != "":
+		return code, errors.Join(k.Delete(true), store(s.context).Delete(&bundle.Bundle{ID: s.id, Dir: s.dir, Spec: s.spec}))
+	}
+	return code, k.WriteExit(status)
+}
+
+// look turns the flags of the looking glass into the plan's options.
+func look(c *cli.Context) (plan.Options, error) {
+	var o plan.Options
+	if c.Bool("explain") || c.Bool("step") {
+		o.Trace = explain(os.Stderr)
+	}
+	if c.Bool("step") {
+		tty, err := os.Open("/dev/tty")
+		if err != nil {
+			tty = os.Stdin
+		}
+		o.Before = pause(tty, os.Stderr)
+	}
+	if c.IsSet("fault") {
+		f, err := parseFault(c.String("fault"))
+		if err != nil {
+			return o, err
+		}
+		o.Fault = f
+	}
+	return o, nil
+}
+
+// explain prints each step with the time since the start and its own.
+func explain(w io.Writer) func(plan.Event) {
+	return func(e plan.Event) {
+		if e.Skipped {
+			return
+		}
+		if e.Note != "" {
+			fmt.Fprintf(w, "# %s\n", e.Note)
+		}
+		result := strconv.FormatInt(e.Returned, 10)
+		if e.Errno != 0 {
+			result = "-1 " + unix.ErrnoName(e.Errno)
+		}
+		fmt.Fprintf(w, "%3d %9.3f ms %-7s %s = %s <%.6f>\n", e.Index, float64(e.Start.Microseconds())/1000, e.Side, e.Step, result, e.Duration.Seconds())
+	}
+}
+
+// pause shows the step to come and waits for Enter; q ends the run.
+func pause(r io.Reader, w io.Writer) func(*plan.Step) error {
+	key := make([]byte, 1)
+	return func(s *plan.Step) error {
+		if s.Note != "" {
+			fmt.Fprintf(w, "# %s\n", s.Note)
+		}
+		fmt.Fprintf(w, "%3d %s: %s   [Enter, or q to stop] ", s.Index, s.Side, s)
+		for stop := false; ; {
+			if n, err := r.Read(key); n == 0 || err != nil {
+				return fmt.Errorf("read the answer: %w", cmpErr(err, io.EOF))
+			}
+			stop = stop || key[0] == 'q'
+			if key[0] == '\n' && stop {
+				return errStopped
+			} else if key[0] == '\n' {
+				return nil
+			}
+		}
+	}
+}
+
+var errStopped = errors.New("stopped by the user")
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
+
+// parseFault parses N=ERRNO or N=KILL.
+func parseFault(s string) (plan.Fault, error) {
+	var step int
+	var name string
+	if n, _ := fmt.Sscanf(s, "%d=%s", &step, &name); n != 2 || step < 1 {
+		return plan.Fault{}, fmt.Errorf("fault %q: want N=ERRNO or N=KILL", s)
+	}
+	if name == "KILL" {
+		return plan.Fault{Step: step}, nil
+	}
+	for e := unix.Errno(1); e < 134; e++ {
+		if unix.ErrnoName(e) == name {
+			return plan.Fault{Step: step, Errno: e}, nil
+		}
+	}
+	return plan.Fault{}, fmt.Errorf("fault %q: %s is no errno", s, name)
+}

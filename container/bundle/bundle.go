@@ -1,0 +1,215 @@
+package bundle
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"minirun/container"
+	"minirun/container/bundle/names"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A Store is the directory of all bundles: /var/lib/minirun, or
+// $XDG_DATA_HOME/minirun for an ordinary user.
+type Store string
+
+// DefaultStore is the Store of the calling user.
+func DefaultStore() Store {
+	if os.Geteuid() == 0 {
+		return "/var/lib/minirun"
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); dir != "" {
+		return Store(filepath.Join(dir, "minirun"))
+	}
+	home, _ := os.UserHomeDir() // without one, below /
+	return Store(filepath.Join("/", home, ".local/share/minirun"))
+}
+
+// Annotations that a bundle's config.json carries.
+const (
+	Name    = "org.minirun.name"
+	Image   = "org.minirun.image"   // as the user wrote it
+	ImageID = "org.minirun.imageID" // hex
+	Command = "org.minirun.command" // as ps shows it
+	Created = "org.minirun.created" // RFC 3339
+	Ports   = "org.minirun.ports"   // "80/tcp", comma separated
+	Signal  = "org.minirun.stopSignal"
+	Remove  = "org.minirun.remove" // "true": with --rm
+	Layers  = "org.minirun.layers" // diff ids in use, comma separated
+)
+
+// A Bundle is one directory of a Store.
+type Bundle struct {
+	ID   string // 64 hex digits
+	Dir  string
+	Spec *specs.Spec
+}
+
+// Annotation returns one of the annotations; "" if it is missing.
+func (b *Bundle) Annotation(name string) string { return b.Spec.Annotations[name] }
+
+// CreatedAt is when the bundle was made.
+func (b *Bundle) CreatedAt() time.Time {
+	t, _ := time.Parse(time.RFC3339Nano, b.Annotation(Created)) // zero if somebody edited it
+	return t
+}
+
+func (s Store) containers() string      { return filepath.Join(string(s), "containers") }
+func (s Store) link(name string) string { return filepath.Join(string(s), "names", name) }
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+
+// ErrNoSuch says that no container has that name or id.
+var ErrNoSuch = errors.New("no such container")
+
+// create makes the directory of a new bundle and takes its name: the given one
+// or, if that is "", one of its own.
+func (s Store) create(name string) (*Bundle, string, error) {
+	for _, dir := range []string{s.containers(), filepath.Join(string(s), "names")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, "", err
+		}
+	}
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	b := &Bundle{ID: hex.EncodeToString(random)}
+	b.Dir = filepath.Join(s.containers(), b.ID)
+	for _, dir := range []string{b.Dir, filepath.Join(b.Dir, "rootfs"), filepath.Join(b.Dir, "upper"), filepath.Join(b.Dir, "work")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return nil, "", errors.Join(err, os.RemoveAll(b.Dir))
+		}
+	}
+	if err := os.Chmod(b.Dir, 0o711); err != nil { // root in a user namespace must get through
+		return nil, "", errors.Join(err, os.RemoveAll(b.Dir))
+	}
+	name, err := s.take(name, b)
+	if err != nil {
+		return nil, "", errors.Join(err, os.RemoveAll(b.Dir))
+	}
+	return b, name, nil
+}
+
+// take links the name to the bundle.
+func (s Store) take(name string, b *Bundle) (string, error) {
+	if name != "" && !validName.MatchString(name) {
+		return "", fmt.Errorf("name %q: want letters, digits, or _.- and none of these first", name)
+	}
+	for try := 0; ; try++ {
+		chosen := name
+		if name == "" {
+			chosen = names.Random(try)
+		}
+		err := os.Symlink(b.Dir, s.link(chosen))
+		if err == nil {
+			return chosen, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+		if s.forget(chosen) {
+			continue
+		}
+		if name != "" {
+			return "", fmt.Errorf("name %q: in use by container %s", name, s.holder(name))
+		}
+	}
+}
+
+// forget removes the link of a bundle that is gone: one of us was killed
+// between the two.
+func (s Store) forget(name string) bool {
+	_, err := os.Stat(s.link(name))
+	return errors.Is(err, fs.ErrNotExist) && os.Remove(s.link(name)) == nil
+}
+
+func (s Store) holder(name string) string {
+	dir, _ := os.Readlink(s.link(name))
+	return fmt.Sprintf("%.12s", filepath.Base(dir))
+}
+
+// save writes the config.json.
+func (b *Bundle) save() error {
+	data, err := json.MarshalIndent(b.Spec, "", "\t")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(b.Dir, "config.json")
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// List returns all bundles, newest first. One that is still being made, or
+// whose making was cut short, has no spec: an empty one stands for it.
+func (s Store) List() ([]*Bundle, error) {
+	entries, err := os.ReadDir(s.containers())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var list []*Bundle
+	for _, e := range entries {
+		b, err := s.load(e.Name())
+		if errors.Is(err, fs.ErrNotExist) {
+			b = &Bundle{ID: e.Name(), Dir: filepath.Join(s.containers(), e.Name()), Spec: &specs.Spec{}}
+		} else if err != nil {
+			return nil, err
+		}
+		list = append(list, b)
+	}
+	slices.SortFunc(list, func(a, b *Bundle) int { return b.CreatedAt().Compare(a.CreatedAt()) })
+	return list, nil
+}
+
+func (s Store) load(id string) (*Bundle, error) {
+	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id)}
+	spec, err := container.ReadSpec(b.Dir)
+	b.Spec = spec
+	return b, err
+}
+
+// Find returns the bundle with a name, an id, or the beginning of an id that
+// no other has.
+func (s Store) Find(word string) (*Bundle, error) {
+	if word == "" || strings.ContainsRune(word, '/') {
+		return nil, fmt.Errorf("%q: %w", word, ErrNoSuch)
+	}
+	if dir, err := os.Readlink(s.link(word)); err == nil {
+		return s.load(filepath.Base(dir))
+	}
+	list, err := s.List()
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(b *Bundle) bool { return !strings.HasPrefix(b.ID, word) })
+	switch len(list) {
+	case 0:
+		return nil, fmt.Errorf("%s: %w", word, ErrNoSuch)
+	case 1:
+		return list[0], nil
+	}
+	return nil, fmt.Errorf("%s: %d containers have ids that begin so", word, len(list))
+}
+
+// Delete removes the bundle and its name. Its container must be gone.
+func (s Store) Delete(b *Bundle) error {
+	if name := b.Annotation(Name); name != "" {
+		if dir, err := os.Readlink(s.link(name)); err == nil && filepath.Base(dir) == b.ID {
+			if err := os.Remove(s.link(name)); err != nil {
+				return err
+			}
+		}
+	}
+	return os.RemoveAll(b.Dir)
+}

@@ -1,0 +1,24 @@
+// Package bundle turns an image and what the user asked for into an OCI bundle:
+// a directory with a config.json and a root directory.
+//
+// An image says which files and which program; a runtime wants to know much
+// more: which namespaces, which mounts, which user, which limits. The gap is
+// filled with defaults, the same ones that Docker's users know, and they are
+// all to be read in spec.go. The result is a bundle like any other:
+//
+//	/var/lib/minirun/containers/<id>/
+//	  config.json     the runtime-spec; its annotations carry name and image
+//	  rootfs/         empty: the overlay appears only inside the container
+//	  upper/ work/    what the container writes, and overlayfs's scratch space
+//	  stdout stderr   the log of a detached container: what its descriptors 1 and 2 are
+//	/var/lib/minirun/names/<name>      a link to the container's directory
+//
+// The link makes names unique without a lock: symlink(2) does not replace.
+//
+// Left out: networks (package namespaces/network), volumes with names.
+//
+// Sources: the image-spec's conversion.md, the runtime-spec's config.md,
+// [overlayfs].
+//
+// [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
+package bundle

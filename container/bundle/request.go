@@ -1,0 +1,306 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/process"
+	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A Request is what the user of `run IMAGE` asks for. The zero value asks for
+// the image's own program with the defaults.
+type Request struct {
+	Name       string   // "": one is made up
+	Args       []string // instead of the image's command
+	Entrypoint *string  // instead of the image's; "" for none
+	Terminal   bool
+	Env        []string // NAME=value, or NAME to pass on the caller's
+	Volumes    []string // source:destination[:ro]
+	User       string   // instead of the image's
+	Workdir    string
+	Hostname   string
+	ReadOnly   bool
+	Network    string // "none" or "host"; "" is none
+	Memory     int64  // bytes; 0: no limit
+	CPUs       float64
+	Pids       int64 // 0: no limit
+	CapAdd     []string
+	CapDrop    []string
+	Remove     bool
+
+	ConsoleSize *specs.Box
+}
+
+// Make writes the bundle for a request. On failure nothing is left.
+func (s Store) Make(img *image.Image, r Request) (*Bundle, error) {
+	b, name, err := s.create(r.Name)
+	if err != nil {
+		return nil, err
+	}
+	r.Name = name
+	if err := b.fill(img, r); err != nil {
+		b.Spec = &specs.Spec{Annotations: map[string]string{Name: name}}
+		if gone := s.Delete(b); gone != nil {
+			return nil, fmt.Errorf("%w (and %w)", err, gone)
+		}
+		return nil, err
+	}
+	return b, nil
+}
+
+// Preview is the bundle that Make would make, with nothing on disk.
+func (s Store) Preview(img *image.Image, r Request, id string) (*Bundle, error) {
+	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id)}
+	return b, b.describe(img, r)
+}
+
+// fill writes what is in the bundle's directory.
+func (b *Bundle) fill(img *image.Image, r Request) error {
+	if err := b.describe(img, r); err != nil {
+		return err
+	}
+	if err := b.addFiles(b.Spec.Hostname); err != nil {
+		return err
+	}
+	return b.save()
+}
+
+// describe works out the spec.
+func (b *Bundle) describe(img *image.Image, r Request) error {
+	config := img.Config.Config
+	args, err := r.command(img)
+	if err != nil {
+		return err
+	}
+	spec, err := r.spec(b, img)
+	if err != nil {
+		return err
+	}
+	user, home, err := r.user(img)
+	if err != nil {
+		return err
+	}
+	spec.Process.Args, spec.Process.User = args, user
+	spec.Process.Env = r.environment(config.Env, home)
+	spec.Process.Cwd = firstOf(r.Workdir, config.WorkingDir, "/")
+	spec.Annotations = map[string]string{Name: r.Name, Image: name(img), ImageID: img.ID.Hex(), Command: strings.Join(args, " "),
+		Created: time.Now().UTC().Format(time.RFC3339Nano), Ports: ports(config.ExposedPorts), Signal: config.StopSignal}
+	if r.Remove {
+		spec.Annotations[Remove] = "true"
+	}
+	b.Spec = spec
+	return nil
+}
+
+// name is what the image is called; its id if it has no name.
+func name(img *image.Image) string {
+	if len(img.Names) > 0 {
+		return img.Names[0].Familiar()
+	}
+	return img.ID.Hex()[:12]
+}
+
+func firstOf(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+// command works out what to run: entrypoint and command, of the request or of
+// the image. A new entrypoint takes the image's command away.
+func (r Request) command(img *image.Image) (args []string, err error) {
+	entrypoint, cmd := img.Config.Config.Entrypoint, img.Config.Config.Cmd
+	if r.Entrypoint != nil {
+		entrypoint, cmd = nil, nil
+		if *r.Entrypoint != "" {
+			entrypoint = []string{*r.Entrypoint}
+		}
+	}
+	if len(r.Args) > 0 {
+		cmd = r.Args
+	}
+	args = append(slices.Clone(entrypoint), cmd...)
+	if len(args) == 0 {
+		return nil, fmt.Errorf("image %s: names no command, and none was given", name(img))
+	}
+	return args, nil
+}
+
+// environment is a PATH, the image's variables, HOSTNAME and HOME, and the
+// request's, which win.
+func (r Request) environment(image []string, home string) []string {
+	env := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, image...)
+	env = append(env, "HOME="+firstOf(home, "/"))
+	if r.Hostname != "" {
+		env = append(env, "HOSTNAME="+r.Hostname)
+	}
+	if r.Terminal {
+		env = append(env, "TERM=xterm")
+	}
+	for _, e := range r.Env {
+		if !strings.Contains(e, "=") {
+			value, ok := os.LookupEnv(e)
+			if !ok {
+				continue // as docker: what the caller does not have is not passed on
+			}
+			e += "=" + value
+		}
+		env = append(env, e)
+	}
+	return lastWins(env)
+}
+
+// lastWins keeps of variables with one name the last, in the place of the first.
+func lastWins(env []string) []string {
+	place := map[string]int{}
+	var kept []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if i, ok := place[name]; ok {
+			kept[i] = e
+			continue
+		}
+		place[name] = len(kept)
+		kept = append(kept, e)
+	}
+	return kept
+}
+
+// user looks the user up in the image's own files.
+func (r Request) user(img *image.Image) (specs.User, string, error) {
+	return LookupUser(firstOf(r.User, img.Config.Config.User), img)
+}
+
+// LookupUser finds a user, as run -u takes it, in the files of an image; also
+// its home directory.
+func LookupUser(user string, img *image.Image) (specs.User, string, error) {
+	passwd, err := readLayers(img, "etc/passwd")
+	if err != nil {
+		return specs.User{}, "", err
+	}
+	group, err := readLayers(img, "etc/group")
+	if err != nil {
+		return specs.User{}, "", err
+	}
+	return process.Lookup(user, bytes.NewReader(passwd), bytes.NewReader(group))
+}
+
+// readLayers reads a small file of an image as overlayfs would show it: that of
+// the topmost layer that has it. Links are followed within that layer only. An
+// image that has no such file has an empty one.
+func readLayers(img *image.Image, path string) ([]byte, error) {
+	const enough = 1 << 20
+	for _, dir := range img.Layers() {
+		f, err := openIn(dir, path)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("image %s: /%s: %w", name(img), path, err)
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+			return nil, err // a whiteout: deleted
+		}
+		return io.ReadAll(io.LimitReader(f, enough))
+	}
+	return nil, nil
+}
+
+// openIn opens a file of a layer. What the image put there may be a link to
+// anywhere, or a pipe that nobody writes to.
+func openIn(dir, path string) (*os.File, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root)
+	how := &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(root, path, how)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func ports(exposed map[string]struct{}) string {
+	var list []string
+	for p := range exposed {
+		if !strings.Contains(p, "/") {
+			p += "/tcp"
+		}
+		list = append(list, p)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}
+
+// volume parses source:destination[:ro].
+func volume(v string) (specs.Mount, error) {
+	parts := strings.Split(v, ":")
+	if len(parts) < 2 || len(parts) > 3 || !filepath.IsAbs(parts[1]) {
+		return specs.Mount{}, fmt.Errorf("volume %q: want source:/destination or source:/destination:ro", v)
+	}
+	source, err := filepath.Abs(parts[0])
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	if _, err := os.Stat(source); err != nil {
+		return specs.Mount{}, fmt.Errorf("volume %q: %w", v, err)
+	}
+	m := specs.Mount{Destination: parts[1], Type: "bind", Source: source, Options: []string{"rbind", "rprivate"}}
+	if len(parts) == 3 {
+		if parts[2] != "ro" && parts[2] != "rw" {
+			return specs.Mount{}, fmt.Errorf("volume %q: option %q: want ro or rw", v, parts[2])
+		}
+		m.Options = append(m.Options, "r"+parts[2])
+	}
+	return m, nil
+}
+
+// addFiles writes the files that every container needs and no image can know.
+// They are put where the container's own first writes would go.
+func (b *Bundle) addFiles(hostname string) error {
+	etc := filepath.Join(b.Dir, "upper/etc")
+	if err := os.Mkdir(etc, 0o755); err != nil {
+		return err
+	}
+	resolv, _ := os.ReadFile("/etc/resolv.conf") // none: none in the container either
+	files := map[string]string{
+		"hostname":    hostname + "\n",
+		"hosts":       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t" + hostname + "\n",
+		"resolv.conf": string(resolv),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Logs opens the files that a detached container's output goes to.
+func (b *Bundle) Logs() (stdout, stderr *os.File, err error) {
+	open := func(name string) (*os.File, error) {
+		return os.OpenFile(filepath.Join(b.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_CLOEXEC, 0o600)
+	}
+	if stdout, err = open("stdout"); err != nil {
+		return nil, nil, err
+	}
+	stderr, err = open("stderr")
+	return stdout, stderr, err
+}

@@ -1,0 +1,193 @@
+package bundle
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"minirun/process"
+	"minirun/process/seccomp"
+	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// spec is the config.json of a request: the defaults, and what was asked for.
+func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
+	caps, err := process.AddDrop(process.DefaultCapabilities, r.CapAdd, r.CapDrop)
+	if err != nil {
+		return nil, err
+	}
+	r.Hostname = firstOf(r.Hostname, b.ID[:12])
+	spec := &specs.Spec{
+		Version:  specs.Version,
+		Root:     &specs.Root{Path: "rootfs", Readonly: r.ReadOnly},
+		Hostname: r.Hostname,
+		Process: &specs.Process{
+			Terminal:        r.Terminal,
+			ConsoleSize:     r.ConsoleSize,
+			NoNewPrivileges: true, // a setuid program in an image gains nothing
+			Capabilities:    &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
+		},
+		Linux: &specs.Linux{
+			CgroupsPath:   cgroupsPath(b.ID),
+			Namespaces:    namespaces("pid", "ipc", "uts", "mount", "cgroup"),
+			MaskedPaths:   slices.Clone(maskedPaths),
+			ReadonlyPaths: slices.Clone(readonlyPaths),
+			Seccomp:       seccomp.Default(caps),
+		},
+	}
+	if spec.Linux.Resources, err = r.resources(); err != nil {
+		return nil, err
+	}
+	return spec, r.mounts(spec, b, img)
+}
+
+func namespaces(kinds ...string) []specs.LinuxNamespace {
+	var list []specs.LinuxNamespace
+	for _, k := range kinds {
+		list = append(list, specs.LinuxNamespace{Type: specs.LinuxNamespaceType(k)})
+	}
+	return list
+}
+
+// cgroupsPath is the container's group: below the root of the hierarchy, or
+// below our own group for an ordinary user.
+func cgroupsPath(id string) string {
+	if os.Geteuid() == 0 {
+		return "/minirun/" + id
+	}
+	return "minirun/" + id
+}
+
+// mounts adds the mounts, the network and, for an ordinary user, the user
+// namespace, all of which depend on each other.
+func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
+	rootless := os.Geteuid() != 0
+	overlay := specs.Mount{Destination: "/", Type: "overlay", Source: "overlay", Options: []string{
+		"lowerdir=" + strings.Join(img.Layers(), ":"),
+		"upperdir=" + filepath.Join(b.Dir, "upper"),
+		"workdir=" + filepath.Join(b.Dir, "work"),
+	}}
+	devpts := specs.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}}
+	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}}
+	switch r.Network {
+	case "", "none":
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("network")...)
+	case "host":
+		if rootless { // sysfs shows a network namespace: only its owner may mount it
+			sys = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "rro"}}
+		}
+	default:
+		return fmt.Errorf("network %q: want none or host", r.Network)
+	}
+	if rootless {
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("user")...)
+		spec.Linux.UIDMappings, spec.Linux.GIDMappings = ownMappings()
+		overlay.Options = append(overlay.Options, "userxattr")
+		devpts.Options = devpts.Options[:5] // group 5 may not be mapped
+	}
+	spec.Mounts = append([]specs.Mount{overlay,
+		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+		devpts, sys}, laterMounts...)
+	for _, v := range r.Volumes {
+		m, err := volume(v)
+		if err != nil {
+			return err
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	return nil
+}
+
+var laterMounts = []specs.Mount{
+	{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
+	{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+	{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+}
+
+// ownMappings maps root in the container to the calling user, and nobody else:
+// what every user may do without help.
+func ownMappings() (uids, gids []specs.LinuxIDMapping) {
+	return []specs.LinuxIDMapping{{HostID: uint32(os.Geteuid()), Size: 1}}, []specs.LinuxIDMapping{{HostID: uint32(os.Getegid()), Size: 1}}
+}
+
+// resources are the limits; nil if there are none.
+func (r *Request) resources() (*specs.LinuxResources, error) {
+	limits := &specs.LinuxResources{}
+	if r.Memory < 0 || r.Memory > 0 && r.Memory < 1<<18 {
+		return nil, fmt.Errorf("memory limit %d: want at least 256k", r.Memory)
+	}
+	if r.CPUs < 0 || r.CPUs > 0 && r.CPUs < 0.01 || math.IsNaN(r.CPUs) || r.CPUs > 1e6 {
+		return nil, fmt.Errorf("cpus %v: want 0.01 or more", r.CPUs)
+	}
+	if r.Pids < -1 {
+		return nil, fmt.Errorf("pids limit %d: want 1 or more, or -1 for none", r.Pids)
+	}
+	if r.Memory > 0 {
+		limits.Memory = &specs.LinuxMemory{Limit: &r.Memory}
+	}
+	if r.CPUs > 0 {
+		period, quota := uint64(100_000), int64(r.CPUs*100_000)
+		limits.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota}
+	}
+	if r.Pids > 0 {
+		limits.Pids = &specs.LinuxPids{Limit: &r.Pids}
+	}
+	if limits.Memory == nil && limits.CPU == nil && limits.Pids == nil {
+		return nil, nil
+	}
+	return limits, nil
+}
+
+// maskedPaths are files that tell about, or reach, the host's hardware and
+// kernel. The list is Docker's.
+var maskedPaths = []string{
+	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+	"/sys/devices/virtual/powercap", "/sys/firmware",
+}
+
+// readonlyPaths are files that change the host's kernel. The list is Docker's.
+var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+
+// Example is the spec of a shell in a directory called rootfs: what minirun
+// spec writes, for a user to change.
+func Example(rootless bool) *specs.Spec {
+	caps := []string{"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}
+	spec := &specs.Spec{
+		Version:  specs.Version,
+		Root:     &specs.Root{Path: "rootfs", Readonly: true},
+		Hostname: "minirun",
+		Process: &specs.Process{
+			Terminal: true, Args: []string{"sh"}, Cwd: "/", NoNewPrivileges: true,
+			Env:          []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"},
+			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
+			Rlimits:      []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024}},
+		},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
+			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+		},
+		Linux: &specs.Linux{
+			Namespaces:    namespaces("pid", "network", "ipc", "uts", "mount", "cgroup"),
+			MaskedPaths:   maskedPaths,
+			ReadonlyPaths: readonlyPaths,
+		},
+	}
+	if rootless {
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("user")...)
+		spec.Linux.UIDMappings, spec.Linux.GIDMappings = ownMappings()
+		spec.Mounts[2].Options = spec.Mounts[2].Options[:5] // group 5 is not mapped
+	}
+	return spec
+}

@@ -1,0 +1,339 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+	"minirun/namespaces"
+	"minirun/plan"
+	"minirun/process"
+	"minirun/rootfs"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Options are what a command adds to a bundle.
+type Options struct {
+	Wait    bool // create: stop before the program and wait for Start
+	Monitor bool // a monitor waits for the end and writes it down; without one the caller does, or nobody
+
+	Stdin, Stdout, Stderr *os.File // nil: the caller's own
+	Console               *os.File // a Unix socket for the terminal's master, if process.terminal
+	PidFile               string   // "": none
+	PreserveFDs           int      // how many descriptors from 3 on the program keeps
+	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
+
+	Look plan.Options // Trace, Before and Fault
+}
+
+// New makes the container id from a bundle, an absolute path, with its
+// process: waiting for Start (Options.Wait) or running the program.
+//
+// It needs the privileges that the spec's namespaces and mounts need, or a user
+// namespace in the spec. If it fails, nothing is left.
+func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (c *Container, p *plan.Process, err error) {
+	if c, err = root.make(id); err != nil {
+		return nil, nil, err
+	}
+	defer c.Unlock()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(c.dir))
+		}
+	}()
+	c.State = State{ID: id, Bundle: bundle, Created: time.Now().UTC(), Owner: os.Geteuid(),
+		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks}
+	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
+	if err = b.check(); err != nil {
+		return nil, nil, err
+	}
+	if err = c.save(); err != nil {
+		return nil, nil, err
+	}
+	if p, err = b.start(b.plan()); err != nil {
+		return nil, nil, err
+	}
+	return c, p, b.started(p)
+}
+
+// Plan is the plan that New would carry out, for printing.
+func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	c := &Container{dir: filepath.Join(string(root), id), State: State{ID: id, Bundle: bundle, Hooks: spec.Hooks}}
+	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	p := b.plan()
+	return p, p.Err()
+}
+
+// A host is what must be known of the machine to write a plan: with it, spec
+// to plan is a function without side effects.
+type host struct {
+	euid   int
+	bundle string
+	isDir  func(path string) bool
+	groups func() (*cgroups.Hierarchy, error)
+}
+
+func facts(bundle string) host {
+	return host{
+		euid:   os.Geteuid(),
+		bundle: bundle,
+		isDir: func(path string) bool {
+			info, err := os.Stat(path)
+			return err == nil && info.IsDir()
+		},
+		groups: cgroups.Find,
+	}
+}
+
+// A builder turns a spec into a plan.
+type builder struct {
+	*Container
+	spec    *specs.Spec
+	options Options
+	host    host
+
+	namespaces *namespaces.Set
+	root       *rootfs.Root
+	identity   *process.Identity
+	cgroup     *cgroups.Group // nil: the caller's own
+}
+
+// check lets every room look at its part of the spec. Nothing has been changed
+// on the host when it fails.
+func (b *builder) check() (err error) {
+	if b.namespaces, err = namespaces.New(b.spec); err != nil {
+		return err
+	}
+	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
+		return err
+	}
+	b.root, err = rootfs.New(b.spec, rootfs.Host{
+		Bundle: b.host.bundle,
+		UserNS: b.namespaces.Has(specs.UserNamespace),
+		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
+		IsDir:  b.host.isDir,
+	})
+	if err != nil {
+		return err
+	}
+	b.Rootfs = b.root.Path()
+	return b.findGroup()
+}
+
+// findGroup decides which cgroup the container is born in.
+func (b *builder) findGroup() error {
+	h, err := b.host.groups()
+	if err != nil {
+		return err
+	}
+	path := b.spec.Linux.CgroupsPath
+	if path == "" {
+		path = "minirun/" + b.ID
+		if b.host.euid == 0 {
+			path = "/" + path
+		}
+	}
+	if b.cgroup, err = h.Group(path); err != nil {
+		return err
+	}
+	if b.host.euid != 0 && !b.cgroup.Permitted() {
+		if needed := b.cgroup.Needed(b.spec.Linux.Resources); needed != nil {
+			return fmt.Errorf("%w: an ordinary user needs a delegated cgroup for it", needed)
+		}
+		b.cgroup = nil // without limits the caller's own group does as well
+		return nil
+	}
+	b.Cgroup = b.cgroup.Dir
+	return nil
+}
+
+// plan writes the whole plan of a new container. It is the table of contents
+// of this program.
+func (b *builder) plan() *plan.Plan {
+	p := &plan.Plan{}
+	p.On(plan.Runtime)
+	b.namespaces.Before(p)
+	b.clone(p)
+	p.On(plan.Child)
+	b.namespaces.Enter(p, namespaces.Host{Euid: b.host.euid})
+	b.hookGate(p, "createRuntime", hooks(b.spec).Prestart, hooks(b.spec).CreateRuntime)
+	b.root.Build(p)
+	b.terminal(p)
+	b.identity.Early(p, b.root)
+	b.sysctls(p)
+	b.hookGate(p, "createContainer", hooks(b.spec).CreateContainer)
+	b.root.Finish(p)
+	b.root.Enter(p)
+	b.identity.Become(p)
+	b.wait(p)
+	b.identity.Exec(p)
+	return p
+}
+
+// clone records the cgroup and the birth of the process in it, below a monitor
+// if there is to be one.
+func (b *builder) clone(p *plan.Plan) {
+	c := plan.Clone{Flags: b.namespaces.Flags()}
+	if b.cgroup != nil {
+		c.Cgroup = b.cgroup.Add(p, b.spec.Linux.Resources)
+	}
+	if b.options.Monitor {
+		b.monitor(p, c)
+		return
+	}
+	c.PidFD = true
+	p.Note("the one call that makes a container: a copy of this process, in namespaces and a cgroup of its own")
+	p.Clone3(c).Shell("unshare %s --fork", b.namespaces.Switches())
+	p.Do("state.json: the container process", b.cloned)
+}
+
+// cloned writes down which process the container is, as early as possible:
+// whatever happens to us, delete will know what to end.
+func (b *builder) cloned(p *plan.Process) (err error) {
+	b.Pid = p.Pid
+	if _, b.StartTime, err = processStat(p.Pid); err != nil {
+		return err
+	}
+	return b.save()
+}
+
+// stdio records what descriptors 0, 1 and 2 become, where they do not stay.
+func (b *builder) stdio(p *plan.Plan) {
+	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
+		if f != nil {
+			p.Dup3(given(fd), fd, 0)
+		}
+	}
+}
+
+func given(fd int) plan.Given { return plan.Given([]string{"stdin", "stdout", "stderr"}[fd]) }
+
+// terminal records the container's terminal, or its plain standard files.
+func (b *builder) terminal(p *plan.Plan) {
+	if !b.spec.Process.Terminal {
+		b.stdio(p)
+		return
+	}
+	slave := b.identity.Terminal(p, b.root.Ptmx(p))
+	b.root.Console(p, slave)
+}
+
+// hookGate records a stop at which the runtime runs hooks.
+func (b *builder) hookGate(p *plan.Plan, kind string, lists ...[]specs.Hook) {
+	var all []specs.Hook
+	for _, l := range lists {
+		all = append(all, l...)
+	}
+	if len(all) == 0 {
+		return
+	}
+	p.Gate(kind+" hooks", func() {
+		p.Do("run "+strconv.Itoa(len(all))+" "+kind+" hooks", func(*plan.Process) error {
+			if kind == "createContainer" {
+				return b.runInside(kind, all, specs.StateCreating)
+			}
+			return b.runHooks(kind, all, specs.StateCreating)
+		})
+	})
+}
+
+// sysctls records the writing of kernel parameters through our own procfs.
+func (b *builder) sysctls(p *plan.Plan) {
+	for _, s := range b.namespaces.Sysctls() {
+		f := p.OpenProc(b.root.Proc(p), s.Path, unix.O_WRONLY)
+		p.Write(f, s.Value)
+		p.Close(f)
+	}
+}
+
+// wait records the end of create: the state is saved, the runtime leaves, and
+// the child waits until somebody writes a byte into exec.fifo.
+func (b *builder) wait(p *plan.Plan) {
+	if b.options.Wait {
+		p.Gate(plan.Created, nil)
+		p.Note("created; start writes one byte here")
+		p.Read(plan.Copy, 1).Wants(1)
+		return
+	}
+	b.hookGate(p, "startContainer", hooks(b.spec).StartContainer)
+}
+
+// start carries the plan out.
+func (b *builder) start(p *plan.Plan) (*plan.Process, error) {
+	o := b.options.Look
+	o.FirstFD = 3 + b.options.PreserveFDs
+	if o.Given == nil {
+		o.Given = map[plan.Given]int{}
+	}
+	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
+		if f != nil {
+			o.Given[given(fd)] = int(f.Fd())
+		}
+	}
+	if b.options.Console != nil {
+		o.Given["console"] = int(b.options.Console.Fd())
+	}
+	if b.options.Wait {
+		fifo, err := b.makeFifo(o.FirstFD)
+		if err != nil {
+			return nil, err
+		}
+		defer unix.Close(fifo)
+		o.Given[plan.Copy] = fifo
+	}
+	if b.options.Monitor {
+		null, exit, err := b.monitorFiles()
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		defer exit.Close()
+		o.Given["null"], o.Given["exit"] = int(null.Fd()), int(exit.Fd())
+	}
+	return b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
+}
+
+// makeFifo makes exec.fifo and opens it for reading and writing: so it has a
+// reader as long as the container waits, and a read does not end before start.
+func (b *builder) makeFifo(first int) (int, error) {
+	path := b.path("exec.fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return -1, fmt.Errorf("mkfifo %s: %w", path, err)
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, first+32) // above the channel, and not next to it
+}
+
+// started saves what is known once the child is through.
+func (b *builder) started(p *plan.Process) error {
+	if b.options.PidFile != "" {
+		if err := writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644); err != nil {
+			return err
+		}
+	}
+	if b.options.Wait {
+		return nil
+	}
+	b.Started = time.Now().UTC()
+	if err := b.save(); err != nil {
+		return err
+	}
+	return b.runHooks("poststart", hooks(b.spec).Poststart, specs.StateRunning)
+}

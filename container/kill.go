@@ -1,0 +1,127 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Kill sends a signal to the container process, or with all to every process
+// of the container.
+func (c *Container) Kill(signal unix.Signal, all bool) error {
+	if !c.alive() && !all {
+		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
+	}
+	if all && c.Cgroup != "" {
+		return c.group().Signal(signal)
+	}
+	return c.kill(signal)
+}
+
+// kill signals the container process by a pidfd: should it end and its number
+// be used again, between our look at its start time and the signal, the signal
+// goes nowhere.
+func (c *Container) kill(signal unix.Signal) error {
+	fd, err := unix.PidfdOpen(c.Pid, 0)
+	if err != nil {
+		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
+	}
+	defer unix.Close(fd)
+	if !c.alive() {
+		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
+	}
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil {
+		return fmt.Errorf("kill %s: pid %d: %w", c.ID, c.Pid, err)
+	}
+	return nil
+}
+
+// Wait waits until the container process has ended. It need not be our child.
+// Zero is no time limit; false says that it ran out.
+func (c *Container) Wait(limit time.Duration) bool {
+	fd, err := unix.PidfdOpen(c.Pid, 0)
+	if err != nil || !c.alive() {
+		return true
+	}
+	defer unix.Close(fd)
+	milliseconds := -1
+	if limit > 0 {
+		milliseconds = int(limit.Milliseconds())
+	}
+	for end := time.Now().Add(limit); ; {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, milliseconds)
+		if err != unix.EINTR {
+			return n == 1
+		}
+		if limit > 0 {
+			milliseconds = max(0, int(time.Until(end).Milliseconds()))
+		}
+	}
+}
+
+// Delete removes what is left of a stopped container: its cgroup, with all
+// groups in it, and its directory. With force it is first ended, whatever it
+// does; without, a created one is ended and a running one is an error.
+func (c *Container) Delete(force bool) error {
+	status := c.Status()
+	if !force && status != specs.StateStopped && status != specs.StateCreated {
+		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
+	}
+	if err := c.end(); err != nil {
+		return fmt.Errorf("delete %s: %w", c.ID, err)
+	}
+	if c.Cgroup != "" {
+		if err := c.group().Remove(); err != nil {
+			return fmt.Errorf("delete %s: %w", c.ID, err)
+		}
+	}
+	if err := os.RemoveAll(c.dir); err != nil {
+		return err
+	}
+	if c.Hooks == nil {
+		return nil
+	}
+	return c.runHooks("poststop", c.Hooks.Poststop, specs.StateStopped)
+}
+
+// end kills every process of the container. The cgroup knows them all, also
+// those of a create that was itself killed before it could write down a pid.
+func (c *Container) end() error {
+	var errs []error
+	if c.Cgroup != "" {
+		errs = append(errs, c.group().Kill())
+	}
+	if c.alive() {
+		if err := c.kill(unix.SIGKILL); err != nil && !errors.Is(err, ErrNotRunning) {
+			errs = append(errs, err)
+		}
+		if !c.Wait(10 * time.Second) {
+			errs = append(errs, fmt.Errorf("pid %d does not end", c.Pid))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Pause freezes every process of the container; Resume lets them go on.
+func (c *Container) Pause() error { return c.freeze(true) }
+
+// Resume lets a paused container go on.
+func (c *Container) Resume() error { return c.freeze(false) }
+
+func (c *Container) freeze(on bool) error {
+	if !c.alive() {
+		return fmt.Errorf("%s: %w", c.ID, ErrNotRunning)
+	}
+	if c.Cgroup == "" {
+		return fmt.Errorf("%s: has no cgroup of its own to freeze", c.ID)
+	}
+	if on {
+		return c.group().Freeze()
+	}
+	return c.group().Thaw()
+}

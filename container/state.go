@@ -1,0 +1,291 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A Root is the directory of all containers' states: /run/minirun, or
+// $XDG_RUNTIME_DIR/minirun for an ordinary user.
+type Root string
+
+// DefaultRoot is the Root of the calling user.
+func DefaultRoot() Root {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); os.Geteuid() != 0 && dir != "" {
+		return Root(filepath.Join(dir, "minirun"))
+	}
+	if uid := os.Geteuid(); uid != 0 {
+		return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
+	}
+	return "/run/minirun"
+}
+
+// Errors on which callers branch. Their texts are those that container engines
+// look for.
+var (
+	ErrNotExist   = errors.New("container does not exist")
+	ErrExist      = errors.New("container with given ID already exists")
+	ErrNotRunning = errors.New("container not running")
+)
+
+// A State is what is written down about a container.
+type State struct {
+	ID          string                 `json:"id"`
+	Pid         int                    `json:"pid"`       // of the container process; 0 before it was cloned
+	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot; tells it from a later one with its pid
+	Monitor     int                    `json:"monitor,omitempty"`
+	Bundle      string                 `json:"bundle"`
+	Rootfs      string                 `json:"rootfs"`
+	Cgroup      string                 `json:"cgroup,omitempty"` // directory; "" if it has none of its own
+	Created     time.Time              `json:"created"`
+	Started     time.Time              `json:"started"` // zero before start
+	Owner       int                    `json:"owner"`   // user id
+	Annotations map[string]string      `json:"annotations,omitempty"`
+	Namespaces  []specs.LinuxNamespace `json:"namespaces"`
+	Hooks       *specs.Hooks           `json:"hooks,omitempty"`
+}
+
+// A Container is a container's directory, opened and, while a command changes
+// it, locked.
+type Container struct {
+	State
+	dir  string
+	lock *os.File // nil if it is only read
+}
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9_+.-]+$`)
+
+// CheckID says what is wrong with a container id: it becomes a file name.
+func CheckID(id string) error {
+	if !validID.MatchString(id) || id == "." || id == ".." || len(id) > 255 {
+		return fmt.Errorf("container id %q: want 1 to 255 letters, digits, or _+.-", id)
+	}
+	return nil
+}
+
+// make creates the directory of a new container and locks it.
+func (root Root) make(id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(string(root), 0o700); err != nil {
+		return nil, err
+	}
+	c := &Container{dir: filepath.Join(string(root), id)}
+	if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrExist)
+	} else if err != nil {
+		return nil, err
+	}
+	return c, c.acquire()
+}
+
+// Load opens an existing container to look at it.
+func (root Root) Load(id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	c := &Container{dir: filepath.Join(string(root), id)}
+	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist)
+	}
+	err := c.read()
+	if errors.Is(err, fs.ErrNotExist) {
+		// Killed between mkdir and the first write: a container with nothing in it.
+		c.State = State{ID: id}
+		return c, nil
+	}
+	return c, err
+}
+
+// Lock is Load, and keeps other commands away from the container until Unlock.
+func (root Root) Lock(id string) (*Container, error) {
+	c, err := root.Load(id)
+	if err != nil && c == nil {
+		return nil, err
+	}
+	if err := c.acquire(); err != nil {
+		return nil, err
+	}
+	if again, err := root.Load(id); err == nil {
+		c.State = again.State
+		return c, nil
+	} else {
+		c.Unlock()
+		return nil, err
+	}
+}
+
+func (c *Container) acquire() error {
+	f, err := os.Open(c.dir)
+	if err != nil {
+		return err
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("lock %s: %w", c.dir, err)
+	}
+	c.lock = f
+	return nil
+}
+
+// Unlock lets other commands at the container.
+func (c *Container) Unlock() {
+	if c.lock != nil {
+		c.lock.Close() // closing is unlocking
+		c.lock = nil
+	}
+}
+
+func (c *Container) read() error {
+	data, err := os.ReadFile(c.path("state.json"))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, &c.State); err != nil {
+		return fmt.Errorf("%s: %w", c.path("state.json"), err)
+	}
+	return nil
+}
+
+func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
+
+// save writes the state: whole, or not at all.
+func (c *Container) save() error {
+	data, err := json.Marshal(c.State)
+	if err != nil {
+		return err
+	}
+	return writeFile(c.path("state.json"), data, 0o600)
+}
+
+// writeFile replaces a file by renaming a new one over it.
+func writeFile(path string, data []byte, perm os.FileMode) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, perm); err != nil {
+		os.Remove(temporary) // it may not have been made
+		return err
+	}
+	return os.Rename(temporary, path)
+}
+
+// List returns all containers, oldest first. A directory that is going away
+// while we look is left out.
+func (root Root) List() ([]*Container, error) {
+	entries, err := os.ReadDir(string(root))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var list []*Container
+	for _, e := range entries {
+		if c, err := root.Load(e.Name()); err == nil {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Container) int { return a.Created.Compare(b.Created) })
+	return list, nil
+}
+
+// Status says where in its life the container is: creating, created, running,
+// paused or stopped.
+func (c *Container) Status() specs.ContainerState {
+	switch {
+	case c.Pid == 0 && c.locked():
+		return specs.StateCreating
+	case !c.alive():
+		return specs.StateStopped
+	case c.waiting():
+		return specs.StateCreated
+	}
+	if frozen, err := c.group().Frozen(); c.Cgroup != "" && err == nil && frozen {
+		return "paused"
+	}
+	return specs.StateRunning
+}
+
+// locked says whether another command is at work on the container.
+func (c *Container) locked() bool {
+	f, err := os.Open(c.dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK
+}
+
+func (c *Container) waiting() bool {
+	_, err := os.Lstat(c.path("exec.fifo"))
+	return err == nil
+}
+
+// alive says whether the recorded process is there: not another one with its
+// number, and not a zombie.
+func (c *Container) alive() bool {
+	state, start, err := processStat(c.Pid)
+	return c.Pid > 0 && err == nil && start == c.StartTime && state != 'Z' && state != 'X'
+}
+
+// processStat reads the state and the start time (clock ticks after boot) of a
+// process from /proc/PID/stat:
+//
+//	4711 (name with ) and blanks) S 1 4711 … 22nd field: start time
+//
+// proc_pid_stat(5).
+func processStat(pid int) (state byte, start uint64, err error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	_, after, _ := strings.Cut(string(data[max(0, strings.LastIndexByte(string(data), ')')):]), " ")
+	fields := strings.Fields(after)
+	if len(fields) < 20 {
+		return 0, 0, fmt.Errorf("/proc/%d/stat: %q: too short", pid, data)
+	}
+	_, err = fmt.Sscan(fields[19], &start)
+	return fields[0][0], start, err
+}
+
+func (c *Container) group() *cgroups.Group { return cgroups.Open(c.Cgroup) }
+
+// OCI is the state as the runtime-spec defines it (runtime.md, State).
+func (c *Container) OCI() specs.State {
+	s := specs.State{Version: specs.Version, ID: c.ID, Status: c.Status(), Bundle: c.Bundle, Annotations: c.Annotations}
+	if s.Status != specs.StateStopped {
+		s.Pid = c.Pid
+	}
+	return s
+}
+
+// An Exit is how a container ended.
+type Exit struct {
+	Code int       // the program's, or 128 + the signal that ended it
+	At   time.Time // when
+}
+
+// Exit says how the container ended; false if it has not, or if nobody was
+// there to see it.
+func (c *Container) Exit() (Exit, bool) {
+	f, err := os.Open(c.path("exit"))
+	if err != nil {
+		return Exit{}, false
+	}
+	defer f.Close()
+	return readExit(f)
+}

@@ -1,0 +1,393 @@
+package plan
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// sample uses every feature of a plan once.
+func sample() *Plan {
+	p := &Plan{}
+	p.Mkdirat(CWD, "/tmp/a b", 0o755).Undo("rmdir /tmp/a b", func() error { return nil })
+	group := p.Openat(CWD, "/sys/fs/cgroup/x", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
+	p.Note("the process")
+	p.Clone3(Clone{Flags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Cgroup: group, PidFD: true}).Shell("unshare --mount --pid --fork")
+	p.On(Child)
+	p.Gate("maps", func() { p.Do("write 0 1000 1 to /proc/PID/uid_map", func(*Process) error { return nil }) })
+	p.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV, "hidepid=2")
+	fs := p.Fsopen("tmpfs").As("fs")
+	p.FsconfigString(fs, "size", "64k")
+	p.FsconfigFlag(fs, "ro")
+	p.FsconfigCreate(fs)
+	tree := p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID).As("tree")
+	p.MountSetattr(tree, unix.AT_RECURSIVE, MountAttr{Set: unix.MOUNT_ATTR_RDONLY, Propagation: unix.MS_PRIVATE})
+	var dir, file *Step
+	p.Alternatives([]unix.Errno{unix.ENOENT, unix.ENOTDIR}, func() {
+		dir = p.OpenIn(CWD, "proc/acpi", unix.O_PATH|unix.O_DIRECTORY, 0).As("dir")
+		file = p.OpenIn(CWD, "proc/acpi", unix.O_PATH, 0).As("file").Tolerate(unix.ENOENT)
+	})
+	p.MoveMount(tree, dir)
+	p.OpenTree(CWD, "/dev/null", unix.OPEN_TREE_CLONE).Needs(file)
+	p.Mknodat(CWD, "null", unix.S_IFCHR|0o666, 1, 3)
+	p.Symlinkat("/proc/self/fd", CWD, "fd").Tolerate(unix.EEXIST)
+	p.Capset(1<<unix.CAP_CHOWN|1<<unix.CAP_KILL, 1<<unix.CAP_KILL, 0)
+	p.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN)
+	p.PrctlAmbient(unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_BIND_SERVICE)
+	p.Setgroups([]uint32{5, 6})
+	p.Prlimit(unix.RLIMIT_NOFILE, 1024, unix.RLIM_INFINITY)
+	p.Seccomp(unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, make([]unix.SockFilter, 3))
+	p.CloseRange(Num(3), 0, Channel)
+	p.CloseRange(Channel, 1, nil)
+	p.Ready()
+	p.RtSigprocmask()
+	p.Execve("/bin/echo", []string{"echo", "it's\ta\x01\"x\""}, []string{"A=b c"})
+	return p
+}
+
+// TestPrint compares the three printed forms with golden files.
+func TestPrint(t *testing.T) {
+	for name, print := range map[string]func(*Plan, *bytes.Buffer) error{
+		"sample.txt":  func(p *Plan, b *bytes.Buffer) error { return p.Text(b) },
+		"sample.sh":   func(p *Plan, b *bytes.Buffer) error { return p.Sh(b) },
+		"sample.json": func(p *Plan, b *bytes.Buffer) error { return p.JSON(b) },
+	} {
+		var got bytes.Buffer
+		if err := print(sample(), &got); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", name)
+		if *update {
+			os.MkdirAll("testdata", 0o755)
+			if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), want) {
+			t.Errorf("%s = \n%s\nwant\n%s", name, got.Bytes(), want)
+		}
+	}
+}
+
+// TestJSON reads the printed plan back.
+func TestJSON(t *testing.T) {
+	var b bytes.Buffer
+	p := sample()
+	if err := p.JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var steps []jsonStep
+	if err := json.Unmarshal(b.Bytes(), &steps); err != nil {
+		t.Fatal(err)
+	}
+	if len(steps) != len(p.Steps) || steps[2].Call != "clone3" {
+		t.Errorf("%d steps, the third %q; want %d, clone3", len(steps), steps[2].Call, len(p.Steps))
+	}
+}
+
+// TestNUL: a string that the kernel would see only the beginning of is refused.
+func TestNUL(t *testing.T) {
+	p := &Plan{}
+	p.Chdir("/tmp\x00/../etc")
+	if _, err := p.Start(Options{}); err == nil || err.Error() != `chdir "/tmp\x00/../etc": contains a NUL byte` {
+		t.Errorf("Start() = %v, want a refusal", err)
+	}
+}
+
+// TestNotGiven: a descriptor that the caller forgot is an error, not fd 0.
+func TestNotGiven(t *testing.T) {
+	p := &Plan{}
+	p.Fchdir(Given("root"))
+	if _, err := p.Start(Options{}); err == nil || err.Error() != "step 1: descriptor <root> was not given" {
+		t.Errorf("Start() = %v, want a refusal", err)
+	}
+}
+
+// shell is a plan that ends in sh -c script, after the steps that record adds.
+func shell(script string, record func(p *Plan)) *Plan {
+	p := &Plan{}
+	p.Clone3(Clone{PidFD: true})
+	p.On(Child)
+	if record != nil {
+		record(p)
+	}
+	p.Ready()
+	p.RtSigprocmask()
+	p.Execve("/bin/sh", []string{"sh", "-c", script}, nil)
+	return p
+}
+
+// run starts a plan and returns the exit status of its program.
+func run(t *testing.T, p *Plan, o Options) int {
+	t.Helper()
+	r, err := p.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := r.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status.ExitStatus()
+}
+
+// TestStart: the child becomes the program.
+func TestStart(t *testing.T) {
+	if got := run(t, shell("exit 3", nil), Options{}); got != 3 {
+		t.Errorf("exit status %d, want 3", got)
+	}
+}
+
+// TestAlternatives: the first that succeeds counts, and what needs the result
+// of another one is skipped.
+func TestAlternatives(t *testing.T) {
+	p := shell(`test "$(pwd)" = /proc`, func(p *Plan) {
+		var a, b, c *Step
+		p.Alternatives([]unix.Errno{unix.ENOENT}, func() {
+			a = p.Openat(CWD, "/nowhere", unix.O_PATH, 0)
+			b = p.Openat(CWD, "/proc", unix.O_PATH, 0)
+			c = p.Openat(CWD, "/sys", unix.O_PATH, 0)
+		})
+		p.Fchdir(a)
+		p.Fchdir(b)
+		p.Fchdir(c)
+	})
+	var skipped []int
+	trace := func(e Event) {
+		if e.Skipped {
+			skipped = append(skipped, e.Index)
+		}
+	}
+	if got := run(t, p, Options{Trace: trace}); got != 0 {
+		t.Errorf("exit status %d, want 0", got)
+	}
+	if len(skipped) != 2 || skipped[0] != 5 || skipped[1] != 7 {
+		t.Errorf("skipped %v, want [5 7]", skipped)
+	}
+}
+
+// TestAlternativesErrno: of several failures, the one that says most is told.
+func TestAlternativesErrno(t *testing.T) {
+	p := shell("exit 0", func(p *Plan) {
+		p.Alternatives([]unix.Errno{unix.ENOENT, unix.EACCES}, func() {
+			p.Execve("/nowhere", nil, nil)
+			p.Execve("/proc/self/status", nil, nil) // no right to execute it
+			p.Execve("/nowhere", nil, nil)
+		})
+	})
+	if _, err := p.Start(Options{}); !errors.Is(err, unix.EACCES) {
+		t.Errorf("Start() = %v, want EACCES", err)
+	}
+}
+
+// TestFailure: the error names the step, the call and its arguments.
+func TestFailure(t *testing.T) {
+	p := shell("exit 0", func(p *Plan) { p.Chdir("/nowhere") })
+	_, err := p.Start(Options{})
+	if want := `step 2 (child): chdir("/nowhere"): no such file or directory`; err == nil || err.Error() != want {
+		t.Errorf("Start() = %v, want %s", err, want)
+	}
+	if !errors.Is(err, unix.ENOENT) {
+		t.Error("errors.Is(err, ENOENT) = false")
+	}
+}
+
+// TestUndo: what the runtime did is taken back in reverse order; what it only
+// tolerated is not.
+func TestUndo(t *testing.T) {
+	dir := t.TempDir()
+	p := &Plan{}
+	for _, name := range []string{"a", "a/b", "a"} {
+		path := filepath.Join(dir, name)
+		p.Mkdirat(CWD, path, 0o755).Tolerate(unix.EEXIST).Undo("rmdir "+path, func() error { return unix.Rmdir(path) })
+	}
+	p.Clone3(Clone{})
+	p.On(Child)
+	p.Chdir("/nowhere")
+	if _, err := p.Start(Options{}); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Start() = %v, want ENOENT", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
+// TestGate: the runtime's steps at a gate happen while the child waits.
+func TestGate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x")
+	var seen int
+	p := shell("test -e "+file, func(p *Plan) {
+		p.Gate("file", func() {
+			p.Do("make the file", func(r *Process) error {
+				seen = r.Pid
+				return os.WriteFile(file, nil, 0o600)
+			})
+		})
+	})
+	if got := run(t, p, Options{}); got != 0 || seen == 0 {
+		t.Errorf("exit status %d, pid at the gate %d; want 0 and a pid", got, seen)
+	}
+	failing := shell("exit 0", func(p *Plan) {
+		p.Gate("broken", func() { p.Do("fail", func(*Process) error { return unix.EIO }) })
+	})
+	if _, err := failing.Start(Options{}); !errors.Is(err, unix.EIO) {
+		t.Errorf("Start() = %v, want EIO", err)
+	}
+}
+
+// monitored is a plan with a monitor that waits, and writes what it saw to out.
+func monitored(out *os.File, script string) (*Plan, Options) {
+	p := &Plan{}
+	p.Clone3(Clone{})
+	p.On(Monitor)
+	child := p.Clone3(Clone{}).Reported()
+	p.Dup3(Given("out"), 3, 0)
+	p.CloseRange(Num(4), 0, nil)
+	info := NewMemory(128)
+	p.Waitid(child, info)
+	p.WriteMemory(Num(3), info)
+	p.ExitGroup(0)
+	p.On(Child)
+	p.Gate("known", func() { p.Do("nothing", func(*Process) error { return nil }) })
+	p.Ready()
+	p.RtSigprocmask()
+	p.Execve("/bin/sh", []string{"sh", "-c", script}, nil)
+	return p, Options{Given: map[Given]int{"out": int(out.Fd())}}
+}
+
+// TestMonitor: a process between us and the child waits for it.
+func TestMonitor(t *testing.T) {
+	out, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	p, o := monitored(out, "exit 9")
+	r, err := p.Start(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Pid == 0 || r.Pid == r.parent {
+		t.Errorf("child %d, monitor %d: want two processes", r.Pid, r.parent)
+	}
+	waitFor(r.parent)
+	info := make([]byte, 128)
+	if n, err := out.ReadAt(info, 0); n != 128 || err != nil {
+		t.Fatalf("read %d bytes, %v", n, err)
+	}
+	if info[8] != 1 || info[24] != 9 {
+		t.Errorf("si_code %d, si_status %d; want CLD_EXITED, 9", info[8], info[24])
+	}
+}
+
+// TestFaults lets every step fail, and kills at every step, of a plan with and
+// without a monitor: always an error, never a process that stays.
+func TestFaults(t *testing.T) {
+	out, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	build := func() (*Plan, Options) { return monitored(out, "exit 0") }
+	steps, _ := build()
+	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // what a killed monitor leaves comes to us
+	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+	for _, s := range steps.Steps {
+		if s.Side == Monitor && s.Index > 4 {
+			continue // the monitor has let go of us, or is about to
+		}
+		for _, errno := range []unix.Errno{unix.ENOMEM, 0} {
+			if errno == 0 && s.Side == Runtime {
+				continue // that would be us
+			}
+			p, o := build()
+			o.Fault = Fault{Step: s.Index, Errno: errno}
+			r, err := p.Start(o)
+			if err == nil {
+				waitFor(r.parent) // killed between ready and execve: told by the exit status
+				continue
+			}
+			var failed *StepError
+			if errno != 0 && (!errors.As(err, &failed) || failed.Step.Index != s.Index || !errors.Is(err, unix.ENOMEM)) {
+				t.Errorf("fault at %v: %v, want an error that names the step", s, err)
+			}
+			if errno == 0 && !errors.Is(err, ErrKilled) {
+				t.Errorf("kill at %v: %v, want %v", s, err, ErrKilled)
+			}
+		}
+	}
+	reapAll(t)
+}
+
+// reapAll waits until no child is left, the orphans of monitors among them.
+func reapAll(t *testing.T) {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err == unix.ECHILD {
+			return
+		}
+	}
+	t.Error("a process is left, five seconds after the last plan")
+}
+
+// TestBefore: an error of the caller's before a step ends the run.
+func TestBefore(t *testing.T) {
+	stop := errors.New("stop")
+	before := func(s *Step) error {
+		if s.Call == "chdir" {
+			return stop
+		}
+		return nil
+	}
+	p := shell("exit 0", func(p *Plan) { p.Chdir("/") })
+	if _, err := p.Start(Options{Before: before}); !errors.Is(err, stop) {
+		t.Errorf("Start() = %v, want %v", err, stop)
+	}
+}
+
+// TestDescriptors: the program gets 0, 1, 2 and nothing else.
+func TestDescriptors(t *testing.T) {
+	extra, err := unix.Open("/", unix.O_PATH, 0) // not close-on-exec
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(extra)
+	p := shell("for n in 3 4 5 6 7 8 9; do test ! -e /proc/$$/fd/$n || exit 1; done", func(p *Plan) {
+		p.CloseRange(Num(3), 0, Channel)
+		p.CloseRange(Channel, 1, nil)
+	})
+	if got := run(t, p, Options{}); got != 0 {
+		t.Errorf("exit status %d: more than three descriptors", got)
+	}
+}
+
+// TestMain fails if a test left a descriptor open.
+func TestMain(m *testing.M) {
+	r, w, _ := os.Pipe() // Go's poller opens two descriptors at the first use, for good
+	r.Close()
+	w.Close()
+	before := descriptors()
+	code := m.Run()
+	if after := descriptors(); after > before {
+		println("descriptors before and after:", before, after)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func descriptors() int {
+	list, _ := os.ReadDir("/proc/self/fd")
+	return len(list)
+}
