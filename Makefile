@@ -1,0 +1,26 @@
+# make build    the binary, static, in ./minirun
+# make demo     builds it and an httpd image, and replays the essay: four containers, seen as processes
+# make test     the tests: pure, native, and on a kernel of our own
+# make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
+# make install  to $(PREFIX)/bin, with shell completion
+PREFIX ?= /usr/local
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+export CGO_ENABLED = 0
+
+build:
+	go build -trimpath -ldflags '-s -w -X main.version=0.1.0-$(VERSION)' -o minirun ./cmd/minirun
+
+demo: build
+	examples/demo ./minirun
+
+test: build
+	examples/test ./minirun
+
+bench: build
+	MINIRUN=$(CURDIR)/minirun go run ./examples/bench -o bench.svg
+
+install: build
+	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
+	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
+
+.PHONY: build demo test bench install
