@@ -1,0 +1,202 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is about all processes of a group at once, those of the groups
+// below it included. The kernel's events are in cgroup.events, one a line:
+//
+//	populated 1     there is a process in it
+//	frozen 0        all of them are stopped
+//
+// A change of it makes poll(2) on the file return with POLLPRI.
+
+// patience is how long the kernel may take to freeze or to end the processes
+// of a group: some system calls, on a dead network disk for instance, take no
+// signal.
+const patience = 10 * time.Second
+
+// ErrTimeout says that the kernel took too long.
+var ErrTimeout = errors.New("timed out after " + patience.String())
+
+// Procs lists the process ids, as seen from our pid namespace. A group that is
+// gone has none.
+func (g *Group) Procs() ([]int, error) {
+	var all []int
+	err := descend(g.Dir, func(dir string) error {
+		pids, err := numbers(dir, "cgroup.procs")
+		if errors.Is(err, unix.EOPNOTSUPP) || gone(err) {
+			return nil // a threaded group: those above list its processes
+		}
+		for _, pid := range pids {
+			if pid != 0 { // outside our pid namespace; and kill(0) would be us
+				all = append(all, pid)
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
+// descend visits a group and all below it. Groups that go away meanwhile are skipped.
+func descend(dir string, visit func(dir string) error) error {
+	if err := visit(dir); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !gone(err) {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := descend(filepath.Join(dir, e.Name()), visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// gone says whether a group was removed before (ENOENT) or after (ENODEV) we opened its file.
+func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) }
+
+// Signal sends a signal to all processes. Those that are forked meanwhile get
+// it too: the list is read again until it has nobody new, or ten times, which
+// only a fork bomb reaches. SIGKILL is [Group.Kill], which nothing outruns.
+func (g *Group) Signal(sig unix.Signal) error {
+	if sig == unix.SIGKILL {
+		return g.Kill()
+	}
+	sent := map[int]bool{}
+	for range 10 {
+		before := len(sent)
+		pids, err := g.Procs()
+		if err != nil {
+			return err
+		}
+		for _, pid := range pids {
+			if sent[pid] {
+				continue
+			}
+			if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH { // ESRCH: it ended
+				return fmt.Errorf("kill %d %s: %w", pid, unix.SignalName(sig), err)
+			}
+			sent[pid] = true
+		}
+		if len(sent) == before {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Kill ends all processes, frozen ones too, and waits until none is left, at
+// most ten seconds. No fork escapes: the kernel marks the group first. A group
+// that is gone is success. Linux 5.14.
+func (g *Group) Kill() error {
+	err := writeFile(g.Dir, "cgroup.kill", "1")
+	if gone(err) {
+		if unix.Access(g.Dir, unix.F_OK) == unix.ENOENT {
+			return nil
+		}
+		return fmt.Errorf("%w: cgroup.kill needs Linux 5.14", err)
+	}
+	if err != nil {
+		return err
+	}
+	return g.wait("populated", 0)
+}
+
+// Freeze stops all processes and waits until they are stopped, at most ten
+// seconds; after that it lets them go on, and the error is [ErrTimeout].
+// Linux 5.2.
+func (g *Group) Freeze() error {
+	if err := writeFile(g.Dir, "cgroup.freeze", "1"); err != nil {
+		return err
+	}
+	if err := g.wait("frozen", 1); err != nil {
+		return errors.Join(err, g.Thaw())
+	}
+	return nil
+}
+
+// Thaw lets them go on. It does not wait: from now on the kernel schedules them.
+func (g *Group) Thaw() error { return writeFile(g.Dir, "cgroup.freeze", "0") }
+
+// Frozen says whether all processes are stopped, by this group's freezer or by
+// that of one above it.
+func (g *Group) Frozen() (bool, error) {
+	events, err := pairs(g.Dir, "cgroup.events")
+	return events["frozen"] == 1, err
+}
+
+// wait waits until an event has a value. Why poll with a short time limit that
+// grows? The kernel tells of at most one change in 10 ms, so that the end of a
+// container that lived shorter would be told late.
+func (g *Group) wait(event string, want uint64) error {
+	f, err := os.Open(filepath.Join(g.Dir, "cgroup.events"))
+	if gone(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
+	buffer := make([]byte, 256)
+	end := time.Now().Add(patience)
+	for pause := 1; time.Now().Before(end); pause = min(2*pause, 100) {
+		n, err := unix.Pread(int(fds[0].Fd), buffer, 0)
+		if err == unix.ENODEV {
+			return nil // removed
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", f.Name(), err)
+		}
+		if events, err := parsePairs(string(buffer[:n])); err != nil || events[event] == want {
+			return err
+		}
+		unix.Poll(fds, pause) // EINTR: look again
+	}
+	return fmt.Errorf("cgroup %s: %s %d: %w", g.Dir, event, want, ErrTimeout)
+}
+
+// Remove removes the group and all groups below it. It does not kill: a group
+// with processes is an error, but those that are just ending are waited for,
+// for about a second. A group that is gone is success.
+func (g *Group) Remove() error {
+	for pause := time.Millisecond; ; pause *= 2 {
+		err := remove(g.Dir)
+		if !errors.Is(err, unix.EBUSY) || pause > 512*time.Millisecond {
+			return err
+		}
+		time.Sleep(pause)
+	}
+}
+
+// remove removes a group, with those below it first if there are any (EBUSY).
+func remove(dir string) error {
+	err := unix.Rmdir(dir)
+	if err == unix.EBUSY {
+		entries, _ := os.ReadDir(dir) // ENOENT: then rmdir says so too
+		for _, e := range entries {
+			if e.IsDir() {
+				if err := remove(filepath.Join(dir, e.Name())); err != nil {
+					return err
+				}
+			}
+		}
+		err = unix.Rmdir(dir)
+	}
+	if err == nil || err == unix.ENOENT {
+		return nil
+	}
+	return fmt.Errorf("rmdir %s: %w", dir, err)
+}
