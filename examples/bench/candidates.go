@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,11 @@ func (b *bench) oci() (installed []candidate) {
 		}
 	}
 	return installed
+}
+
+// candidate is the one with a name of the list above.
+func (b *bench) candidate(name string) candidate {
+	return b.candidates[slices.IndexFunc(b.candidates, func(c candidate) bool { return c.name == name })]
 }
 
 // command is an OCI runtime's command line, with its state in our folder.

@@ -20,7 +20,7 @@ const manyContainers = 100
 // memory, and how long a hundred of them take, by the commands that a person
 // types. The image holds nothing but the two programs.
 func (b *bench) detached() []fact {
-	c := b.candidates[0]
+	c := b.candidate(minirun)
 	facts := []fact{
 		{Title: "memory one detached container adds (PSS of its monitor)", Candidate: c.name, Unit: "KiB", Budget: 1024, Skipped: c.missing},
 		{Title: fmt.Sprintf("the same for each of %d", manyContainers), Candidate: c.name, Unit: "KiB", Budget: 1024, Skipped: c.missing},

@@ -15,6 +15,12 @@
 //	limits    the smallest memory.max and pids.max under which /bin/true runs
 //	detached  what a detached container adds in memory, and a hundred of them
 //
+// limits needs the memory and pids controllers in cgroup v2. Where the machine
+// has none to give, a kernel of our own has (timings mean nothing there):
+//
+//	go build -o bench ./examples/bench
+//	examples/kernel/run -- ./bench -only limits -o ''
+//
 // Only ratios within one operation mean anything: all candidates run once per
 // round, in rotated order, so that what disturbs one disturbs all. The median
 // of each is printed next to the project's budgets. A budget that is exceeded is

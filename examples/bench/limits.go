@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -22,7 +23,7 @@ type fact struct {
 
 const (
 	kib         = 1024
-	grain       = 64 * kib        // the kernel charges memory in batches of 64 pages: finer is noise
+	grain       = 64 * kib        // finer differences come and go from run to run
 	mostMemory  = 64 * 1024 * kib // where the search gives up
 	mostPids    = 64
 	repetitions = 3 // a limit works if it works this often
@@ -35,21 +36,28 @@ const (
 // This needs the two controllers in cgroup v2. Limiting the runtime from
 // outside by a v1 group would measure something else: a child is born in its
 // parent's v1 group, so the runtime's own memory would count, too.
+//
+// A runtime that moves its child into the group late looks smaller than one
+// whose child is born there: what a process has used already is not charged to
+// the group that it moves to (cgroups(7), "memory" in cgroup v2).
 func (b *bench) limits() (facts []fact) {
 	const memory, pids = "smallest memory.max", "smallest pids.max"
 	if missing := missingControllers(cgroupMount); missing != "" {
-		why := "needs a kernel with the " + missing + " controller in cgroup v2: run it with examples/kernel/run"
+		why := "no " + missing + " in cgroup v2 here: build the bench and run it with -only limits below examples/kernel/run"
 		return []fact{{Title: memory, Skipped: why}, {Title: pids, Skipped: why}}
 	}
-	err := errors.Join(enable(cgroupMount), enable(b.group))
-	for _, c := range b.oci() {
+	restore, err := b.enable()
+	for _, c := range append(b.oci(), b.candidate(sameC)) {
 		m := fact{Title: memory, Candidate: c.name, Unit: "KiB", Budget: budgetOf(c, 512), Err: message(err)}
-		p := fact{Title: pids, Candidate: c.name, Unit: "processes", Budget: budgetOf(c, 1), Err: message(err)}
+		p := fact{Title: pids, Candidate: c.name, Budget: budgetOf(c, 1), Err: message(err)}
 		if err == nil {
 			m.search(kib, func() (int, error) { return b.smallestMemory(c) })
 			p.search(1, func() (int, error) { return b.smallestPids(c) })
 		}
 		facts = append(facts, m, p)
+	}
+	if err := restore(); err != nil {
+		facts = append(facts, fact{Title: "taking the controllers back", Err: err.Error()})
 	}
 	return facts
 }
@@ -82,18 +90,30 @@ func missingControllers(group string) string {
 	return strings.Join(missing, " and ")
 }
 
-// enable lets the groups below a group use both controllers. The file lists
-// what they may use already; that needs no writing and no right to.
-func enable(group string) error {
-	file := filepath.Join(group, "cgroup.subtree_control")
-	text, err := os.ReadFile(file)
-	if err != nil {
+// enable lets our group, and those below it, use both controllers. restore
+// takes back what was not so before.
+func (b *bench) enable() (restore func() error, err error) {
+	var changed []string
+	for _, group := range []string{cgroupMount, b.group} {
+		file := filepath.Join(group, "cgroup.subtree_control")
+		text, readErr := os.ReadFile(file)
+		if err = readErr; err != nil {
+			break
+		}
+		if f := strings.Fields(string(text)); slices.Contains(f, "memory") && slices.Contains(f, "pids") {
+			continue // writing it again may not be allowed
+		}
+		if err = os.WriteFile(file, []byte("+memory +pids"), 0); err != nil {
+			break
+		}
+		changed = append(changed, file)
+	}
+	return func() (err error) {
+		for _, file := range slices.Backward(changed) { // the lower group uses what the upper one gives
+			err = errors.Join(err, os.WriteFile(file, []byte("-memory -pids"), 0))
+		}
 		return err
-	}
-	if f := strings.Fields(string(text)); slices.Contains(f, "memory") && slices.Contains(f, "pids") {
-		return nil
-	}
-	return os.WriteFile(file, []byte("+memory +pids"), 0)
+	}, err
 }
 
 // smallestMemory is found first as a power of two, then to a grain, by halving.
@@ -133,6 +153,9 @@ func (b *bench) runUnder(c candidate, limited container) error {
 	limited.id, limited.program = c.name+"-limits", "/bin/true"
 	progress("%s: memory %d KiB, pids %d", c.name, limited.memory/kib, limited.pids)
 	defer progress("")
+	if c.name == sameC {
+		return b.sameUnder(c, limited)
+	}
 	bundle, err := b.writeBundle(limited)
 	for i := 0; i < repetitions && err == nil; i++ {
 		_, err = b.runner.run(b.command(c, "run", "--bundle", bundle, limited.id)...)
@@ -142,4 +165,20 @@ func (b *bench) runUnder(c candidate, limited container) error {
 		b.remove(c, limited.id)
 	}
 	return err
+}
+
+// sameUnder limits a group around the one that the C program makes.
+func (b *bench) sameUnder(c candidate, limited container) error {
+	group := filepath.Join(b.group, limited.id)
+	err := os.Mkdir(group, 0o755)
+	if err == nil && limited.memory > 0 {
+		err = os.WriteFile(filepath.Join(group, "memory.max"), []byte(strconv.Itoa(limited.memory)), 0)
+	}
+	if err == nil && limited.pids > 0 {
+		err = os.WriteFile(filepath.Join(group, "pids.max"), []byte(strconv.Itoa(limited.pids)), 0)
+	}
+	for i := 0; i < repetitions && err == nil; i++ {
+		_, err = b.runner.run(c.path, filepath.Join(b.dir, "rootfs"), filepath.Join(group, "c"), "/bin/true")
+	}
+	return errors.Join(err, removeGroups(group))
 }

@@ -13,6 +13,9 @@ import (
 	"time"
 )
 
+// This file says what was found out: as text, as JSON, and whether it is what
+// the project promises.
+
 // A report is everything that was found out; it is also what -json writes.
 type report struct {
 	Machine    description `json:"machine"`
@@ -77,8 +80,9 @@ func (r *report) add(w io.Writer, op result) {
 			fmt.Fprintf(w, "  %-24s did not run: %s\n", row.Candidate, row.Err)
 			continue
 		}
-		fmt.Fprintf(w, "  %-24s %10.0f %8.0f %8.0f %8s %8s\n", row.Candidate, row.median(), quantile(row.Usec, 0.1), quantile(row.Usec, 0.9),
+		line := fmt.Sprintf("  %-24s %10.0f %8.0f %8.0f %8s %8s", row.Candidate, row.median(), quantile(row.Usec, 0.1), quantile(row.Usec, 0.9),
 			ratio(row.median()/op.median(crun)), ratio(row.median()/op.median(sameC)))
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	for _, b := range budgets {
 		if b.operation == op.Name {
@@ -153,7 +157,7 @@ func (f fact) String() string {
 	case f.Err != "":
 		return s + "did not run: " + f.Err
 	}
-	s += fmt.Sprintf("%.4g %s", f.Value, f.Unit)
+	s += strings.TrimSpace(fmt.Sprintf("%.4g %s", f.Value, f.Unit))
 	if f.Budget > 0 {
 		s += fmt.Sprintf(" (budget ≤ %g: %s)", f.Budget, okOrOver(f.Value <= f.Budget))
 	}
