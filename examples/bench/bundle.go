@@ -68,7 +68,7 @@ func (b *bench) writeBundle(c container) (string, error) {
 type object = map[string]any
 
 // config is what `runc spec` prints on a machine with cgroup v2, without a
-// terminal, with the program, and with a cgroup below our own.
+// terminal, with the program and a cgroup.
 func (b *bench) config(c container) object {
 	return object{
 		"ociVersion": "1.0.2",
@@ -77,7 +77,7 @@ func (b *bench) config(c container) object {
 		"hostname":   "bench",
 		"mounts":     mounts,
 		"linux": object{
-			"cgroupsPath":   filepath.Join("/", filepath.Base(b.group), c.id),
+			"cgroupsPath":   "/" + c.id,
 			"resources":     resources(c),
 			"namespaces":    namespaces,
 			"maskedPaths":   maskedPaths,

@@ -35,12 +35,11 @@ type candidate struct {
 // A bench is what is measured, and where.
 type bench struct {
 	dir        string // of the house: root directory, bundles, state
-	group      string // our cgroup: containers' groups are below it
 	candidates []candidate
 	runner     *runner
 }
 
-func newBench(dir, group string) (*bench, error) {
+func newBench(dir string) (*bench, error) {
 	stderr, err := os.OpenFile(filepath.Join(dir, "stderr"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
@@ -56,7 +55,7 @@ func newBench(dir, group string) (*bench, error) {
 	if err := compile(dir, "same", same); err != nil {
 		return nil, err
 	}
-	return &bench{dir: dir, group: group, runner: &runner{null, stderr}, candidates: []candidate{
+	return &bench{dir: dir, runner: &runner{null, stderr}, candidates: []candidate{
 		find(minirun, cmp.Or(os.Getenv("MINIRUN"), "./minirun"), true),
 		find(crun, "crun", true),
 		find(runc, "runc", true),

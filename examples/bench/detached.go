@@ -48,7 +48,7 @@ func (b *bench) many(c candidate) (values [4]float64, err error) {
 	for i := range manyContainers {
 		progress("detached container %d of %d", i+1, manyContainers)
 		names = append(names, fmt.Sprint("b", i))
-		took, startErr := b.runner.run(c.path, "run", "-d", "--name", names[i], "bench", "/bin/pause")
+		took, startErr := b.runner.run(b.stored(c, "run", "-d", "--name", names[i], "bench", "/bin/pause")...)
 		if err = startErr; err != nil {
 			names = names[:i]
 			break
@@ -60,10 +60,16 @@ func (b *bench) many(c candidate) (values [4]float64, err error) {
 	}
 	progress("")
 	average, pssErr := monitors()
-	removed, removeErr := b.runner.run(append([]string{c.path, "rm", "-f"}, names...)...)
+	removed, removeErr := b.runner.run(b.stored(c, append([]string{"rm", "-f"}, names...)...)...)
 	reap()
 	values[1], values[2], values[3] = average, started.Seconds()/manyContainers, removed.Seconds()/manyContainers
 	return values, errors.Join(err, pssErr, removeErr)
+}
+
+// stored is minirun's command line for containers of images, which it keeps in
+// our folder.
+func (b *bench) stored(c candidate, arguments ...string) []string {
+	return b.command(c, append([]string{"--store", filepath.Join(b.dir, "store")}, arguments...)...)
 }
 
 // importImage makes an image of the two programs.
@@ -81,7 +87,7 @@ func (b *bench) importImage(c candidate) error {
 	if err := archive.Close(); err != nil {
 		return fmt.Errorf("archive the image: %w", err)
 	}
-	_, err = b.runner.run(c.path, "import", name, "bench")
+	_, err = b.runner.run(b.stored(c, "import", name, "bench")...)
 	return err
 }
 

@@ -3,15 +3,17 @@ package main
 // This file makes the house in which the measurements happen, and tears it down.
 //
 //	outside                                     inside
-//	makes a folder, finds cgroup v2
+//	makes a folder and a cgroup
 //	clones itself into new mount, pid,   -----> private mounts, a /proc and a /run
-//	network and ipc namespaces                  of its own, pure cgroup v2
+//	network, ipc and cgroup namespaces          of its own, pure cgroup v2
 //	waits                                       measures
-//	removes cgroups and the folder       <----- exits, or is killed
+//	removes the cgroup and the folder    <----- exits, or is killed
 //
 // Inside is process 1 of its pid namespace: when it ends, however it ends, the
 // kernel kills everything that is left in there, mounts and network devices go
-// with their namespaces, and outside only has directories to remove.
+// with their namespaces, and outside only has directories to remove. For the
+// cgroup namespace the root is the house's own group: what anybody makes inside,
+// wherever he thinks it is, is below it.
 
 import (
 	"bufio"
@@ -30,7 +32,6 @@ import (
 
 const (
 	cgroupMount = "/sys/fs/cgroup"
-	library     = "/var/lib/minirun" // where images and their containers go
 	houseKey    = "MINIRUN_BENCH_HOUSE"
 )
 
@@ -52,28 +53,56 @@ func outside() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	defer func() { err = errors.Join(err, removeGroups(filepath.Join(cgroups, filepath.Base(dir)))) }()
-	if os.Mkdir(library, 0o700) == nil { // to mount on; EEXIST: it is there and stays
-		defer os.Remove(library) // ENOTEMPTY: somebody began to use it
+	group := filepath.Join(cgroups, filepath.Base(dir))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		return err
 	}
-	return live(dir)
+	defer func() { err = errors.Join(err, removeGroups(group)) }()
+	cmd, err := build(dir, cgroups, group)
+	if err != nil {
+		return err
+	}
+	return live(cmd)
 }
 
-// live runs this program again, in the house, and passes signals on as SIGKILL:
-// process 1 of a pid namespace gets no other, and nothing inside needs mercy.
-func live(dir string) error {
+// build starts this program again, in the house. Why do we enter its cgroup
+// ourselves, for a moment? A cgroup namespace is rooted where its maker is.
+func build(dir, cgroups, group string) (*exec.Cmd, error) {
+	ours, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	_, home, ok := strings.Cut("\n"+string(ours), "\n0::")
+	if !ok {
+		return nil, errors.New("no cgroup v2 in /proc/self/cgroup")
+	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), houseKey+"="+dir)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC,
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP,
 		Pdeathsig:  unix.SIGKILL,
 	}
+	if err := enter(group); err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		err = fmt.Errorf("clone into new namespaces: %w", err)
+		return nil, errors.Join(err, enter(filepath.Join(cgroups, strings.TrimSpace(home))))
+	}
+	return cmd, enter(filepath.Join(cgroups, strings.TrimSpace(home)))
+}
+
+// enter moves this process to a cgroup.
+func enter(group string) error {
+	return os.WriteFile(filepath.Join(group, "cgroup.procs"), []byte("0"), 0)
+}
+
+// live waits for the end of the house, and passes signals on as SIGKILL:
+// process 1 of a pid namespace gets no other, and nothing inside needs mercy.
+func live(cmd *exec.Cmd) error {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("clone into new namespaces: %w", err)
-	}
 	go func() {
 		<-signals
 		cmd.Process.Kill()
@@ -87,57 +116,39 @@ func live(dir string) error {
 
 // moveIn makes the house private and builds what is measured in it.
 func moveIn() (*bench, error) {
-	dir := os.Getenv(houseKey)
-	if err := errors.Join(furnish(dir), pretendMemlock()); err != nil {
+	if err := errors.Join(furnish(), pretendMemlock()); err != nil {
 		return nil, err
 	}
-	group := filepath.Join(cgroupMount, filepath.Base(dir))
-	if err := os.Mkdir(group, 0o755); err != nil {
-		return nil, err
-	}
-	return newBench(dir, group)
+	return newBench(os.Getenv(houseKey))
 }
 
 // furnish mounts what the house has of its own. Why private first? Otherwise
-// the machine would lose its /proc and its cgroups, too.
-func furnish(dir string) error {
+// the machine would lose its /proc and its cgroups, too. /sys/fs/cgroup becomes a
+// pure cgroup v2 tree, even where the machine's is a mix of v1 and v2: crun and
+// runc look nowhere else.
+func furnish() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
-	}
-	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount proc on /proc: %w", err)
-	}
-	if err := unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755"); err != nil {
-		return fmt.Errorf("mount tmpfs on /run: %w", err)
-	}
-	images := filepath.Join(dir, "images")
-	if err := os.Mkdir(images, 0o700); err != nil {
-		return err
-	}
-	if err := unix.Mount(images, library, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("bind %s: %w", library, err)
-	}
-	return pureCgroup2()
-}
-
-// pureCgroup2 makes /sys/fs/cgroup a cgroup v2 tree where it is something else
-// (a hybrid of v1 and v2): crun and runc look nowhere else. Lazily, since the
-// mounts below it are in use by nobody here.
-func pureCgroup2() error {
-	var s unix.Statfs_t
-	if err := unix.Statfs(cgroupMount, &s); err != nil {
-		return fmt.Errorf("statfs %s: %w", cgroupMount, err)
-	}
-	if s.Type == unix.CGROUP2_SUPER_MAGIC {
-		return nil
 	}
 	if err := unix.Unmount(cgroupMount, unix.MNT_DETACH); err != nil && err != unix.EINVAL { // EINVAL: nothing is mounted there
 		return fmt.Errorf("unmount %s: %w", cgroupMount, err)
 	}
-	if err := unix.Mount("cgroup2", cgroupMount, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mount cgroup2 on %s: %w", cgroupMount, err)
+	for _, m := range []struct{ kind, target, data string }{{"proc", "/proc", ""}, {"tmpfs", "/run", "mode=755"}, {"cgroup2", cgroupMount, ""}} {
+		if err := unix.Mount(m.kind, m.target, m.kind, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, m.data); err != nil {
+			return fmt.Errorf("mount %s on %s: %w", m.kind, m.target, err)
+		}
 	}
-	return nil
+	return leaveRoot()
+}
+
+// leaveRoot moves us down from the root of the tree: a group that has processes
+// of its own cannot give controllers to those below it.
+func leaveRoot() error {
+	leaf := filepath.Join(cgroupMount, "bench")
+	if err := os.Mkdir(leaf, 0o755); err != nil {
+		return err
+	}
+	return enter(leaf)
 }
 
 // findCgroup2 returns where the machine has cgroup v2.

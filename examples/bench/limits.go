@@ -46,7 +46,7 @@ func (b *bench) limits() (facts []fact) {
 		why := "no " + missing + " in cgroup v2 here: build the bench and run it with -only limits below examples/kernel/run"
 		return []fact{{Title: memory, Skipped: why}, {Title: pids, Skipped: why}}
 	}
-	restore, err := b.enable()
+	err := os.WriteFile(filepath.Join(cgroupMount, "cgroup.subtree_control"), []byte("+memory +pids"), 0)
 	for _, c := range append(b.oci(), b.candidate(sameC)) {
 		m := fact{Title: memory, Candidate: c.name, Unit: "KiB", Budget: budgetOf(c, 512), Err: message(err)}
 		p := fact{Title: pids, Candidate: c.name, Budget: budgetOf(c, 1), Err: message(err)}
@@ -55,9 +55,6 @@ func (b *bench) limits() (facts []fact) {
 			p.search(1, func() (int, error) { return b.smallestPids(c) })
 		}
 		facts = append(facts, m, p)
-	}
-	if err := restore(); err != nil {
-		facts = append(facts, fact{Title: "taking the controllers back", Err: err.Error()})
 	}
 	return facts
 }
@@ -88,32 +85,6 @@ func missingControllers(group string) string {
 		}
 	}
 	return strings.Join(missing, " and ")
-}
-
-// enable lets our group, and those below it, use both controllers. restore
-// takes back what was not so before.
-func (b *bench) enable() (restore func() error, err error) {
-	var changed []string
-	for _, group := range []string{cgroupMount, b.group} {
-		file := filepath.Join(group, "cgroup.subtree_control")
-		text, readErr := os.ReadFile(file)
-		if err = readErr; err != nil {
-			break
-		}
-		if f := strings.Fields(string(text)); slices.Contains(f, "memory") && slices.Contains(f, "pids") {
-			continue // writing it again may not be allowed
-		}
-		if err = os.WriteFile(file, []byte("+memory +pids"), 0); err != nil {
-			break
-		}
-		changed = append(changed, file)
-	}
-	return func() (err error) {
-		for _, file := range slices.Backward(changed) { // the lower group uses what the upper one gives
-			err = errors.Join(err, os.WriteFile(file, []byte("-memory -pids"), 0))
-		}
-		return err
-	}, err
 }
 
 // smallestMemory is found first as a power of two, then to a grain, by halving.
@@ -169,7 +140,7 @@ func (b *bench) runUnder(c candidate, limited container) error {
 
 // sameUnder limits a group around the one that the C program makes.
 func (b *bench) sameUnder(c candidate, limited container) error {
-	group := filepath.Join(b.group, limited.id)
+	group := filepath.Join(cgroupMount, limited.id)
 	err := os.Mkdir(group, 0o755)
 	if err == nil && limited.memory > 0 {
 		err = os.WriteFile(filepath.Join(group, "memory.max"), []byte(strconv.Itoa(limited.memory)), 0)

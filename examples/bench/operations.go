@@ -69,7 +69,7 @@ func (b *bench) runs() (subjects []subject) {
 		case c.name == bwrap:
 			s.once = b.timed(b.bubblewrap(c.path)...)
 		case c.name == sameC:
-			s.once = b.timed(c.path, filepath.Join(b.dir, "rootfs"), filepath.Join(b.group, "same"), "/bin/true")
+			s.once = b.timed(c.path, filepath.Join(b.dir, "rootfs"), filepath.Join(cgroupMount, "same"), "/bin/true")
 		default:
 			s.once = b.timed(c.path)
 		}
@@ -156,6 +156,6 @@ func (b *bench) start(c candidate, id string) error {
 // differs, and what is left goes with the house.
 func (b *bench) remove(c candidate, id string) {
 	b.runner.run(b.command(c, "delete", "--force", id)...)
-	unix.Rmdir(filepath.Join(b.group, id)) // ENOENT: the runtime did it
+	unix.Rmdir(filepath.Join(cgroupMount, id)) // ENOENT: the runtime did it
 	reap()
 }
