@@ -74,7 +74,7 @@ func TestImport(t *testing.T) {
 
 func TestImportRefuses(t *testing.T) {
 	s := newStore(t, Options{})
-	for _, c := range []struct{ content, change string }{{"not a tar", "USER x"}, {"", "NONSENSE"}, {string(archive(t, file("../x", ""))), "USER x"}} {
+	for _, c := range []struct{ content, change string }{{"not a tar", "USER x"}, {"", "USER x"}, {"", "NONSENSE"}, {string(archive(t, file("../x", ""))), "USER x"}} {
 		if _, err := s.Import(bytes.NewReader([]byte(c.content)), Reference{}, c.change); err == nil {
 			t.Errorf("Import(%.10q, %q) succeeded", c.content, c.change)
 		}

@@ -57,6 +57,9 @@ func (g *staging) importLayer(r io.Reader, name Reference, config *Config) error
 	if err != nil {
 		return err
 	}
+	if layer.Size == 0 {
+		return fmt.Errorf("the archive is empty")
+	}
 	diffID, size, err := g.layer(layer, "")
 	if err != nil {
 		return err

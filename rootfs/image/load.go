@@ -17,6 +17,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Load stores the images in an archive made by docker save, or in a tar of an
@@ -99,11 +101,32 @@ func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
 		return nil, fmt.Errorf("load %s: %w", directory, err)
 	}
 	defer g.abort()
-	images, err := g.loadTree(root.FS())
+	images, err := g.loadTree(directoryTree{root})
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", directory, err)
 	}
 	return images, nil
+}
+
+// directoryTree opens regular files only: opening a fifo would wait for its
+// writer, opening a device may do anything.
+type directoryTree struct{ root *os.Root }
+
+// Open implements [fs.FS].
+func (d directoryTree) Open(name string) (fs.File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("open %s: not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // Add stores one image whose manifest, or index of manifests, d describes,

@@ -4,6 +4,7 @@ package image
 // SIGKILL.
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +26,7 @@ func registerHelpers() {
 	helpers["full disk"] = helpFullDisk
 	helpers["overlay"] = helpOverlay
 	helpers["stuck"] = helpStuck
+	helpers["mapped"] = helpMapped
 }
 
 // privately mounts something where only this process sees it.
@@ -111,6 +114,12 @@ func freeBlocks(path string) uint64 {
 	return stat.Bfree
 }
 
+func overlayLayers(t testing.TB) []testLayer {
+	bottom := plainLayer(archive(t, file("gone", "x"), file("kept", "x"), file("opaque/old", "x"), file("merged/old", "x"), file("merged/gone", "x"), file("replaced/old", "x"), file("changed", "old"), file("etc", "")))
+	top := plainLayer(archive(t, file(".wh.gone", ""), file("opaque/.wh..wh..opq", ""), file("opaque/new", "x"), file("merged/new", "x"), file("merged/.wh.gone", ""), file(".wh.replaced", ""), file("replaced/new", "x"), file("changed", "new")))
+	return []testLayer{bottom, top}
+}
+
 // The kernel's overlayfs has the last word on whiteouts and opaque directories.
 func TestOverlay(t *testing.T) {
 	dir := t.TempDir()
@@ -118,10 +127,8 @@ func TestOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bottom := plainLayer(archive(t, file("gone", "x"), file("kept", "x"), file("opaque/old", "x"), file("merged/old", "x"), file("merged/gone", "x"), file("replaced/old", "x"), file("changed", "old"), file("etc", "")))
-	top := plainLayer(archive(t, file(".wh.gone", ""), file("opaque/.wh..wh..opq", ""), file("opaque/new", "x"), file("merged/new", "x"), file("merged/.wh.gone", ""), file(".wh.replaced", ""), file("replaced/new", "x"), file("changed", "new")))
 	needRoot(t, "mounting takes CAP_SYS_ADMIN")
-	image := load(t, s, dockerArchive(t, "x", "", bottom, top))
+	image := load(t, s, dockerArchive(t, "x", "", overlayLayers(t)...))
 	target := filepath.Join(dir, "merged")
 	if err := os.Mkdir(target, 0o700); err != nil {
 		t.Fatal(err)
@@ -133,8 +140,87 @@ func TestOverlay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image = load(t, mine, dockerArchive(t, "x", "", bottom, top))
+	image = load(t, mine, dockerArchive(t, "x", "", overlayLayers(t)...))
 	runHelper(t, helper(t, "overlay", true, target, "userxattr,lowerdir="+strings.Join(image.Layers(), ":")))
+}
+
+// An ordinary user, root only in a user namespace, sees the same. Nothing but
+// the user's own id is mapped.
+func TestRootlessOverlay(t *testing.T) {
+	s := newStore(t, Options{Ownership: Mine})
+	image := load(t, s, dockerArchive(t, "x", "", overlayLayers(t)...))
+	target := t.TempDir()
+	cmd := helper(t, "overlay", false, target, "userxattr,lowerdir="+strings.Join(image.Layers(), ":"))
+	inUserNamespace(t, cmd, 1)
+	runHelper(t, cmd)
+}
+
+// Root of a user namespace with a range of ids keeps owners, as the namespace
+// sees them, and is told which device nodes it cannot make.
+func TestMapped(t *testing.T) {
+	needRoot(t, "writing a map of several ids takes CAP_SETUID")
+	root := t.TempDir()
+	if err := os.Chown(root, 1000, 1000); err != nil {
+		t.Fatal(err)
+	}
+	// The directories above belong to the host's root, which is not mapped.
+	for dir := filepath.Dir(root); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := helper(t, "mapped", false, root)
+	inUserNamespace(t, cmd, 10)
+	runHelper(t, cmd)
+	var stat unix.Stat_t
+	l := plainLayer(mappedLayer(t, 3))
+	if err := unix.Stat(filepath.Join(root, "layers", l.diffID().Hex(), "f"), &stat); err != nil || stat.Uid != 1003 {
+		t.Errorf("owner of f: %d, %v, want 1003, which is 3 inside", stat.Uid, err)
+	}
+}
+
+func mappedLayer(t testing.TB, uid int) []byte {
+	return archive(t, entry{name: "f", uid: uid}, entry{name: "null", kind: tar.TypeChar, dev: [2]int64{1, 3}}, file("o/.wh..wh..opq", ""))
+}
+
+func helpMapped(args []string) error {
+	t := &testing.T{} // only to build archives, which does not fail
+	var skipped []string
+	s, err := Open(args[0], Options{Ownership: Mapped, Skipped: func(s Skip) { skipped = append(skipped, s.Name) }})
+	if err != nil {
+		return err
+	}
+	l := plainLayer(mappedLayer(t, 3))
+	images, err := s.Load(bytes.NewReader(dockerArchive(t, "x", "", l)))
+	if err != nil {
+		return err
+	}
+	if got := xattr(filepath.Join(images[0].Layers()[0], "o"), "user.overlay.opaque"); got != "y" || fmt.Sprint(skipped) != "[null]" {
+		return fmt.Errorf("opaque = %q, skipped %q, want y, null", got, skipped)
+	}
+	_, err = s.Load(bytes.NewReader(dockerArchive(t, "y", "", plainLayer(mappedLayer(t, 11)))))
+	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "does not map") {
+		return fmt.Errorf("an id that is not mapped: %w", err)
+	}
+	return nil
+}
+
+// inUserNamespace lets cmd be root in new user and mount namespaces in which
+// size ids are mapped.
+func inUserNamespace(t *testing.T, cmd *exec.Cmd, size int) {
+	t.Helper()
+	uid, gid := os.Getuid(), os.Getgid()
+	if size > 1 {
+		uid, gid = 1000, 1000
+		cmd.SysProcAttr.GidMappingsEnableSetgroups = true
+		cmd.SysProcAttr.Credential = &syscall.Credential{} // root, inside
+	}
+	cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS
+	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: size}}
+	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: gid, Size: size}}
+	if content, err := os.ReadFile("/proc/sys/user/max_user_namespaces"); err != nil || string(content) == "0\n" {
+		t.Skip("needs user namespaces: sysctl user.max_user_namespaces is 0")
+	}
 }
 
 func helpOverlay(args []string) error {

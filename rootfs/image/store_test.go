@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestStoreWithoutDirectory(t *testing.T) {
@@ -137,6 +139,53 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if got.ID != image.ID || got.Manifest != image.Manifest || len(got.Names) != 2 || got.Size != image.Size {
 		t.Errorf("second store has %+v, first %+v", got, image)
+	}
+}
+
+// What a pull does: an index, blobs by descriptor, a name with a digest.
+func TestAdd(t *testing.T) {
+	files := layoutFiles{}
+	d := files.addImage(t, "", plainLayer(archive(t, file("a", "x"))))
+	d.Platform = &newConfig(stamp).Platform
+	index := files.blob(MediaTypeIndex, marshal(t, Index{MediaType: MediaTypeIndex, Manifests: []Descriptor{d}}))
+	root := t.TempDir()
+	files.write(t, root)
+	s := newStore(t, Options{})
+	tagged, _ := ParseReference("x:1")
+	pinned, _ := ParseReference("x@" + index.Digest.String())
+	image, err := s.Add(layout{os.DirFS(root)}, index, tagged, pinned)
+	if err != nil || image.Manifest != d.Digest || len(image.Names) != 2 {
+		t.Fatalf("Add = %+v, %v", image, err)
+	}
+	if got, err := s.Find(pinned.Familiar()); err != nil || got.ID != image.ID {
+		t.Errorf("Find(%s) = %v, %v", pinned.Familiar(), got, err)
+	}
+	// Once more, from nowhere: everything is here.
+	if _, err := s.Add(layout{os.DirFS(t.TempDir())}, d, tagged); err != nil {
+		t.Errorf("Add of what is there: %v", err)
+	}
+}
+
+// Links out of a layout, and files that are none, are not followed or opened.
+func TestHostileDirectory(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"link": func(path string) error { return os.Symlink("/proc/self/environ", path) },
+		"fifo": func(path string) error { return unix.Mkfifo(path, 0o600) },
+	} {
+		files := layoutFiles{}
+		files.index(t, files.addImage(t, "", plainLayer(archive(t))))
+		root := t.TempDir()
+		files.write(t, root)
+		index := filepath.Join(root, indexFile)
+		if err := os.Remove(index); err != nil {
+			t.Fatal(err)
+		}
+		if err := spoil(index); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newStore(t, Options{}).LoadDirectory(root); err == nil {
+			t.Errorf("%s: loaded, want an error", name)
+		}
 	}
 }
 
