@@ -66,10 +66,13 @@
 // Pulling from a registry (give [Store.Add] something that fetches blobs),
 // mounting, building and pushing. Layers are shared by diff id alone and so
 // know nothing of the layers below: a directory that an archive implies but
-// does not list gets mode 0755, and a hard link to a file of a lower layer is
-// an error. (Docker and containerd, which unpack one layer on top of the other,
-// can differ in these two cases; common builders write neither.) Platforms
-// other than linux/GOARCH are passed over, layers encrypted or held elsewhere
+// does not list gets mode 0755 and hides the mode it had below, and a hard link
+// to a file of a lower layer is an error. (Engines that unpack one layer on top
+// of the other can differ in these two cases.) A hard link's own mode, owner
+// and time are ignored: the first entry of the file has said them. Names more
+// than 255 directories deep are refused. Decompressing zstd is left to the zstd
+// command. Platforms other than linux/GOARCH are passed over, layers encrypted
+// or held elsewhere
 // ("foreign", "nondistributable") are refused.
 //
 // # More

@@ -23,7 +23,7 @@ type Image struct {
 	// canonical form; empty if it has lost its names.
 	Names []Reference
 	// Config is the configuration: command, environment, diff ids, history.
-	// Config.Created is nil if the image does not say.
+	// Config.Created is nil or the zero time if the image does not say.
 	Config Config
 	// Size counts the bytes of the uncompressed layers. Layers shared with
 	// other images count here, too.

@@ -53,7 +53,7 @@ func newConfig(now time.Time) *Config {
 }
 
 func (g *staging) importLayer(r io.Reader, name Reference, config *Config) error {
-	layer, err := g.blob(&countReader{r: r, report: g.store.options.Progress}, Descriptor{})
+	layer, err := g.layerBlob(&countReader{r: r, report: g.store.options.Progress})
 	if err != nil {
 		return err
 	}
@@ -62,9 +62,6 @@ func (g *staging) importLayer(r io.Reader, name Reference, config *Config) error
 	}
 	diffID, size, err := g.layer(layer, "")
 	if err != nil {
-		return err
-	}
-	if layer.MediaType, err = g.compression(layer, diffID); err != nil {
 		return err
 	}
 	config.RootFS = RootFS{Type: "layers", DiffIDs: []Digest{diffID}}
@@ -78,24 +75,4 @@ func (g *staging) importLayer(r io.Reader, name Reference, config *Config) error
 	}
 	g.results = append(g.results, result{image: sized(manifest, size), names: []Reference{name}})
 	return nil
-}
-
-// compression finds the media type of a staged layer: other tools go by it.
-func (g *staging) compression(layer Descriptor, diffID Digest) (string, error) {
-	if layer.Digest == diffID {
-		return MediaTypeLayer, nil
-	}
-	f, err := g.open(layer.Digest)
-	if err != nil {
-		return "", cause(err)
-	}
-	defer f.Close()
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(f, first); err != nil {
-		return "", cause(err)
-	}
-	if first[0] == 0x28 {
-		return MediaTypeLayerZstd, nil
-	}
-	return MediaTypeLayerGzip, nil
 }

@@ -314,7 +314,9 @@ func (g *staging) loadDockerImage(tree fs.FS, item dockerImage) error {
 	if err != nil {
 		return err
 	}
-	config, err := g.blobFrom(tree, item.Config, MediaTypeConfig)
+	config, err := fromFile(tree, item.Config, func(r io.Reader) (Descriptor, error) {
+		return g.blob(r, Descriptor{MediaType: MediaTypeConfig})
+	})
 	if err != nil {
 		return err
 	}
@@ -323,7 +325,7 @@ func (g *staging) loadDockerImage(tree fs.FS, item dockerImage) error {
 	}
 	var layers []Descriptor
 	for _, name := range item.Layers {
-		layer, err := g.blobFrom(tree, name, MediaTypeLayer)
+		layer, err := fromFile(tree, name, g.layerBlob)
 		if err != nil {
 			return err
 		}
@@ -347,14 +349,14 @@ func parseReferences(names []string) (parsed []Reference, err error) {
 	return parsed, nil
 }
 
-// blobFrom stages one file of the archive.
-func (g *staging) blobFrom(tree fs.FS, name, mediaType string) (Descriptor, error) {
+// fromFile stages one file of the archive.
+func fromFile(tree fs.FS, name string, stage func(io.Reader) (Descriptor, error)) (Descriptor, error) {
 	f, err := tree.Open(name)
 	if err != nil {
 		return Descriptor{}, fmt.Errorf("read %q: %w", name, cause(err))
 	}
 	defer f.Close()
-	d, err := g.blob(f, Descriptor{MediaType: mediaType})
+	d, err := stage(f)
 	if err != nil {
 		return d, fmt.Errorf("read %q: %w", name, err)
 	}

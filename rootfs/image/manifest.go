@@ -259,8 +259,10 @@ func (g *staging) fetchBlob(from Blobs, d Descriptor) error {
 		return fmt.Errorf("fetch %s: %w", d.Digest, err)
 	}
 	defer r.Close()
-	_, err = g.blob(r, d)
-	return err
+	if _, err = g.blob(r, d); err != nil {
+		return fmt.Errorf("fetch %s: %w", d.Digest, err)
+	}
+	return nil
 }
 
 // choose picks the entry for linux/GOARCH; an entry that does not say what it

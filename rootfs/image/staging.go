@@ -10,6 +10,7 @@ package image
 //	abort   remove tmp/X/, unlock
 
 import (
+	"bufio"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -133,14 +134,24 @@ func (g *staging) blob(r io.Reader, want Descriptor) (Descriptor, error) {
 	temporary := g.path(rand.Text())
 	got, err := writeHashed(temporary, bounded(r, want, g.store.options.Limits))
 	if err != nil {
-		return want, fmt.Errorf("store blob %s: %w", want.Digest, cause(err))
+		return want, fmt.Errorf("store blob: %w", cause(err))
 	}
 	if err := compare(got, want); err != nil {
-		return want, fmt.Errorf("store blob %s: %w", want.Digest, err)
+		return want, fmt.Errorf("store blob: %w", err)
 	}
 	want.Digest, want.Size = got.Digest, got.Size
 	g.blobs[got.Digest] = true
 	return want, os.Rename(temporary, g.path("blobs", got.Digest.Hex()))
+}
+
+// layerBlob stores a layer that nothing describes, and says what it is.
+func (g *staging) layerBlob(r io.Reader) (Descriptor, error) {
+	buffered := bufio.NewReader(r)
+	start, err := buffered.Peek(magicLength)
+	if err != nil && err != io.EOF {
+		return Descriptor{}, fmt.Errorf("store blob: %w", cause(err))
+	}
+	return g.blob(buffered, Descriptor{MediaType: layerMediaType(start)})
 }
 
 // bounded lets a reader give one byte more than described, which is enough to

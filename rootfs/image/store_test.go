@@ -510,6 +510,10 @@ func TestProgress(t *testing.T) {
 	if got := last[DigestOf(l.blob)]; got.Done != size || got.Total != size {
 		t.Errorf("progress of the layer = %+v, want %d of %d", got, size, size)
 	}
+	manifest, err := s.readManifest(load(t, s, dockerArchive(t, "x", "", l)).Manifest)
+	if err != nil || manifest.Layers[0].MediaType != MediaTypeLayerGzip {
+		t.Errorf("manifest = %+v, %v, want a gzip layer", manifest, err)
+	}
 	if got := last[""]; got.Done == 0 || got.Total != 0 {
 		t.Errorf("progress of the archive = %+v, want bytes of an unknown total", got)
 	}

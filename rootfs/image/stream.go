@@ -69,19 +69,33 @@ func (c *countReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decompress looks at the first bytes rather than at a media type or a file
-// name, which are often wrong: 1f 8b is gzip (RFC 1952), 28 b5 2f fd is zstd
-// (RFC 8878), anything else passes through unchanged.
+// layerMediaType looks at the first bytes rather than at a media type or a
+// file name, which are often wrong: 1f 8b is gzip (RFC 1952), 28 b5 2f fd is
+// zstd (RFC 8878), anything else counts as not compressed.
+func layerMediaType(start []byte) string {
+	switch {
+	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
+		return MediaTypeLayerGzip
+	case bytes.HasPrefix(start, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return MediaTypeLayerZstd
+	}
+	return MediaTypeLayer
+}
+
+// magicLength is how many bytes layerMediaType looks at.
+const magicLength = 4
+
+// decompress gives r's uncompressed bytes.
 func decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
-	magic, err := buffered.Peek(4)
+	start, err := buffered.Peek(magicLength)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
+	switch layerMediaType(start) {
+	case MediaTypeLayerGzip:
 		return gzip.NewReader(buffered)
-	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case MediaTypeLayerZstd:
 		return unzstd(buffered)
 	}
 	return io.NopCloser(buffered), nil
