@@ -57,7 +57,11 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (c *Contain
 	if err = c.save(); err != nil {
 		return nil, nil, err
 	}
-	if p, err = b.start(b.plan()); err != nil {
+	steps, err := b.plan()
+	if err != nil {
+		return nil, nil, err
+	}
+	if p, err = b.start(steps); err != nil {
 		return nil, nil, err
 	}
 	return c, p, b.started(p)
@@ -73,8 +77,7 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	p := b.plan()
-	return p, p.Err()
+	return b.plan()
 }
 
 // A host is what must be known of the machine to write a plan: with it, spec
@@ -120,6 +123,8 @@ func (b *builder) check() (err error) {
 	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
 		return err
 	}
+	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.PreserveFDs
+	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
 	b.root, err = rootfs.New(b.spec, rootfs.Host{
 		Bundle: b.host.bundle,
 		UserNS: b.namespaces.Has(specs.UserNamespace),
@@ -141,7 +146,7 @@ func (b *builder) findGroup() error {
 	}
 	path := b.spec.Linux.CgroupsPath
 	if path == "" {
-		path = "minirun/" + b.ID
+		path = "minirun-" + b.ID
 		if b.host.euid == 0 {
 			path = "/" + path
 		}
@@ -162,17 +167,20 @@ func (b *builder) findGroup() error {
 
 // plan writes the whole plan of a new container. It is the table of contents
 // of this program.
-func (b *builder) plan() *plan.Plan {
+func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
 	b.namespaces.Before(p)
-	b.clone(p)
+	if err := b.clone(p); err != nil {
+		return nil, err
+	}
 	p.On(plan.Child)
 	b.namespaces.Enter(p, namespaces.Host{Euid: b.host.euid})
 	b.hookGate(p, "createRuntime", hooks(b.spec).Prestart, hooks(b.spec).CreateRuntime)
 	b.root.Build(p)
 	b.terminal(p)
-	b.identity.Early(p, b.root)
+	b.root.Directory(p, b.spec.Process.Cwd)
+	b.identity.Early(p, b.root.Proc)
 	b.sysctls(p)
 	b.hookGate(p, "createContainer", hooks(b.spec).CreateContainer)
 	b.root.Finish(p)
@@ -180,24 +188,27 @@ func (b *builder) plan() *plan.Plan {
 	b.identity.Become(p)
 	b.wait(p)
 	b.identity.Exec(p)
-	return p
+	return p, p.Err()
 }
 
 // clone records the cgroup and the birth of the process in it, below a monitor
 // if there is to be one.
-func (b *builder) clone(p *plan.Plan) {
+func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{Flags: b.namespaces.Flags()}
 	if b.cgroup != nil {
-		c.Cgroup = b.cgroup.Add(p, b.spec.Linux.Resources)
+		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
+			return err
+		}
 	}
 	if b.options.Monitor {
 		b.monitor(p, c)
-		return
+		return nil
 	}
 	c.PidFD = true
 	p.Note("the one call that makes a container: a copy of this process, in namespaces and a cgroup of its own")
-	p.Clone3(c).Shell("unshare %s --fork", b.namespaces.Switches())
+	p.Clone3(c).ShellLine(b.namespaces.Unshare)
 	p.Do("state.json: the container process", b.cloned)
+	return nil
 }
 
 // cloned writes down which process the container is, as early as possible:
@@ -242,7 +253,7 @@ func (b *builder) hookGate(p *plan.Plan, kind string, lists ...[]specs.Hook) {
 	}
 	p.Gate(kind+" hooks", func() {
 		p.Do("run "+strconv.Itoa(len(all))+" "+kind+" hooks", func(*plan.Process) error {
-			if kind == "createContainer" {
+			if kind != "createRuntime" {
 				return b.runInside(kind, all, specs.StateCreating)
 			}
 			return b.runHooks(kind, all, specs.StateCreating)
@@ -263,12 +274,16 @@ func (b *builder) sysctls(p *plan.Plan) {
 // the child waits until somebody writes a byte into exec.fifo.
 func (b *builder) wait(p *plan.Plan) {
 	if b.options.Wait {
+		p.Note("can the program be executed at all? after create has returned it is too late to ask")
+		b.identity.Look(p)
+		p.Ready()
 		p.Gate(plan.Created, nil)
 		p.Note("created; start writes one byte here")
 		p.Read(plan.Copy, 1).Wants(1)
 		return
 	}
 	b.hookGate(p, "startContainer", hooks(b.spec).StartContainer)
+	p.Ready()
 }
 
 // start carries the plan out.

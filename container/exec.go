@@ -31,6 +31,7 @@ func (c *Container) Exec(spec *specs.Process, seccomp *specs.LinuxSeccomp, o Opt
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
+	identity.Keep = o.PreserveFDs
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: &specs.Linux{}}, options: o, identity: identity}
 	p, err := b.enter(pidfd)
 	if err != nil {
@@ -83,11 +84,19 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	} else {
 		b.stdio(p)
 	}
-	b.identity.Early(p, nil)
+	b.identity.Early(p, procfs)
 	b.identity.Become(p)
+	p.Ready()
 	b.identity.Exec(p)
 	b.options.Look.Given = map[plan.Given]int{"container": pidfd}
 	return b.start(p)
+}
+
+// procfs records a procfs of our own, attached nowhere.
+func procfs(p *plan.Plan) plan.FD {
+	fs := p.Fsopen("proc").As("fs")
+	p.FsconfigCreate(fs)
+	return p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
 }
 
 func (b *builder) pidFile(p *plan.Process) error {

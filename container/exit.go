@@ -32,8 +32,8 @@ func readExit(f *os.File) (Exit, bool) {
 
 const cldExited = 1
 
-// writeExit writes what the monitor would have written.
-func (c *Container) writeExit(status unix.WaitStatus) error {
+// WriteExit writes what the monitor would have written.
+func (c *Container) WriteExit(status unix.WaitStatus) error {
 	b := make([]byte, exitSize)
 	binary.NativeEndian.PutUint32(b, uint32(unix.SIGCHLD))
 	binary.NativeEndian.PutUint32(b[8:], cldExited)
@@ -45,8 +45,8 @@ func (c *Container) writeExit(status unix.WaitStatus) error {
 	return writeFile(c.path("exit"), b, 0o600)
 }
 
-// exitCode is what a shell makes of a wait status.
-func exitCode(status unix.WaitStatus) int {
+// ExitCode is what a shell makes of a wait status.
+func ExitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())
 	}

@@ -144,8 +144,8 @@ func waitHook(hook *plan.Process, timeout *int) error {
 		defer timer.Stop()
 	}
 	status, err := hook.Wait()
-	if err == nil && exitCode(status) != 0 {
-		return fmt.Errorf("exit status %d", exitCode(status))
+	if err == nil && ExitCode(status) != 0 {
+		return fmt.Errorf("exit status %d", ExitCode(status))
 	}
 	return err
 }

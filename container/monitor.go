@@ -22,7 +22,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 	p.Setsid()
 	p.Note("the one call that makes a container: a copy of this process, in namespaces and a cgroup of its own")
 	child := p.Clone3(c).As("container").Reported()
-	child.Shell("unshare %s --fork", b.namespaces.Switches())
+	child.ShellLine(b.namespaces.Unshare)
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Given("exit"), 3, 0)
 	for fd := range 3 {

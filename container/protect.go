@@ -25,15 +25,25 @@ func Protect() error {
 	if safe, err := protected(); safe || err != nil {
 		return err
 	}
-	fd, err := readonlyMount()
-	if errors.Is(err, unix.EPERM) {
-		fd, err = sealedCopy()
+	return Again(os.Args)
+}
+
+// Again executes the running program with other arguments, protected if it is
+// not yet. It returns only if that does not work.
+func Again(args []string) error {
+	program := "/proc/self/exe"
+	safe, err := protected()
+	if err == nil && !safe {
+		var fd int
+		if fd, err = readonlyMount(); errors.Is(err, unix.EPERM) {
+			fd, err = sealedCopy()
+		}
+		program = fmt.Sprintf("/proc/self/fd/%d", fd)
 	}
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
-	err = unix.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), os.Args, os.Environ())
-	return fmt.Errorf("execute the runtime's own program again: %w", err)
+	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, os.Environ()))
 }
 
 // protected says whether nobody in a container can write to our program: it is

@@ -444,3 +444,8 @@ func (p *Plan) CallMemory(name string, number uintptr, data []byte, shown string
 	s.Args = append(s.Args, block(&memory{bytes: data}, as(shown)))
 	return s
 }
+
+// Faccessat checks the right to a file: X_OK to execute it.
+func (p *Plan) Faccessat(dir FD, path string, right uint32) *Step {
+	return p.call("faccessat", unix.SYS_FACCESSAT, dir.descriptor(), text(path), one(uintptr(right), []named{{unix.X_OK, "X_OK"}}))
+}

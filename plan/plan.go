@@ -60,6 +60,7 @@ type Step struct {
 	or      *Step         // the next alternative; nil if there is none
 	exact   bool          // any result but want is a failure (a gate whose other side is gone)
 	want    uintptr
+	unlike  error  // with exact: what any other result means; nil: the other side is gone
 	report  bool   // send the result to the runtime
 	program bool   // clone3: the new process goes on with the child's steps
 	gate    string // name of the gate whose request this is
@@ -141,6 +142,10 @@ func (s *Step) Reported() *Step { s.report = true; return s }
 
 // Wants makes any result but n a failure: for reads and writes that must be whole.
 func (s *Step) Wants(n int) *Step { s.exact, s.want = true, uintptr(n); return s }
+
+// Expect makes any result but n the given failure. For steps of the runtime's:
+// a child can report no more than an errno.
+func (s *Step) Expect(n int, otherwise error) *Step { s.unlike = otherwise; return s.Wants(n) }
 
 // Alternatives records steps of which the first to succeed counts; the others
 // after it are skipped. Each but the last goes on to the next after one of the

@@ -272,6 +272,9 @@ func (r *Process) do(s *Step) error {
 	if errno != 0 {
 		return errno
 	}
+	if in.exact && n != in.want && s.unlike != nil {
+		return s.unlike
+	}
 	if in.exact && n != in.want {
 		return fmt.Errorf("%d of %d bytes: %w", n, in.want, unix.EIO)
 	}

@@ -102,6 +102,10 @@ func fromSpec(d specs.LinuxDevice) device {
 	return c
 }
 
+// Directory records that a directory of the container is made where it is
+// missing: the program's working directory has to exist.
+func (r *Root) Directory(p *plan.Plan, path string) { r.directory(p, filepath.Clean(path)) }
+
 // directory records a descriptor of a directory in the container, made if missing.
 func (r *Root) directory(p *plan.Plan, path string) plan.FD {
 	if fd, ok := r.parents[path]; ok {

@@ -55,6 +55,9 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	return r, r.checkDevices()
 }
 
+// Path is the root directory on the host.
+func (r *Root) Path() string { return r.path }
+
 func absolute(bundle, path string) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)

@@ -55,12 +55,12 @@ func namespaces(kinds ...string) []specs.LinuxNamespace {
 }
 
 // cgroupsPath is the container's group: below the root of the hierarchy, or
-// below our own group for an ordinary user.
+// beside our own group for an ordinary user.
 func cgroupsPath(id string) string {
 	if os.Geteuid() == 0 {
-		return "/minirun/" + id
+		return "/minirun-" + id
 	}
-	return "minirun/" + id
+	return "minirun-" + id
 }
 
 // mounts adds the mounts, the network and, for an ordinary user, the user
