@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,34 +39,62 @@ type Options struct {
 //
 // It needs the privileges that the spec's namespaces and mounts need, or a user
 // namespace in the spec. If it fails, nothing is left.
-func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (c *Container, p *plan.Process, err error) {
-	if c, err = root.make(id); err != nil {
-		return nil, nil, err
-	}
-	defer c.Unlock()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(c.dir))
-		}
-	}()
-	c.State = State{ID: id, Bundle: bundle, Created: time.Now().UTC(), Owner: os.Geteuid(),
-		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks}
-	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
-	if err = b.check(); err != nil {
-		return nil, nil, err
-	}
-	if err = c.save(); err != nil {
-		return nil, nil, err
-	}
-	steps, err := b.plan()
+func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container, *plan.Process, error) {
+	c, err := root.make(id)
 	if err != nil {
 		return nil, nil, err
 	}
-	if p, err = b.start(steps); err != nil {
-		return nil, nil, err
+	defer c.Unlock()
+	c.State = State{ID: id, Bundle: bundle, Created: time.Now().UTC(), Owner: os.Geteuid(),
+		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks}
+	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
+	p, err := b.make()
+	if err != nil {
+		return nil, nil, errors.Join(b.explain(err), os.RemoveAll(c.dir))
 	}
-	return c, p, b.started(p)
+	if err := b.started(p); err != nil {
+		return nil, nil, errors.Join(err, c.Delete(true))
+	}
+	return c, p, nil
 }
+
+// make goes from the spec to the process.
+func (b *builder) make() (*plan.Process, error) {
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	if err := b.save(); err != nil {
+		return nil, err
+	}
+	p, err := b.plan()
+	if err != nil {
+		return nil, err
+	}
+	return b.start(p)
+}
+
+// ErrProgram says that the program could not be executed; why is in the error
+// that it is joined with.
+var ErrProgram = errors.New("cannot execute the program")
+
+// explain puts the failure to execute a program in words that engines know.
+func (b *builder) explain(err error) error {
+	var failed *plan.StepError
+	if !errors.As(err, &failed) || failed.Step.Call != "execve" && failed.Step.Call != "faccessat" {
+		return err
+	}
+	program := b.spec.Process.Args[0]
+	if errors.Is(err, unix.ENOENT) && !strings.Contains(program, "/") {
+		return fmt.Errorf("exec: %q: executable file not found in $PATH: %w", program, &programError{failed})
+	}
+	return fmt.Errorf("exec: %q: %w", program, &programError{failed})
+}
+
+// A programError is an [ErrProgram] that prints only its cause.
+type programError struct{ step *plan.StepError }
+
+func (e *programError) Error() string   { return e.step.Err.Error() }
+func (e *programError) Unwrap() []error { return []error{ErrProgram, e.step} }
 
 // Plan is the plan that New would carry out, for printing.
 func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {

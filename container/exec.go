@@ -35,7 +35,7 @@ func (c *Container) Exec(spec *specs.Process, seccomp *specs.LinuxSeccomp, o Opt
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: &specs.Linux{}}, options: o, identity: identity}
 	p, err := b.enter(pidfd)
 	if err != nil {
-		return nil, err
+		return nil, b.explain(err)
 	}
 	return p, b.pidFile(p)
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -67,11 +66,12 @@ type Container struct {
 	lock *os.File // nil if it is only read
 }
 
-var validID = regexp.MustCompile(`^[A-Za-z0-9_+.-]+$`)
+// idCharacters are those of a container id.
+const idCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-"
 
 // CheckID says what is wrong with a container id: it becomes a file name.
 func CheckID(id string) error {
-	if !validID.MatchString(id) || id == "." || id == ".." || len(id) > 255 {
+	if strings.Trim(id, idCharacters) != "" || id == "" || id == "." || id == ".." || len(id) > 255 {
 		return fmt.Errorf("container id %q: want 1 to 255 letters, digits, or _+.-", id)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,10 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"minirun/container"
 	"minirun/container/bundle/names"
@@ -68,8 +68,6 @@ func (b *Bundle) CreatedAt() time.Time {
 func (s Store) containers() string      { return filepath.Join(string(s), "containers") }
 func (s Store) link(name string) string { return filepath.Join(string(s), "names", name) }
 
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
-
 // ErrNoSuch says that no container has that name or id.
 var ErrNoSuch = errors.New("no such container")
 
@@ -82,7 +80,9 @@ func (s Store) create(name string) (*Bundle, string, error) {
 		}
 	}
 	random := make([]byte, 32)
-	rand.Read(random) // never fails
+	if _, err := unix.Getrandom(random, 0); err != nil {
+		return nil, "", fmt.Errorf("getrandom: %w", err)
+	}
 	b := &Bundle{ID: hex.EncodeToString(random)}
 	b.Dir = filepath.Join(s.containers(), b.ID)
 	for _, dir := range []string{b.Dir, filepath.Join(b.Dir, "rootfs"), filepath.Join(b.Dir, "upper"), filepath.Join(b.Dir, "work")} {
@@ -102,8 +102,8 @@ func (s Store) create(name string) (*Bundle, string, error) {
 
 // take links the name to the bundle.
 func (s Store) take(name string, b *Bundle) (string, error) {
-	if name != "" && !validName.MatchString(name) {
-		return "", fmt.Errorf("name %q: want letters, digits, or _.- and none of these first", name)
+	if name != "" && (container.CheckID(name) != nil || strings.ContainsRune("_+.-", rune(name[0]))) {
+		return "", fmt.Errorf("name %q: want letters, digits, or _+.- and none of these first", name)
 	}
 	for try := 0; ; try++ {
 		chosen := name
