@@ -29,6 +29,8 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 		p.Dup3(plan.Given("null"), fd, 0)
 	}
 	p.CloseRange(plan.Num(4), 0, nil)
+	p.Note("what is left of the runtime in it is memory that nobody will use")
+	p.ForgetHeap()
 	info := plan.NewMemory(exitSize)
 	p.Waitid(child, info)
 	p.WriteMemory(plan.Num(3), info)

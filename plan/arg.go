@@ -26,17 +26,20 @@ type Arg struct {
 type argKind uint8
 
 const (
-	number argKind = iota // decimal
-	octal                 // a mode
-	flags                 // names joined by |
-	value                 // one name
-	str                   // address of a NUL-terminated string
-	mem                   // address of prepared memory
-	result                // what an earlier step returned
-	given                 // a descriptor of the runtime's
-	node                  // a file type and a mode
-	device                // a device number
-	word                  // a number printed as text
+	number    argKind = iota // decimal
+	octal                    // a mode
+	flags                    // names joined by |
+	value                    // one name
+	str                      // address of a NUL-terminated string
+	mem                      // address of prepared memory
+	result                   // what an earlier step returned
+	given                    // a descriptor of the runtime's
+	node                     // a file type and a mode
+	device                   // a device number
+	heap                     // where Go's heap starts
+	upToStack                // from there to somewhat below the stack
+	stack                    // where the child's stack is; plus value
+	word                     // a number printed as text
 )
 
 // memory is a prepared block that a system call reads or writes.
@@ -67,7 +70,11 @@ func (a Arg) String() string {
 		return resultName(a)
 	case given:
 		return "<" + a.text + ">" + offset(a.value)
-	case word:
+	case heap:
+		return "<heap>"
+	case upToStack:
+		return "<stack>-<heap>-64K"
+	case word, stack:
 		return a.text
 	case mem:
 		return a.show()

@@ -419,9 +419,13 @@ func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
 	return p.call("write", unix.SYS_WRITE, fd.descriptor(), block(b.m, as("{...}")), size(n)).Wants(n)
 }
 
-// Madvise gives the pages from start to start+length (bytes, whole pages) back.
-func (p *Plan) Madvise(start, length uintptr) *Step {
-	return p.call("madvise", unix.SYS_MADVISE, words(start, fmt.Sprintf("%#x", start)), size(int(length)), words(unix.MADV_DONTNEED, "MADV_DONTNEED"))
+// ForgetHeap records that a process which will never run Go again gives back
+// the memory of Go's heap, but for the stack that it stands on.
+func (p *Plan) ForgetHeap() {
+	advice := words(unix.MADV_DONTNEED, "MADV_DONTNEED")
+	p.call("madvise", unix.SYS_MADVISE, Arg{kind: heap}, Arg{kind: upToStack}, advice)
+	p.call("madvise", unix.SYS_MADVISE, Arg{kind: stack, value: stackRoom, text: "<stack>+64K"}, words(64<<20, "64M"), advice).
+		Tolerate(unix.ENOMEM) // the heap ends somewhere in between
 }
 
 // ExitGroup ends the process.

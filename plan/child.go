@@ -26,7 +26,7 @@ import (
 type instruction struct {
 	number    uintptr    // of the system call
 	args      [6]uintptr // numbers and addresses
-	from      [6]int32   // where not none: add the result of that step
+	from      [6]int32   // add the result of that step, or ownStack; or none
 	tolerated [4]uintptr // errnos; 0 ends the list
 	step      int32      // place in the plan, from 0
 	needs     int32      // skip unless this step succeeded; or none
@@ -74,8 +74,9 @@ const (
 const (
 	messageSize = int(unsafe.Sizeof(message{}))
 	none        = -1
+	ownStack    = -2
 	unset       = ^uintptr(0) // the result of a step that was skipped or failed
-	skipped     = ^uint64(0)
+	stackRoom   = 64 << 10    // what a process that forgets the heap keeps of it around its stack
 )
 
 // clone makes the process that walks program and returns its id. The caller
@@ -167,7 +168,9 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 	}
 	for i := range a {
 		a[i] = in.args[i]
-		if in.from[i] != none {
+		if in.from[i] == ownStack {
+			a[i] += uintptr(unsafe.Pointer(&a)) &^ (stackRoom - 1)
+		} else if in.from[i] != none {
 			v := result64(p, in.from[i])
 			if v == unset {
 				return 0, unset

@@ -2,7 +2,10 @@ package plan
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -159,8 +162,37 @@ func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {
 		address, err := c.memory(a.mem)
 		in.args[i] = address
 		return err
+	case heap:
+		start, err := heapStart()
+		in.args[i] = start
+		return err
+	case upToStack:
+		start, err := heapStart()
+		in.args[i], in.from[i] = -start-stackRoom, ownStack
+		return err
+	case stack:
+		in.from[i] = ownStack
 	}
 	return nil
+}
+
+// heapStart is where the mapping starts that Go's heap is in. A line of
+// /proc/self/maps, proc_pid_maps(5):
+//
+//	c000000000-c000400000 rw-p 00000000 00:00 0
+func heapStart() (uintptr, error) {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		return 0, err
+	}
+	here := uintptr(unsafe.Pointer(&maps[0]))
+	for line := range strings.Lines(string(maps)) {
+		var start, end uintptr
+		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err == nil && start <= here && here < end {
+			return start, nil
+		}
+	}
+	return 0, errors.New("/proc/self/maps: no heap")
 }
 
 func (c *compiled) descriptor(g Given) (uintptr, error) {

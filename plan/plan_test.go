@@ -256,6 +256,7 @@ func monitored(out *os.File, script string) (*Plan, Options) {
 	child := p.Clone3(Clone{}).Reported()
 	p.Dup3(Given("out"), 3, 0)
 	p.CloseRange(Num(4), 0, nil)
+	p.ForgetHeap()
 	info := NewMemory(128)
 	p.Waitid(child, info)
 	p.WriteMemory(Num(3), info)
