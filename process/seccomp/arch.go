@@ -10,9 +10,9 @@ package seccomp
 // past by changing the architecture.
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -32,11 +32,14 @@ const x32Bit = 0x40000000
 // skippedCall is the number of a call that a tracer has cancelled: -1.
 const skippedCall = 0xffffffff
 
-// A syscall is one system call, with its number per architecture, indexed by
-// arch.column, or absent.
+// A syscall is one system call.
 type syscall struct {
 	name    string
-	numbers [5]int32
+	numbers [5]int32 // per architecture, indexed by arch.column; or absent
+
+	// On x86 some calls are also, or only, made through socketcall(2) or
+	// ipc(2): the first argument that means this one, or 0.
+	socketcall, ipc uint8
 }
 
 // An arch is one calling convention for system calls.
@@ -98,10 +101,8 @@ func known(name specs.Arch) bool {
 
 // lookup finds a system call by name; nil if no architecture has it.
 func lookup(name string) *syscall {
-	i, found := slices.BinarySearchFunc(syscalls[:], name, func(s syscall, name string) int {
-		return cmp.Compare(s.name, name)
-	})
-	if !found {
+	i := sort.Search(len(syscalls), func(i int) bool { return syscalls[i].name >= name })
+	if i == len(syscalls) || syscalls[i].name != name {
 		return nil
 	}
 	return &syscalls[i]
@@ -124,32 +125,16 @@ type mux struct {
 	op   uint64
 }
 
-// socketcalls are the calls that x86 programs also, or only, reach through
-// socketcall(2), at the index that is its first argument.
-var socketcalls = [...]string{
-	1: "socket", "bind", "connect", "listen", "accept", "getsockname", "getpeername",
-	"socketpair", "send", "recv", "sendto", "recvfrom", "shutdown", "setsockopt",
-	"getsockopt", "sendmsg", "recvmsg", "accept4", "recvmmsg", "sendmmsg",
-}
-
-// ipcs are the same for ipc(2).
-var ipcs = [...]string{
-	1: "semop", "semget", "semctl", "semtimedop",
-	11: "msgsnd", "msgrcv", "msgget", "msgctl",
-	21: "shmat", "shmdt", "shmget", "shmctl",
-}
-
-// muxed returns the multiplexed form of a call on this architecture.
-func (a *arch) muxed(name string) (mux, bool) {
-	if a.name != specs.ArchX86 {
+// muxed returns the multiplexed form of a call, if the architecture has one.
+func (a *arch) muxed(call *syscall) (mux, bool) {
+	switch {
+	case a.name != specs.ArchX86:
 		return mux{}, false
-	}
-	if i := slices.Index(socketcalls[:], name); i > 0 {
-		return mux{"socketcall", 0xffffffff, uint64(i)}, true
-	}
-	if i := slices.Index(ipcs[:], name); i > 0 {
+	case call.socketcall != 0:
+		return mux{"socketcall", ^uint64(0), uint64(call.socketcall)}, true
+	case call.ipc != 0:
 		// The upper half of the argument is a version number.
-		return mux{"ipc", 0xffff, uint64(i)}, true
+		return mux{"ipc", 0xffff, uint64(call.ipc)}, true
 	}
 	return mux{}, false
 }

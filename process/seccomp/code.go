@@ -19,6 +19,22 @@ type generator struct {
 	// being a 32-bit register. Else only the lower half of a condition counts:
 	// a profile's ^0 is -1 on any architecture.
 	wide bool
+
+	// placed are the outcomes with clauses that have code already. A rule for
+	// many calls needs its conditions only once.
+	placed []placed
+}
+
+// A placed outcome is one with its code.
+type placed struct {
+	outcome
+	at label
+}
+
+// body places the code for one architecture.
+func (g *generator) body(a *arch, spans []span) label {
+	g.wide, g.placed = a.wide, nil
+	return g.load(offNr, g.search(spans))
 }
 
 // search finds the span of the number in A by halving the list: about eight
@@ -33,8 +49,23 @@ func (g *generator) search(spans []span) label {
 	return g.jump(unix.BPF_JGE, spans[mid].first, above, below)
 }
 
-// outcome tries the clauses in turn.
+// outcome goes to the code of an outcome, after placing it if need be.
 func (g *generator) outcome(o outcome) label {
+	if len(o.clauses) == 0 {
+		return g.ret(o.ret)
+	}
+	for _, p := range g.placed {
+		if same(p.outcome, o) {
+			return p.at
+		}
+	}
+	at := g.clauses(o)
+	g.placed = append(g.placed, placed{o, at})
+	return at
+}
+
+// clauses tries the clauses in turn.
+func (g *generator) clauses(o outcome) label {
 	next := g.ret(o.ret)
 	for end := len(o.clauses); end > 0; {
 		start := end - 1
@@ -52,15 +83,15 @@ func (g *generator) outcome(o outcome) label {
 	return next
 }
 
-// alike reports whether two clauses only ask whether the same argument equals
-// one value or another, with the same upper half.
+// alike reports whether two clauses ask the same, but for the lower half of the
+// value that the argument must equal.
 func alike(a, b clause) bool {
 	if len(a.match) != 1 || len(b.match) != 1 || a.ret != b.ret {
 		return false
 	}
 	x, y := a.match[0], b.match[0]
-	return a.match.specificity() == 0 && b.match.specificity() == 0 &&
-		x.arg == y.arg && x.value>>32 == y.value>>32
+	return x.test == equal && y.test == equal && !x.not && !y.not &&
+		x.arg == y.arg && x.mask == y.mask && x.value>>32 == y.value>>32
 }
 
 // oneOf tests clauses that are alike. A profile allows dozens of address
@@ -71,6 +102,9 @@ func (g *generator) oneOf(list []clause, no label) label {
 		next = g.jump(unix.BPF_JEQ, uint32(c.match[0].value), yes, next)
 	}
 	c := list[0].match[0]
+	if mask := uint32(c.mask); mask != 0xffffffff {
+		next = g.and(mask, next)
+	}
 	return g.upper(c, g.load(lowerHalf(c.arg), next), no)
 }
 

@@ -162,8 +162,7 @@ func (p *profile) generate(arches []*arch) []unix.SockFilter {
 	var audits []uint32
 	for _, a := range slices.Backward(arches) {
 		if a.bit == 0 {
-			g.wide = a.wide
-			bodies = append(bodies, g.load(offNr, g.search(p.numberSpans(a, arches))))
+			bodies = append(bodies, g.body(a, p.numberSpans(a, arches)))
 			audits = append(audits, a.audit)
 		}
 	}

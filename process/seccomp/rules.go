@@ -28,7 +28,6 @@ type profile struct {
 // A rule says what happens on some calls: ret, if one of matches does.
 type rule struct {
 	calls   []*syscall
-	names   []string // the same, and those of x86 that are only multiplexed
 	ret     uint32
 	matches []match
 }
@@ -101,15 +100,23 @@ func (p *profile) addRule(s *specs.LinuxSyscall) error {
 	if err != nil {
 		return err
 	}
-	r := rule{names: s.Names, ret: ret, matches: matches, calls: make([]*syscall, len(s.Names))}
-	for i, name := range s.Names {
-		r.calls[i] = lookup(name)
-	}
-	p.known = append(p.known, r.calls...)
+	calls := callsOf(s.Names)
+	p.known = append(p.known, calls...)
 	if ret != p.otherwise {
-		p.rules = append(p.rules, r)
+		p.rules = append(p.rules, rule{calls, ret, matches})
 	}
 	return nil
+}
+
+// callsOf looks up names, and ignores those that no architecture has.
+func callsOf(names []string) []*syscall {
+	calls := make([]*syscall, 0, len(names))
+	for _, name := range names {
+		if call := lookup(name); call != nil {
+			calls = append(calls, call)
+		}
+	}
+	return calls
 }
 
 // returnOf translates an action to what a filter returns for it: the action in

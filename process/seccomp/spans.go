@@ -10,7 +10,7 @@ import (
 )
 
 // An outcome is what happens on one system call: the ret of the first clause
-// that matches, or else its own.
+// that matches, or else its own. No match of its clauses is empty.
 type outcome struct {
 	clauses []clause
 	ret     uint32
@@ -49,27 +49,23 @@ func (p *profile) numberSpans(a *arch, arches []*arch) []span {
 // spans covers all numbers of one architecture.
 func (p *profile) spans(a *arch) []span {
 	clauses, keys := p.clauses(a)
-	last, filler := p.last(a), p.otherwise
-	if last == absent {
-		// The profile names nothing here, so nothing is newer than it.
-		last = privateCalls
-	}
-	list := []span{{a.bit, outcome{ret: filler}}}
+	last, newer := p.last(a)
+	list := append(make([]span, 0, len(keys)), span{a.bit, outcome{ret: p.otherwise}})
 	for len(keys) > 0 {
-		nr := int32(keys[0] >> 32)
-		if nr > last && filler != p.newer {
-			filler = p.newer
-			list = appendSpan(list, a.bit|uint32(last+1), outcome{ret: filler})
-		}
-		n := 1
-		for n < len(keys) && int32(keys[n]>>32) == nr {
+		nr, n := callOf(keys[0]), 1
+		for n < len(keys) && callOf(keys[n]) == nr {
 			n++
 		}
+		if nr > last {
+			// A private call, beyond those that are newer than the profile.
+			list = appendSpan(list, a.bit|uint32(last+1), outcome{ret: newer})
+		}
 		list = appendSpan(list, a.bit|uint32(nr), p.decide(clauses, keys[:n]))
-		list = appendSpan(list, a.bit|uint32(nr+1), outcome{ret: filler})
+		list = appendSpan(list, a.bit|uint32(nr+1), outcome{ret: p.otherwise})
+		last = max(last, nr)
 		keys = keys[n:]
 	}
-	return appendSpan(list, a.bit|uint32(last+1), outcome{ret: p.newer})
+	return appendSpan(list, a.bit|uint32(last+1), outcome{ret: newer})
 }
 
 // appendSpan appends a span, merged with the one before where possible.
@@ -77,25 +73,33 @@ func appendSpan(list []span, first uint32, o outcome) []span {
 	if list[len(list)-1].first == first {
 		list = list[:len(list)-1]
 	}
-	if n := len(list); n > 0 && len(o.clauses) == 0 && len(list[n-1].clauses) == 0 && list[n-1].ret == o.ret {
+	if n := len(list); n > 0 && same(list[n-1].outcome, o) {
 		return list
 	}
 	return append(list, span{first, o})
 }
 
-// last returns the largest number among the calls the profile names, or
-// absent. Private calls do not count: they are not newer than others.
-func (p *profile) last(a *arch) int32 {
-	last := int32(absent)
+// same reports whether two outcomes come from the same rules.
+func same(a, b outcome) bool {
+	return a.ret == b.ret && slices.EqualFunc(a.clauses, b.clauses, func(x, y clause) bool {
+		return x.ret == y.ret && &x.match[0] == &y.match[0]
+	})
+}
+
+// last returns the largest number among the calls the profile names, and what
+// happens on those above. Private calls do not count: their numbers say nothing
+// about age. A profile that names nothing here is not older than anything.
+func (p *profile) last(a *arch) (last int32, newer uint32) {
+	last = absent
 	for _, call := range p.known {
-		if call == nil {
-			continue
-		}
 		if nr := call.numbers[a.column]; nr < privateCalls {
 			last = max(last, nr)
 		}
 	}
-	return last
+	if last == absent {
+		return last, p.otherwise
+	}
+	return last, p.newer
 }
 
 // clauses returns the clauses for one architecture, in the profile's order,
@@ -111,11 +115,11 @@ func (p *profile) clauses(a *arch) ([]clause, []uint64) {
 			clauses = append(clauses, clause{m, r.ret})
 		}
 		end := len(clauses)
-		for j, call := range r.calls {
+		for _, call := range r.calls {
 			for c := first; c < end; c++ {
 				keys = appendKey(keys, call, a, c)
 			}
-			if m, ok := a.muxed(r.names[j]); ok {
+			if m, ok := a.muxed(call); ok {
 				for _, match := range p.behind(m, r) {
 					keys = appendKey(keys, lookup(m.call), a, len(clauses))
 					clauses = append(clauses, clause{match, r.ret})
@@ -127,9 +131,12 @@ func (p *profile) clauses(a *arch) ([]clause, []uint64) {
 	return clauses, keys
 }
 
+// callOf returns the number of the call in a key.
+func callOf(key uint64) int32 { return int32(key >> 32) }
+
 // appendKey adds the key of a call if the architecture has it.
 func appendKey(keys []uint64, call *syscall, a *arch, clause int) []uint64 {
-	if call == nil || call.numbers[a.column] == absent {
+	if call.numbers[a.column] == absent {
 		return keys
 	}
 	return append(keys, uint64(call.numbers[a.column])<<32|uint64(clause))
