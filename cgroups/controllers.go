@@ -1,10 +1,8 @@
 package cgroups
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -161,13 +159,7 @@ func whoHolds(controller, top string) error {
 			return fmt.Errorf("the %s controller is not available in cgroup v2: %s (cgroup v1) holds it", controller, m)
 		}
 	}
-	if f, err := os.Open("/proc/cgroups"); err == nil {
-		defer f.Close()
-		if inV1(f, v1) {
-			return fmt.Errorf("the %s controller is not available in cgroup v2: a cgroup v1 hierarchy holds it", controller)
-		}
-	}
-	return fmt.Errorf("the %s controller is not available: %s/cgroup.controllers does not list it (the kernel lacks it, or the group above keeps it)", controller, top)
+	return fmt.Errorf("the %s controller is not available: %s/cgroup.controllers does not list it (the kernel lacks it, the group above keeps it, or a cgroup v1 not mounted here has it)", controller, top)
 }
 
 // v1Mount finds where a controller of cgroup v1 is mounted. Its name is among
@@ -181,20 +173,6 @@ func v1Mount(mounts []*mountinfo.Info, controller string) string {
 		}
 	}
 	return ""
-}
-
-// inV1 looks a controller up in /proc/cgroups (cgroups(7)); hierarchy 0 is v2,
-// or none.
-//
-//	#subsys_name	hierarchy	num_cgroups	enabled
-//	memory	4	13	1
-func inV1(r io.Reader, controller string) bool {
-	for s := bufio.NewScanner(r); s.Scan(); {
-		if f := strings.Fields(s.Text()); len(f) == 4 && f[0] == controller {
-			return f[1] != "0"
-		}
-	}
-	return false
 }
 
 // without is all but some.

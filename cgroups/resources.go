@@ -1,6 +1,7 @@
 package cgroups
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -51,7 +52,7 @@ func writes(r *specs.LinuxResources) ([]write, error) {
 	}
 	var all []write
 	for _, translate := range []func(*specs.LinuxResources) ([]write, error){
-		pids, memory, blockIO, cpu, cpuset, hugetlb, rdma, network,
+		onlyV1, pids, memory, blockIO, cpu, hugetlb, rdma,
 		unified, // last: what is said in v2's own words wins
 	} {
 		list, err := translate(r)
@@ -68,56 +69,82 @@ func writes(r *specs.LinuxResources) ([]write, error) {
 	return all, nil
 }
 
+// onlyV1 refuses what cgroup v2 has no control for. Not refused is
+// memory.useHierarchy: v2 always does.
+func onlyV1(r *specs.LinuxResources) ([]write, error) {
+	m, c, b, n := value(r.Memory), value(r.CPU), value(r.BlockIO), value(r.Network)
+	hasLeaf := func(d specs.LinuxWeightDevice) bool { return value(d.LeafWeight) != 0 }
+	for _, p := range []struct {
+		property string
+		asked    bool
+	}{
+		{"memory.kernel", value(m.Kernel) > 0},
+		{"memory.kernelTCP", value(m.KernelTCP) > 0},
+		{"memory.swappiness", m.Swappiness != nil},
+		{"memory.disableOOMKiller", value(m.DisableOOMKiller)},
+		{"cpu.realtimeRuntime", value(c.RealtimeRuntime) != 0},
+		{"cpu.realtimePeriod", value(c.RealtimePeriod) != 0},
+		{"blockIO.leafWeight", value(b.LeafWeight) != 0},
+		{"blockIO.weightDevice leafWeight", slices.ContainsFunc(b.WeightDevice, hasLeaf)},
+		{"network.classID", value(n.ClassID) != 0},
+		{"network.priorities", len(n.Priorities) > 0},
+	} {
+		if p.asked {
+			return nil, fmt.Errorf("%s: cgroup v2 has no such control", p.property)
+		}
+	}
+	return nil, nil
+}
+
 // pids: zero asks for a limit here, of as few as can be. That is one, since
 // pids.max 0 would forbid the container process itself.
 func pids(r *specs.LinuxResources) ([]write, error) {
-	if r.Pids == nil || r.Pids.Limit == nil {
+	limit := value(r.Pids).Limit
+	switch {
+	case limit == nil:
 		return nil, nil
-	}
-	limit := *r.Pids.Limit
-	if limit < 0 {
+	case *limit < 0:
 		return []write{{File: "pids.max", Value: none, Optional: true}}, nil
 	}
-	return []write{{File: "pids.max", Value: decimal(max(limit, 1))}}, nil
+	return []write{{File: "pids.max", Value: decimal(max(*limit, 1))}}, nil
 }
 
 // memory: swap first, since a limit that is lowered before swap is allowed may
 // have to kill where it could have swapped.
-func memory(r *specs.LinuxResources) ([]write, error) {
-	m := r.Memory
-	if m == nil {
-		return nil, nil
-	}
-	if err := memoryOfV1(m); err != nil {
-		return nil, err
-	}
+func memory(r *specs.LinuxResources) (list []write, _ error) {
+	m := value(r.Memory)
 	limit, swap, reservation := value(m.Limit), value(m.Swap), value(m.Reservation)
-	for _, p := range []struct {
-		name  string
-		bytes int64
-	}{{"limit", limit}, {"swap", swap}, {"reservation", reservation}} {
-		if p.bytes < -1 {
-			return nil, fmt.Errorf("memory.%s %d: neither bytes nor -1", p.name, p.bytes)
-		}
-	}
 	swapMax, err := swapOnly(limit, swap)
 	if err != nil {
 		return nil, err
 	}
-	var list []write
 	if swapMax != "" {
 		// A kernel that accounts no swap has no file for it. Then there is no
 		// limit, and mostly no swap.
 		list = append(list, write{File: "memory.swap.max", Value: swapMax, Optional: swapMax == none || swapMax == "0"})
 	}
-	list = append(list, limitUnlessZero("memory.max", limit)...)
-	return append(list, limitUnlessZero("memory.low", reservation)...), nil
+	for _, p := range []struct {
+		property, file string
+		bytes          int64
+	}{{"limit", "memory.max", limit}, {"reservation", "memory.low", reservation}} {
+		switch {
+		case p.bytes < -1:
+			return nil, fmt.Errorf("memory.%s %d: neither bytes nor -1", p.property, p.bytes)
+		case p.bytes == -1:
+			list = append(list, write{File: p.file, Value: none, Optional: true})
+		case p.bytes > 0:
+			list = append(list, write{File: p.file, Value: decimal(p.bytes)})
+		}
+	}
+	return list, nil
 }
 
 // swapOnly is how much swap a group may use in v2, where the spec, as v1, says
 // how much memory and swap together. "" means nothing is asked for.
 func swapOnly(limit, swap int64) (string, error) {
 	switch {
+	case swap < -1:
+		return "", fmt.Errorf("memory.swap %d: neither bytes nor -1", swap)
 	case swap == -1, swap == 0 && limit == -1:
 		return none, nil
 	case swap == 0:
@@ -130,28 +157,10 @@ func swapOnly(limit, swap int64) (string, error) {
 	return decimal(swap - limit), nil
 }
 
-// memoryOfV1 refuses what only cgroup v1 could do.
-func memoryOfV1(m *specs.LinuxMemory) error {
-	switch {
-	case value(m.Kernel) > 0:
-		return notInV2("memory.kernel", *m.Kernel)
-	case value(m.KernelTCP) > 0:
-		return notInV2("memory.kernelTCP", *m.KernelTCP)
-	case m.Swappiness != nil:
-		return notInV2("memory.swappiness", *m.Swappiness)
-	case value(m.DisableOOMKiller):
-		return notInV2("memory.disableOOMKiller", true)
-	}
-	return nil // useHierarchy: v2 always does
-}
-
 // blockIO: weights and rates of block devices, given as major:minor.
 func blockIO(r *specs.LinuxResources) ([]write, error) {
-	b := r.BlockIO
-	if b == nil {
-		return nil, nil
-	}
-	list, err := ioWeights(b)
+	b := value(r.BlockIO)
+	list, err := ioWeights(&b)
 	if err != nil {
 		return nil, err
 	}
@@ -180,28 +189,13 @@ func blockIO(r *specs.LinuxResources) ([]write, error) {
 }
 
 func ioWeights(b *specs.LinuxBlockIO) ([]write, error) {
-	if value(b.LeafWeight) != 0 {
-		return nil, notInV2("blockIO.leafWeight", *b.LeafWeight)
-	}
 	list, err := ioWeight("weight", "", value(b.Weight))
-	if err != nil {
-		return nil, err
-	}
 	for _, d := range b.WeightDevice {
-		if value(d.LeafWeight) != 0 {
-			return nil, notInV2("blockIO.weightDevice leafWeight", *d.LeafWeight)
-		}
-		number, err := device("weightDevice", d.LinuxBlockIODevice)
-		if err != nil {
-			return nil, err
-		}
-		one, err := ioWeight("weightDevice "+number, number, value(d.Weight))
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, one...)
+		number, deviceErr := device("weightDevice", d.LinuxBlockIODevice)
+		one, weightErr := ioWeight(strings.TrimSpace("weightDevice "+number), number, value(d.Weight))
+		list, err = append(list, one...), cmp.Or(err, deviceErr, weightErr)
 	}
-	return list, nil
+	return list, err
 }
 
 // ioWeight is one share of the disk time. The BFQ scheduler takes the 10 to
@@ -228,34 +222,30 @@ func device(property string, d specs.LinuxBlockIODevice) (string, error) {
 	return fmt.Sprintf("%d:%d ", d.Major, d.Minor), nil
 }
 
-// cpu: shares, quota and idle.
-func cpu(r *specs.LinuxResources) ([]write, error) {
-	c := r.CPU
-	if c == nil {
-		return nil, nil
+// cpu: share, quota, and which processors and memory nodes (lists such as "0-3,7").
+func cpu(r *specs.LinuxResources) (list []write, _ error) {
+	c := value(r.CPU)
+	idle, shares, quota, period := value(c.Idle), value(c.Shares), value(c.Quota), value(c.Period)
+	if idle < 0 || idle > 1 {
+		return nil, fmt.Errorf("cpu.idle %d: neither 0 nor 1", idle)
 	}
-	switch {
-	case value(c.RealtimeRuntime) != 0:
-		return nil, notInV2("cpu.realtimeRuntime", *c.RealtimeRuntime)
-	case value(c.RealtimePeriod) != 0:
-		return nil, notInV2("cpu.realtimePeriod", *c.RealtimePeriod)
-	case value(c.Idle) < 0 || value(c.Idle) > 1:
-		return nil, fmt.Errorf("cpu.idle %d: neither 0 nor 1", *c.Idle)
-	}
-	var list []write
 	if c.Idle != nil {
-		list = append(list, write{File: "cpu.idle", Value: decimal(*c.Idle), Optional: *c.Idle == 0})
+		list = append(list, write{File: "cpu.idle", Value: decimal(idle), Optional: idle == 0})
 	}
-	// An idle group has no weight: the kernel refuses the write.
-	if shares := value(c.Shares); shares != 0 && value(c.Idle) == 0 {
+	if shares != 0 && idle == 0 { // an idle group has no weight: the kernel refuses the write
 		list = append(list, write{File: "cpu.weight", Value: decimal(cpuWeight(shares))})
 	}
-	quota, period := value(c.Quota), value(c.Period)
 	if quota != 0 || period != 0 {
 		list = append(list, cpuMax(quota, period))
 	}
 	if c.Burst != nil { // after the quota, of which it may be at most as much
 		list = append(list, write{File: "cpu.max.burst", Value: strconv.FormatUint(*c.Burst, 10), Optional: *c.Burst == 0})
+	}
+	if c.Cpus != "" {
+		list = append(list, write{File: "cpuset.cpus", Value: c.Cpus})
+	}
+	if c.Mems != "" {
+		list = append(list, write{File: "cpuset.mems", Value: c.Mems})
 	}
 	return list, nil
 }
@@ -290,20 +280,6 @@ func cpuWeight(shares uint64) int64 {
 	return int64(math.Ceil(math.Pow(10, exponent)))
 }
 
-// cpuset: which processors and memory nodes, as lists such as "0-3,7".
-func cpuset(r *specs.LinuxResources) (list []write, _ error) {
-	if r.CPU == nil {
-		return nil, nil
-	}
-	if r.CPU.Cpus != "" {
-		list = append(list, write{File: "cpuset.cpus", Value: r.CPU.Cpus})
-	}
-	if r.CPU.Mems != "" {
-		list = append(list, write{File: "cpuset.mems", Value: r.CPU.Mems})
-	}
-	return list, nil
-}
-
 // hugetlb: zero is a limit here: no huge pages. Why two files? The first counts
 // pages in use, the second pages that mmap(2) reserved.
 func hugetlb(r *specs.LinuxResources) (list []write, _ error) {
@@ -314,7 +290,7 @@ func hugetlb(r *specs.LinuxResources) (list []write, _ error) {
 		limit := strconv.FormatUint(h.Limit, 10)
 		list = append(list,
 			write{File: "hugetlb." + h.Pagesize + ".max", Value: limit},
-			write{File: "hugetlb." + h.Pagesize + ".rsvd.max", Value: limit, Optional: true}) // before Linux 5.7 there was one
+			write{File: "hugetlb." + h.Pagesize + ".rsvd.max", Value: limit})
 	}
 	return list, nil
 }
@@ -339,19 +315,6 @@ func rdma(r *specs.LinuxResources) (list []write, _ error) {
 	return list, nil
 }
 
-// network marked packets in v1. In v2 the firewall knows groups by their path.
-func network(r *specs.LinuxResources) ([]write, error) {
-	switch n := r.Network; {
-	case n == nil:
-		return nil, nil
-	case value(n.ClassID) != 0:
-		return nil, notInV2("network.classID", *n.ClassID)
-	case len(n.Priorities) > 0:
-		return nil, notInV2("network.priorities", n.Priorities)
-	}
-	return nil, nil
-}
-
 // unifiedCore are the files without a controller that are limits or switches.
 // The others move or kill processes, or hand on controllers.
 var unifiedCore = []string{"cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"}
@@ -373,21 +336,6 @@ func unified(r *specs.LinuxResources) (list []write, _ error) {
 		}
 	}
 	return list, nil
-}
-
-// limitUnlessZero is one write of bytes or, for -1, no limit.
-func limitUnlessZero(file string, bytes int64) []write {
-	switch bytes {
-	case 0:
-		return nil
-	case -1:
-		return []write{{File: file, Value: none, Optional: true}}
-	}
-	return []write{{File: file, Value: decimal(bytes)}}
-}
-
-func notInV2(property string, v any) error {
-	return fmt.Errorf("%s %v: cgroup v2 has no such control", property, v)
 }
 
 // value is what p points to, or zero.

@@ -228,6 +228,9 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
 			return err
 		}
+		if err := b.devices(p, c.Cgroup); err != nil {
+			return err
+		}
 	}
 	if b.options.Monitor {
 		b.monitor(p, c)
@@ -238,6 +241,19 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	p.Clone3(c).ShellLine(b.namespaces.Unshare)
 	p.Do("state.json: the container process", b.cloned)
 	return nil
+}
+
+// devices records the device filter. Without privileges there can be none, and
+// need not be: in a user namespace no device file can be made.
+func (b *builder) devices(p *plan.Plan, group plan.FD) error {
+	if b.host.euid != 0 {
+		return nil
+	}
+	var rules []specs.LinuxDeviceCgroup
+	if r := b.spec.Linux.Resources; r != nil {
+		rules = r.Devices
+	}
+	return cgroups.AddDevices(p, group, rules)
 }
 
 // cloned writes down which process the container is, as early as possible:

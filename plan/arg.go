@@ -47,7 +47,7 @@ type memory struct {
 	bytes  []byte
 	points map[int]*memory // addresses of other blocks, by offset
 	fds    map[int]FD      // 64-bit descriptors that the runtime opens, by offset
-	late   map[int]FD      // one 32-bit descriptor that the child opens, by offset
+	narrow map[int]FD      // 32-bit descriptors, by offset; of the child's at most one
 }
 
 // String prints the argument as strace(1) would.

@@ -135,7 +135,7 @@ func (p *Plan) Sendmsg(socket FD, data string, fd FD) *Step {
 	control := words64(unix.SizeofCmsghdr + 4)
 	control = append(control, words32(unix.SOL_SOCKET, unix.SCM_RIGHTS, 0, 0)...)
 	iov := &memory{bytes: words64(0, uint64(len(data))), points: map[int]*memory{0: {bytes: []byte(data)}}}
-	rights := &memory{bytes: control, late: map[int]FD{16: fd}}
+	rights := &memory{bytes: control, narrow: map[int]FD{16: fd}}
 	msg := &memory{bytes: words64(0, 0, 0, 1, 0, uint64(len(control)), 0), points: map[int]*memory{16: iov, 32: rights}}
 	return p.call("sendmsg", unix.SYS_SENDMSG, socket.descriptor(), block(msg, func() string {
 		return fmt.Sprintf("{msg_iov=[{iov_base=%s, iov_len=%d}], msg_control=[{cmsg_type=SCM_RIGHTS, cmsg_data=[%s]}]}", quote(data), len(data), fd.descriptor())
@@ -452,4 +452,33 @@ func (p *Plan) CallMemory(name string, number uintptr, data []byte, shown string
 // Faccessat checks the right to a file: X_OK to execute it.
 func (p *Plan) Faccessat(dir FD, path string, right uint32) *Step {
 	return p.call("faccessat", unix.SYS_FACCESSAT, dir.descriptor(), text(path), one(uintptr(right), []named{{unix.X_OK, "X_OK"}}))
+}
+
+// BpfProgLoad loads a BPF program of 8-byte instructions that asks for no
+// privileged kernel function (license ""): returns its descriptor. Needs
+// CAP_BPF. [bpf(2)].
+//
+// [bpf(2)]: https://man7.org/linux/man-pages/man2/bpf.2.html
+func (p *Plan) BpfProgLoad(kind uint32, name string, code []uint64) *Step {
+	attr := &memory{bytes: words32(kind, uint32(len(code))), points: map[int]*memory{
+		8:  {bytes: words64(code...)},
+		16: {bytes: make([]byte, 1)},
+	}}
+	attr.bytes = append(attr.bytes, make([]byte, bpfAttrSize-len(attr.bytes))...)
+	return p.call("bpf", unix.SYS_BPF, words(unix.BPF_PROG_LOAD, "BPF_PROG_LOAD"), block(attr, func() string {
+		return fmt.Sprintf("{prog_type=%s, insn_cnt=%d, insns=[...], license=\"\"}", name, len(code))
+	}), size(len(attr.bytes)))
+}
+
+// bpfAttrSize is that of union bpf_attr: of the whole of it, since kernels have
+// written more of it than they were told that there is.
+const bpfAttrSize = 152
+
+// BpfProgAttach attaches a program to a cgroup, besides those that are there.
+func (p *Plan) BpfProgAttach(cgroup, program FD, kind uint32, name string) *Step {
+	attr := &memory{bytes: words32(0, 0, kind, unix.BPF_F_ALLOW_MULTI), narrow: map[int]FD{0: cgroup, 4: program}}
+	attr.bytes = append(attr.bytes, make([]byte, bpfAttrSize-len(attr.bytes))...)
+	return p.call("bpf", unix.SYS_BPF, words(unix.BPF_PROG_ATTACH, "BPF_PROG_ATTACH"), block(attr, func() string {
+		return fmt.Sprintf("{target_fd=%s, attach_bpf_fd=%s, attach_type=%s, attach_flags=BPF_F_ALLOW_MULTI}", cgroup.descriptor(), program.descriptor(), name)
+	}), size(len(attr.bytes)))
 }

@@ -27,11 +27,11 @@ type compiled struct {
 	arena    []byte
 	free     int // offset of the first free byte of the arena
 	results  []uintptr
-	programs []program            // by side
-	code     []*instruction       // by step
-	at       map[*memory]uintptr  // where a block lies
-	patches  map[*Step][]*uintptr // where a result of the runtime's belongs
-	stores   map[*Step]uintptr    // where a result of the child's belongs
+	programs []program           // by side
+	code     []*instruction      // by step
+	at       map[*memory]uintptr // where a block lies
+	patches  map[*Step][][]byte  // where a result of the runtime's belongs
+	stores   map[*Step]uintptr   // where a result of the child's belongs
 	given    map[Given]int
 }
 
@@ -48,7 +48,7 @@ func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mmap %d bytes for the plan: %w", total, err)
 	}
-	c := &compiled{arena: arena, given: given, at: map[*memory]uintptr{}, patches: map[*Step][]*uintptr{}, stores: map[*Step]uintptr{}}
+	c := &compiled{arena: arena, given: given, at: map[*memory]uintptr{}, patches: map[*Step][][]byte{}, stores: map[*Step]uintptr{}}
 	c.results = unsafe.Slice((*uintptr)(c.take(n*int(unsafe.Sizeof(uintptr(0))))), n)
 	for i := range c.results {
 		c.results[i] = unset
@@ -225,25 +225,44 @@ func (c *compiled) memory(m *memory) (uintptr, error) {
 		binary.NativeEndian.PutUint64(c.arena[start+offset:], uint64(address))
 	}
 	for offset, fd := range m.fds {
-		a := fd.descriptor()
-		place := (*uintptr)(unsafe.Pointer(&c.arena[start+offset]))
-		switch a.kind {
-		case result:
-			c.patches[a.from] = append(c.patches[a.from], place)
-		case given:
-			n, err := c.descriptor(Given(a.text))
-			if err != nil {
-				return 0, err
-			}
-			*place = n
-		default:
-			*place = a.value
+		if err := c.fill(start+offset, fd, 8); err != nil {
+			return 0, err
 		}
 	}
-	for offset, fd := range m.late {
-		c.stores[fd.descriptor().from] = at + uintptr(offset)
+	for offset, fd := range m.narrow {
+		if err := c.fill(start+offset, fd, 4); err != nil {
+			return 0, err
+		}
 	}
 	return at, nil
+}
+
+// fill puts a descriptor of size bytes at an offset of the arena: now if its
+// number is known, else when the step that opens it is done.
+func (c *compiled) fill(offset int, fd FD, size int) error {
+	place := c.arena[offset : offset+size]
+	switch a := fd.descriptor(); {
+	case a.kind == result && a.from.Side == Runtime:
+		c.patches[a.from] = append(c.patches[a.from], place)
+	case a.kind == result:
+		c.stores[a.from] = uintptr(unsafe.Pointer(&place[0]))
+	case a.kind == given:
+		n, err := c.descriptor(Given(a.text))
+		put(place, n)
+		return err
+	default:
+		put(place, a.value)
+	}
+	return nil
+}
+
+// put writes a number as wide as its place.
+func put(place []byte, n uintptr) {
+	if len(place) == 4 {
+		binary.NativeEndian.PutUint32(place, uint32(n))
+		return
+	}
+	binary.NativeEndian.PutUint64(place, uint64(n))
 }
 
 // pointer is where a block lies.

@@ -286,7 +286,7 @@ func (r *Process) do(s *Step) error {
 func (r *Process) keep(s *Step, n uintptr) {
 	r.code.results[s.Index-1] = n
 	for _, place := range r.code.patches[s] {
-		*place = n
+		put(place, n)
 	}
 }
 
