@@ -40,7 +40,7 @@ func naive(goarch string, s *specs.LinuxSeccomp, d data) uint32 {
 	for _, ret := range append(always, sometimes...) {
 		return ret
 	}
-	if naiveNewer(a, s, d) {
+	if naiveNewer(a, s, d, def) {
 		return unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 	}
 	return def
@@ -138,8 +138,9 @@ func naiveMatch(a *arch, args []specs.LinuxSeccompArg, d data) bool {
 	return true
 }
 
-// naiveNewer reports whether a call is newer than the profile.
-func naiveNewer(a *arch, s *specs.LinuxSeccomp, d data) bool {
+// naiveNewer reports whether a call is newer than the profile: above all that
+// it names, and not itself the subject of a rule.
+func naiveNewer(a *arch, s *specs.LinuxSeccomp, d data, def uint32) bool {
 	if letsHappen(s.DefaultAction) {
 		return false
 	}
@@ -150,8 +151,17 @@ func naiveNewer(a *arch, s *specs.LinuxSeccomp, d data) bool {
 			if call == nil {
 				continue
 			}
-			if int64(call.numbers[a.column]) == int64(d.nr&^a.bit) {
+			ret, _ := returnOf(r.Action, r.ErrnoRet)
+			if int64(call.numbers[a.column]) == int64(d.nr&^a.bit) && ret != def {
 				return false
+			}
+			if a.name == specs.ArchX86 && ret != def && (len(r.Args) == 0 || stricter(ret, def)) {
+				if call.socketcall > 0 {
+					last = max(last, 102)
+				}
+				if call.ipc > 0 {
+					last = max(last, 117)
+				}
 			}
 			if call.numbers[a.column] < privateCalls {
 				last = max(last, int64(call.numbers[a.column]))

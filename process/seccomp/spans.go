@@ -49,7 +49,7 @@ func (p *profile) numberSpans(a *arch, arches []*arch) []span {
 // spans covers all numbers of one architecture.
 func (p *profile) spans(a *arch) []span {
 	clauses, keys := p.clauses(a)
-	last, newer := p.last(a)
+	last, newer := p.last(a, keys)
 	list := append(make([]span, 0, len(keys)), span{a.bit, outcome{ret: p.otherwise}})
 	for len(keys) > 0 {
 		nr, n := callOf(keys[0]), 1
@@ -86,11 +86,17 @@ func same(a, b outcome) bool {
 	})
 }
 
-// last returns the largest number among the calls the profile names, and what
-// happens on those above. Private calls do not count: their numbers say nothing
-// about age. A profile that names nothing here is not older than anything.
-func (p *profile) last(a *arch) (last int32, newer uint32) {
+// last returns the largest number among the calls the profile names or has
+// clauses for, and what happens on those above. Private calls do not count:
+// their numbers say nothing about age. A profile that names nothing here is
+// not older than anything.
+func (p *profile) last(a *arch, keys []uint64) (last int32, newer uint32) {
 	last = absent
+	for _, k := range keys {
+		if nr := callOf(k); nr < privateCalls {
+			last = nr
+		}
+	}
 	for _, call := range p.known {
 		if nr := call.numbers[a.column]; nr < privateCalls {
 			last = max(last, nr)
