@@ -289,3 +289,10 @@ func (c *Container) Exit() (Exit, bool) {
 	defer f.Close()
 	return readExit(f)
 }
+
+// OOMKilled says whether the kernel has ended a process of the container for
+// want of memory.
+func (c *Container) OOMKilled() bool {
+	killed, err := c.group().OOMKilled()
+	return c.Cgroup != "" && err == nil && killed
+}

@@ -14,11 +14,17 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// forwarded are the signals that somebody may mean for the program in the
+// container. Not those by which the kernel tells a process about itself.
+var forwarded = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
+}
+
 // catchSignals catches what is meant for the program in the container. Caught
 // from before the start on, none is lost.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
+	signal.Notify(signals, forwarded...)
 	return signals
 }
 
@@ -26,17 +32,11 @@ func catchSignals() chan os.Signal {
 // window's size to its terminal.
 func forward(signals chan os.Signal, pid int, master *os.File) {
 	for s := range signals {
-		switch s {
-		case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // about us: a child, Go's scheduler, our own output
-		case unix.SIGWINCH:
-			if master != nil {
-				resize(master)
-				continue
-			}
-			unix.Kill(pid, unix.SIGWINCH) // ESRCH: it ended
-		default:
-			unix.Kill(pid, s.(unix.Signal)) // ESRCH: it ended
+		if s == unix.SIGWINCH && master != nil {
+			resize(master)
+			continue
 		}
+		unix.Kill(pid, s.(unix.Signal)) // ESRCH: it ended
 	}
 }
 

@@ -138,17 +138,14 @@ func hint(err error) string {
 // exitOf is the exit code of run and exec for an error of their own: 127 if the
 // program was not found, 126 if it cannot be executed, else 125.
 func exitOf(err error) failure {
-	var failed *plan.StepError
-	if errors.As(err, &failed) && failed.Step.Call == "execve" || errors.Is(err, errProgram) {
-		if errors.Is(err, unix.ENOENT) {
-			return failure{err, 127}
-		}
-		return failure{err, 126}
+	switch {
+	case !errors.Is(err, container.ErrProgram):
+		return failure{err, 125}
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return failure{err, 127}
 	}
-	return failure{err, 125}
+	return failure{err, 126}
 }
-
-var errProgram = errors.New("program")
 
 func root(c *cli.Context) container.Root { return container.Root(c.String("root")) }
 func store(c *cli.Context) bundle.Store  { return bundle.Store(c.String("store")) }

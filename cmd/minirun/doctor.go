@@ -1,0 +1,129 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+)
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "doctor",
+		Usage: "say what this machine can do for containers, and what it lacks",
+		Action: func(c *cli.Context) error {
+			healthy := true
+			for _, check := range checks {
+				found, err := check.look()
+				mark := "ok     "
+				if err != nil {
+					mark, found = "missing", err.Error()
+					if check.required {
+						healthy = false
+					}
+				}
+				fmt.Fprintf(c.App.Writer, "%s  %-18s %s\n", mark, check.name, found)
+			}
+			if !healthy {
+				return exit(1)
+			}
+			return nil
+		},
+	}
+}
+
+// checks are what minirun stands on.
+var checks = []struct {
+	name     string
+	required bool
+	look     func() (string, error)
+}{
+	{"kernel", true, lookKernel},
+	{"cgroup v2", true, lookCgroup},
+	{"controllers", false, lookControllers},
+	{"overlay", true, func() (string, error) { return lookFilesystem("overlay") }},
+	{"user namespaces", false, lookUserNamespaces},
+	{"time namespaces", false, func() (string, error) { return lookFile("/proc/self/ns/time") }},
+	{"seccomp", true, func() (string, error) { return lookFile("/proc/sys/kernel/seccomp/actions_avail") }},
+	{"newuidmap", false, func() (string, error) { return exec.LookPath("newuidmap") }},
+}
+
+// lookKernel wants Linux 5.14, which has cgroup.kill.
+func lookKernel() (string, error) {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "", err
+	}
+	release := unix.ByteSliceToString(u.Release[:])
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return "", fmt.Errorf("release %q: not a version", release)
+	}
+	if major < 5 || major == 5 && minor < 14 {
+		return "", fmt.Errorf("Linux %s: 5.14 or later is needed", release)
+	}
+	return "Linux " + release, nil
+}
+
+func lookCgroup() (string, error) {
+	h, err := cgroups.Find()
+	if err != nil {
+		return "", err
+	}
+	return h.Mount, nil
+}
+
+// lookControllers wants those for which run has flags.
+func lookControllers() (string, error) {
+	h, err := cgroups.Find()
+	if err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(h.Mount + "/cgroup.controllers")
+	if err != nil {
+		return "", err
+	}
+	have := strings.Fields(string(data))
+	var missing []string
+	for _, want := range []string{"cpu", "memory", "pids"} {
+		if !strings.Contains(" "+strings.Join(have, " ")+" ", " "+want+" ") {
+			missing = append(missing, want)
+		}
+	}
+	if len(missing) > 0 {
+		return "", fmt.Errorf("%s: not in cgroup v2 here (cgroup v1 holds them?): no limits on them", strings.Join(missing, ", "))
+	}
+	return strings.Join(have, " "), nil
+}
+
+func lookFilesystem(name string) (string, error) {
+	data, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		return "", err
+	}
+	if !strings.Contains(string(data), "\t"+name+"\n") {
+		return "", fmt.Errorf("not in /proc/filesystems (modprobe %s)", name)
+	}
+	return name, nil
+}
+
+func lookUserNamespaces() (string, error) {
+	data, err := os.ReadFile("/proc/sys/user/max_user_namespaces")
+	if err != nil {
+		return "", err
+	}
+	if strings.TrimSpace(string(data)) == "0" {
+		return "", fmt.Errorf("user.max_user_namespaces is 0: no containers for ordinary users")
+	}
+	return "up to " + strings.TrimSpace(string(data)), nil
+}
+
+func lookFile(path string) (string, error) {
+	_, err := os.Stat(path)
+	return path, err
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"minirun/container"
+	"minirun/container/bundle"
+	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "print all that is known of containers or images, as JSON",
+		ArgsUsage: "CONTAINER|IMAGE...",
+		Description: "Examples:\n" +
+			"   minirun inspect web\n" +
+			"   minirun inspect -f '{{.State.Pid}}' web",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`"}},
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return usage{errors.New("inspect: no container or image given")}
+			}
+			list := []any{}
+			var failed error
+			for _, word := range c.Args().Slice() {
+				found, err := inspect(c, word)
+				if err != nil {
+					if failed != nil {
+						report(failed)
+					}
+					failed = err
+					continue
+				}
+				list = append(list, found)
+			}
+			return errors.Join(printInspected(c, list), failed)
+		},
+	}
+}
+
+func printInspected(c *cli.Context, list []any) error {
+	if c.IsSet("format") {
+		t, err := template.New("format").Parse(c.String("format"))
+		if err != nil {
+			return fmt.Errorf("format: %w", err)
+		}
+		for _, one := range list {
+			if err := t.Execute(c.App.Writer, one); err != nil {
+				return fmt.Errorf("format: %w", err)
+			}
+			fmt.Fprintln(c.App.Writer)
+		}
+		return nil
+	}
+	e := json.NewEncoder(c.App.Writer)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "    ")
+	return e.Encode(list)
+}
+
+func inspect(c *cli.Context, word string) (any, error) {
+	b, err := store(c).Find(word)
+	if err == nil {
+		return inspectContainer(c, b), nil
+	}
+	if !errors.Is(err, bundle.ErrNoSuch) {
+		return nil, err
+	}
+	s, err := images(c)
+	if err != nil {
+		return nil, err
+	}
+	img, err := s.Find(word)
+	if errors.Is(err, image.ErrNotFound) {
+		return nil, fmt.Errorf("inspect %s: no such container or image", word)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return inspectImage(img), nil
+}
+
+// An inspected container has docker's names for what docker has too.
+type inspected struct {
+	ID          string `json:"Id"`
+	Name        string
+	Created     time.Time
+	Path        string
+	Args        []string
+	State       inspectedState
+	Image       string // id
+	Config      inspectedConfig
+	HostConfig  inspectedHost
+	GraphDriver struct{ Data map[string]string }
+	LogPath     string // directory of the files stdout and stderr
+	Bundle      string
+	Cgroup      string
+	Spec        *specs.Spec // the whole of config.json: what applies
+}
+
+type inspectedState struct {
+	Status     string
+	Running    bool
+	Paused     bool
+	OOMKilled  bool
+	Pid        int
+	Monitor    int `json:",omitempty"`
+	ExitCode   int
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+type inspectedConfig struct {
+	Hostname   string
+	User       string
+	Tty        bool
+	Env        []string
+	Cmd        []string
+	Image      string
+	WorkingDir string
+	StopSignal string
+}
+
+type inspectedHost struct {
+	Memory         int64
+	NanoCpus       int64
+	PidsLimit      int64
+	ReadonlyRootfs bool
+	NetworkMode    string
+	AutoRemove     bool
+	Capabilities   []string
+	SecurityOpt    []string
+}
+
+func inspectContainer(c *cli.Context, b *bundle.Bundle) inspected {
+	i := inspected{ID: b.ID, Name: "/" + b.Annotation(bundle.Name), Created: b.CreatedAt(), Image: "sha256:" + b.Annotation(bundle.ImageID), LogPath: b.Dir, Bundle: b.Dir, Spec: b.Spec}
+	i.State.Status = "created"
+	if k, err := root(c).Load(b.ID); err == nil {
+		i.State, i.Cgroup = stateOf(k), k.Cgroup
+	}
+	p := b.Spec.Process
+	if p == nil {
+		return i // its making was cut short
+	}
+	i.Path, i.Args = p.Args[0], p.Args[1:]
+	i.Config = inspectedConfig{Hostname: b.Spec.Hostname, User: fmt.Sprintf("%d:%d", p.User.UID, p.User.GID), Tty: p.Terminal, Env: p.Env, Cmd: p.Args,
+		Image: b.Annotation(bundle.Image), WorkingDir: p.Cwd, StopSignal: b.Annotation(bundle.Signal)}
+	i.HostConfig = hostConfig(b)
+	i.GraphDriver.Data = overlayData(b)
+	return i
+}
+
+func stateOf(k *container.Container) inspectedState {
+	s := inspectedState{Status: statusWord(k), StartedAt: k.Started}
+	s.Running, s.Paused = s.Status == "running" || s.Status == "paused", s.Status == "paused"
+	if s.Running {
+		s.Pid = k.Pid
+	}
+	if e, ok := k.Exit(); ok {
+		s.ExitCode, s.FinishedAt = e.Code, e.At
+	}
+	s.OOMKilled = k.OOMKilled()
+	return s
+}
+
+// statusWord is docker's word for a status.
+func statusWord(k *container.Container) string {
+	if s := k.Status(); s != specs.StateStopped {
+		return string(s)
+	}
+	return "exited"
+}
+
+func hostConfig(b *bundle.Bundle) inspectedHost {
+	l := b.Spec.Linux
+	h := inspectedHost{ReadonlyRootfs: b.Spec.Root.Readonly, NetworkMode: "host", AutoRemove: b.Annotation(bundle.Remove) != "", Capabilities: b.Spec.Process.Capabilities.Bounding}
+	for _, n := range l.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			h.NetworkMode = "none"
+		}
+	}
+	if b.Spec.Process.NoNewPrivileges {
+		h.SecurityOpt = append(h.SecurityOpt, "no-new-privileges")
+	}
+	if l.Seccomp == nil {
+		h.SecurityOpt = append(h.SecurityOpt, "seccomp=unconfined")
+	}
+	r := l.Resources
+	if r == nil {
+		return h
+	}
+	if r.Memory != nil && r.Memory.Limit != nil {
+		h.Memory = *r.Memory.Limit
+	}
+	if r.CPU != nil && r.CPU.Quota != nil && r.CPU.Period != nil {
+		h.NanoCpus = *r.CPU.Quota * 1e9 / int64(*r.CPU.Period)
+	}
+	if r.Pids != nil && r.Pids.Limit != nil {
+		h.PidsLimit = *r.Pids.Limit
+	}
+	return h
+}
+
+// overlayData tells where the layers of the root are; the merged view exists
+// only in the container's mount namespace.
+func overlayData(b *bundle.Bundle) map[string]string {
+	data := map[string]string{"MergedDir": filepath.Join(b.Dir, "rootfs")}
+	for _, m := range b.Spec.Mounts {
+		for _, o := range m.Options {
+			for key, name := range map[string]string{"lowerdir=": "LowerDir", "upperdir=": "UpperDir", "workdir=": "WorkDir"} {
+				if value, ok := strings.CutPrefix(o, key); ok && m.Type == "overlay" {
+					data[name] = value
+				}
+			}
+		}
+	}
+	return data
+}
+
+func inspectImage(img *image.Image) any {
+	var names []string
+	for _, n := range img.Names {
+		names = append(names, n.Familiar())
+	}
+	return struct {
+		ID           string `json:"Id"`
+		RepoTags     []string
+		Created      *time.Time
+		Architecture string
+		Os           string
+		Config       image.RunConfig
+		Size         int64
+		RootFS       image.RootFS
+		Layers       []string // directories, the topmost first
+	}{"sha256:" + img.ID.Hex(), names, img.Config.Created, img.Config.Architecture, img.Config.OS, img.Config.Config, img.Size, img.Config.RootFS, img.Layers()}
+}
+
+var _ = os.Stdout
