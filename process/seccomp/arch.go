@@ -32,8 +32,8 @@ const x32Bit = 0x40000000
 // skippedCall is the number of a call that a tracer has cancelled: -1.
 const skippedCall = 0xffffffff
 
-// A syscall is one system call.
-type syscall struct {
+// A systemCall is one system call.
+type systemCall struct {
 	name    string
 	numbers [5]int32 // per architecture, indexed by arch.column; or absent
 
@@ -100,7 +100,7 @@ func known(name specs.Arch) bool {
 }
 
 // lookup finds a system call by name; nil if no architecture has it.
-func lookup(name string) *syscall {
+func lookup(name string) *systemCall {
 	i := sort.Search(len(syscalls), func(i int) bool { return syscalls[i].name >= name })
 	if i == len(syscalls) || syscalls[i].name != name {
 		return nil
@@ -126,7 +126,7 @@ type mux struct {
 }
 
 // muxed returns the multiplexed form of a call, if the architecture has one.
-func (a *arch) muxed(call *syscall) (mux, bool) {
+func (a *arch) muxed(call *systemCall) (mux, bool) {
 	switch {
 	case a.name != specs.ArchX86:
 		return mux{}, false

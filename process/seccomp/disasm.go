@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -137,16 +138,10 @@ func (v view) operand(k uint32) string {
 
 // operand names the number of a call.
 func (a *arch) operand(nr uint32) string {
-	if a.name == arches[0].name && nr&x32Bit != 0 {
-		a = &arches[1]
+	if a.name == specs.ArchX86_64 && nr >= x32Bit {
+		return strings.TrimSuffix(fmt.Sprintf("%#x (x32 %s)", nr, arches[1].callName(nr)), " (x32 )")
 	}
-	if name := a.callName(nr); name != "" {
-		return fmt.Sprintf("%d (%s)", nr, name)
-	}
-	if nr >= x32Bit {
-		return fmt.Sprintf("%#x", nr)
-	}
-	return fmt.Sprint(nr)
+	return strings.TrimSuffix(fmt.Sprintf("%d (%s)", nr, a.callName(nr)), " ()")
 }
 
 // fieldName names a word of struct seccomp_data.

@@ -136,7 +136,7 @@ func render(tables map[string]map[string]int) []byte {
 	b.WriteString("// syscalls lists every system call, sorted by name, with its number on\n")
 	b.WriteString("// x86_64, x32, x86, aarch64 and arm, absent where there is none; and how to\n")
 	b.WriteString("// make it through socketcall and ipc on x86, 0 if one cannot.\n")
-	b.WriteString("var syscalls = [...]syscall{\n")
+	b.WriteString("var syscalls = [...]systemCall{\n")
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		fmt.Fprintf(&b, "{%q, [...]int32{", name)
 		for _, column := range columns {

@@ -21,13 +21,13 @@ type profile struct {
 	otherwise uint32 // what the filter returns for calls without a rule
 	newer     uint32 // for calls newer than the profile
 	rules     []rule
-	known     []*syscall // all the calls it names
+	known     []*systemCall // all the calls it names
 	listener  bool
 }
 
 // A rule says what happens on some calls: ret, if one of matches does.
 type rule struct {
-	calls   []*syscall
+	calls   []*systemCall
 	ret     uint32
 	matches []match
 }
@@ -109,8 +109,8 @@ func (p *profile) addRule(s *specs.LinuxSyscall) error {
 }
 
 // callsOf looks up names, and ignores those that no architecture has.
-func callsOf(names []string) []*syscall {
-	calls := make([]*syscall, 0, len(names))
+func callsOf(names []string) []*systemCall {
+	calls := make([]*systemCall, 0, len(names))
 	for _, name := range names {
 		if call := lookup(name); call != nil {
 			calls = append(calls, call)

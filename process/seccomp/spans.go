@@ -6,6 +6,7 @@ package seccomp
 import (
 	"slices"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +34,7 @@ type span struct {
 // is simple but for x86_64, where x32's follow: its own, or those of nobody.
 func (p *profile) numberSpans(a *arch, arches []*arch) []span {
 	spans := p.spans(a)
-	if a.name != "SCMP_ARCH_X86_64" {
+	if a.name != specs.ArchX86_64 {
 		return spans
 	}
 	for _, x := range arches {
@@ -141,7 +142,7 @@ func (p *profile) clauses(a *arch) ([]clause, []uint64) {
 func callOf(key uint64) int32 { return int32(key >> 32) }
 
 // appendKey adds the key of a call if the architecture has it.
-func appendKey(keys []uint64, call *syscall, a *arch, clause int) []uint64 {
+func appendKey(keys []uint64, call *systemCall, a *arch, clause int) []uint64 {
 	if call.numbers[a.column] == absent {
 		return keys
 	}

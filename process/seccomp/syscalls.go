@@ -5,7 +5,7 @@ package seccomp
 // syscalls lists every system call, sorted by name, with its number on
 // x86_64, x32, x86, aarch64 and arm, absent where there is none; and how to
 // make it through socketcall and ipc on x86, 0 if one cannot.
-var syscalls = [...]syscall{
+var syscalls = [...]systemCall{
 	{"_llseek", [...]int32{absent, absent, 140, absent, 140}, 0, 0},
 	{"_newselect", [...]int32{absent, absent, 142, absent, 142}, 0, 0},
 	{"_sysctl", [...]int32{156, absent, 149, absent, 149}, 0, 0},
