@@ -223,7 +223,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 // clone records the cgroup and the birth of the process in it, below a monitor
 // if there is to be one.
 func (b *builder) clone(p *plan.Plan) (err error) {
-	c := plan.Clone{Flags: b.namespaces.Flags()}
+	c := plan.Clone{}
 	if b.cgroup != nil {
 		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
 			return err
@@ -237,8 +237,11 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 		return nil
 	}
 	c.PidFD = true
-	p.Note("the one call that makes a container: a copy of this process, in namespaces and a cgroup of its own")
-	p.Clone3(c).ShellLine(b.namespaces.Unshare)
+	b.namespaces.Clone(p, c, namespaces.Host{Euid: b.host.euid})
+	if b.namespaces.Between() {
+		b.known(p)
+		return nil
+	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil
 }

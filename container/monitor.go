@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/namespaces"
 	"minirun/plan"
 )
 
@@ -20,9 +21,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 	p.Clone3(plan.Clone{}).Shell("setsid --fork")
 	p.On(plan.Monitor)
 	p.Setsid()
-	p.Note("the one call that makes a container: a copy of this process, in namespaces and a cgroup of its own")
-	child := p.Clone3(c).As("container").Reported()
-	child.ShellLine(b.namespaces.Unshare)
+	child := b.namespaces.Clone(p, c, namespaces.Host{Euid: b.host.euid}).As("container").Reported()
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Given("exit"), 3, 0)
 	for fd := range 3 {
@@ -41,6 +40,12 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 	} else {
 		p.ExitGroup(0)
 	}
+	b.known(p)
+}
+
+// known records the gate at which the runtime knows who the child is that
+// another process cloned.
+func (b *builder) known(p *plan.Plan) {
 	p.On(plan.Child)
 	p.Gate("container process known", func() { p.Do("state.json: the container process", b.cloned) })
 }

@@ -22,13 +22,13 @@ func (s *Set) writeMaps(p *plan.Plan, host Host) {
 	}
 	// Who has no privileges may map only himself, and only if he gives up
 	// setgroups: a group can also be there to deny its members something.
-	if own(l.GIDMappings) {
+	if single(l.GIDMappings) {
 		p.Do(`write(/proc/PID/setgroups, "deny")`, func(r *plan.Process) error { return write(r.Pid, "setgroups", "deny") })
 		s.writeMap(p, "gid_map", l.GIDMappings)
 	} else {
 		s.helper(p, "newgidmap", l.GIDMappings)
 	}
-	if own(l.UIDMappings) {
+	if single(l.UIDMappings) {
 		s.writeMap(p, "uid_map", l.UIDMappings)
 	} else {
 		s.helper(p, "newuidmap", l.UIDMappings)
@@ -37,11 +37,18 @@ func (s *Set) writeMaps(p *plan.Plan, host Host) {
 
 // DeniesSetgroups says whether setgroups(2) will be forbidden in the container.
 func (s *Set) DeniesSetgroups(host Host) bool {
-	return s.Makes(specs.UserNamespace) && host.Euid != 0 && own(s.spec.Linux.GIDMappings)
+	return s.Makes(specs.UserNamespace) && host.Euid != 0 && single(s.spec.Linux.GIDMappings)
 }
 
-// own says whether a map has only one id, as the kernel allows for one's own.
-func own(m []specs.LinuxIDMapping) bool { return len(m) == 1 && m[0].Size == 1 }
+// SetgroupsDenied says whether setgroups(2) is forbidden in the user namespace
+// of a process: in one that an ordinary user made for himself (user_namespaces(7)).
+func SetgroupsDenied(pid int) (bool, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/setgroups", pid))
+	return string(text) == "deny\n", err
+}
+
+// single says whether a map has only one id, as the kernel allows for one's own.
+func single(m []specs.LinuxIDMapping) bool { return len(m) == 1 && m[0].Size == 1 }
 
 func (s *Set) writeMap(p *plan.Plan, file string, m []specs.LinuxIDMapping) {
 	p.Do("write(/proc/PID/"+file+", "+strconv.Quote(idMap(m))+")", func(r *plan.Process) error { return write(r.Pid, file, idMap(m)) })
@@ -66,4 +73,17 @@ func (s *Set) helper(p *plan.Plan, name string, m []specs.LinuxIDMapping) {
 		}
 		return nil
 	})
+}
+
+// idMap is a table as the kernel reads it, one line a range:
+//
+//	0 100000 65536
+//
+// the first id inside, the first outside, how many.
+func idMap(m []specs.LinuxIDMapping) string {
+	var b strings.Builder
+	for _, l := range m {
+		b.WriteString(strconv.FormatUint(uint64(l.ContainerID), 10) + " " + strconv.FormatUint(uint64(l.HostID), 10) + " " + strconv.FormatUint(uint64(l.Size), 10) + "\n")
+	}
+	return b.String()
 }
