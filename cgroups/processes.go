@@ -98,8 +98,13 @@ func (g *Group) Signal(sig unix.Signal) error {
 }
 
 // Kill ends all processes, frozen ones too, and waits until none is left, at
-// most ten seconds. No fork escapes: the kernel marks the group first. A group
-// that is gone is success. Linux 5.14.
+// most ten seconds. No fork escapes: the kernel counts the kills of a group and
+// looks after each fork whether there was one. A group that is gone is success.
+// Linux 5.14.
+//
+// Start nothing in the group afterwards. Since 6.14 (still in 6.18, and in older
+// kernels that got the same fix) clone3 compares the new group's count with
+// that of the caller's group, and CLONE_INTO_CGROUP ends in SIGKILL.
 func (g *Group) Kill() error {
 	err := writeFile(g.Dir, "cgroup.kill", "1")
 	if gone(err) {

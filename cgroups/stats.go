@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -129,11 +128,11 @@ func pidsStats(dir string, s *Stats) error {
 //
 //	8:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0
 func ioStats(dir string, s *Stats) error {
-	text, err := os.ReadFile(filepath.Join(dir, "io.stat"))
+	text, err := read(dir, "io.stat")
 	if gone(err) {
 		return nil
 	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		var d IOStats
 		values := map[string]*uint64{"rbytes": &d.ReadBytes, "wbytes": &d.WriteBytes, "rios": &d.ReadCount, "wios": &d.WriteCount}
 		active := false
@@ -182,11 +181,11 @@ func hugetlbStats(dir string, s *Stats) error {
 func pressures(dir string, s *Stats) error {
 	s.Pressure = map[string]Pressure{}
 	for _, resource := range []string{"cpu", "memory", "io"} {
-		text, err := os.ReadFile(filepath.Join(dir, resource+".pressure"))
+		text, err := read(dir, resource+".pressure")
 		if gone(err) || errors.Is(err, unix.EOPNOTSUPP) {
 			continue // the kernel was built, or booted, without it
 		}
-		p, parseErr := parsePressure(string(text))
+		p, parseErr := parsePressure(text)
 		if err = errors.Join(err, parseErr); err != nil {
 			return wrap(dir, resource+".pressure", err)
 		}
@@ -215,11 +214,11 @@ func parsePressure(text string) (p Pressure, _ error) {
 
 // pairs reads a control file of keys and numbers.
 func pairs(dir, file string) (map[string]uint64, error) {
-	text, err := os.ReadFile(filepath.Join(dir, file))
+	text, err := read(dir, file)
 	if err != nil {
 		return nil, err
 	}
-	m, err := parsePairs(string(text))
+	m, err := parsePairs(text)
 	return m, wrap(dir, file, err)
 }
 
@@ -256,11 +255,11 @@ func readNumbers(dir string, files map[string]*uint64) error {
 }
 
 func number(dir, file string) (n uint64, _ error) {
-	text, err := os.ReadFile(filepath.Join(dir, file))
+	text, err := read(dir, file)
 	if err != nil {
 		return 0, err
 	}
-	return n, wrap(dir, file, parse(strings.TrimSpace(string(text)), &n))
+	return n, wrap(dir, file, parse(strings.TrimSpace(text), &n))
 }
 
 func parse(text string, n *uint64) (err error) {
