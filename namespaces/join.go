@@ -58,7 +58,18 @@ func (s *Set) Clone(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 		p.Setns(b.fd, int(b.flag))
 		p.Close(b.fd)
 	}
+	s.closeOpened(p)
 	return child
+}
+
+// closeOpened records that the runtime lets go of what it opened: the child has
+// its own copies.
+func (s *Set) closeOpened(p *plan.Plan) {
+	for _, k := range kinds {
+		if fd, ok := s.opened[k.flag]; ok {
+			p.Close(fd)
+		}
+	}
 }
 
 // own is a namespace of the runtime's, to go back to.
@@ -108,7 +119,7 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 	n := len(p.Steps)
 	monitor := n > 0 && p.Steps[n-1].Side == plan.Monitor // has no threads either, and may join itself
 	if !monitor {
-		c = between(p, c)
+		c = s.between(p, c)
 	}
 	hide(p, "processes in the namespaces that are joined must not look into this one")
 	user := s.opened[unix.CLONE_NEWUSER]
@@ -134,9 +145,10 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 
 // between records a process between the runtime and the child, and returns how
 // it is to clone. It is not the child's parent: the runtime is.
-func between(p *plan.Plan, c plan.Clone) plan.Clone {
+func (s *Set) between(p *plan.Plan, c plan.Clone) plan.Clone {
 	p.Note("a process in between: the runtime has threads, and so may not join a user namespace")
 	p.Clone3(plan.Clone{Cgroup: c.Cgroup})
+	s.closeOpened(p)
 	p.On(plan.Monitor)
 	return plan.Clone{Flags: c.Flags | unix.CLONE_PARENT}
 }
@@ -253,7 +265,7 @@ func loopback(p *plan.Plan) {
 func (s *Set) Exec(p *plan.Plan, container plan.FD, c plan.Clone, host Host) {
 	all := s.all()
 	if all&unix.CLONE_NEWUSER != 0 && host.Euid != 0 {
-		c = between(p, c)
+		c = s.between(p, c)
 		hide(p, "processes of the container must not look into this one")
 		p.Setns(container, int(all))
 		p.Clone3(c).Reported()
