@@ -263,6 +263,9 @@ func (b *builder) devices(p *plan.Plan, group plan.FD) error {
 // whatever happens to us, delete will know what to end.
 func (b *builder) cloned(p *plan.Process) (err error) {
 	b.Pid = p.Pid
+	if !b.options.Wait {
+		b.Started = time.Now().UTC()
+	}
 	if _, b.StartTime, err = processStat(p.Pid); err != nil {
 		return err
 	}
@@ -393,10 +396,6 @@ func (b *builder) started(p *plan.Process) error {
 	}
 	if b.options.Wait {
 		return nil
-	}
-	b.Started = time.Now().UTC()
-	if err := b.save(); err != nil {
-		return err
 	}
 	return b.runHooks("poststart", hooks(b.spec).Poststart, specs.StateRunning)
 }

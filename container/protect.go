@@ -43,7 +43,9 @@ func Again(args []string) error {
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
-	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, os.Environ()))
+	// One thread is enough for what follows: more would only take time to start.
+	env := append(os.Environ(), "GOMAXPROCS=1")
+	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, env))
 }
 
 // protected says whether nobody in a container can write to our program: it is

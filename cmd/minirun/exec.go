@@ -37,9 +37,6 @@ func execCommand() *cli.Command {
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
 		}, lookFlags()...),
 		Action: func(c *cli.Context) error {
-			if err := container.Protect(); err != nil {
-				return failure{err, 125}
-			}
 			code, err := execute(c)
 			if err != nil {
 				return exitOf(err)

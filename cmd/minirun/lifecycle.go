@@ -153,9 +153,6 @@ func createCommand() *cli.Command {
 		ArgsUsage: "ID",
 		Flags:     append(bundleFlags(), lookFlags()...),
 		Action: func(c *cli.Context) error {
-			if err := container.Protect(); err != nil {
-				return err
-			}
 			id, dir, err := idAndBundle(c)
 			if err != nil {
 				return err

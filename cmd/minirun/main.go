@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,6 +26,9 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
+	if err := protect(os.Args); err != nil {
+		os.Exit(report(failure{err, 125}))
+	}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
 	cli.VersionPrinter = printVersion
@@ -58,6 +62,28 @@ func main() {
 		},
 	}
 	os.Exit(report(app.Run(os.Args)))
+}
+
+// protect lets the commands that a container can look into run from where it
+// cannot write to: before anything else is done, since it will be done again.
+// The first word that is one of these is the command, or a mistake that costs
+// no more than a start. run IMAGE does it by itself, in its second stage.
+func protect(args []string) error {
+	for i, word := range args[1:] {
+		switch {
+		case word == "create", word == "exec", word == "run" && hasBundle(args[i+1:]):
+			return container.Protect()
+		case word == "run":
+			return nil
+		}
+	}
+	return nil
+}
+
+func hasBundle(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		return a == "-b" || strings.HasPrefix(strings.TrimLeft(a, "-"), "bundle") && strings.HasPrefix(a, "-")
+	})
 }
 
 // commands are all commands, those for people first.

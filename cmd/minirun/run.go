@@ -171,9 +171,6 @@ func request(c *cli.Context) (bundle.Request, error) {
 
 // runBundle runs a bundle: a user's own, or with --monitor one of the store's.
 func runBundle(c *cli.Context) error {
-	if err := container.Protect(); err != nil {
-		return failure{err, 125}
-	}
 	id, dir, err := idAndBundle(c)
 	if err != nil {
 		return err
