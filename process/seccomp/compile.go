@@ -156,7 +156,7 @@ func flagOf(name specs.LinuxSeccompFlag) (uint, error) {
 //
 // x32 has no line of its own: its numbers follow those of x86_64.
 func (p *profile) generate(arches []*arch) []unix.SockFilter {
-	var g generator
+	g := generator{assembler: assembler{code: make([]unix.SockFilter, 0, 512)}}
 	next := g.ret(badArch)
 	var bodies []label
 	var audits []uint32

@@ -67,6 +67,7 @@ func parse(s *specs.LinuxSeccomp) (*profile, error) {
 	if !letsHappen(s.DefaultAction) {
 		p.newer = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 	}
+	p.known = make([]*systemCall, 0, len(syscalls))
 	for i := range s.Syscalls {
 		if err := p.addRule(&s.Syscalls[i]); err != nil {
 			return nil, fmt.Errorf("seccomp rule for %q: %w", s.Syscalls[i].Names, err)
@@ -100,23 +101,16 @@ func (p *profile) addRule(s *specs.LinuxSyscall) error {
 	if err != nil {
 		return err
 	}
-	calls := callsOf(s.Names)
-	p.known = append(p.known, calls...)
-	if ret != p.otherwise {
-		p.rules = append(p.rules, rule{calls, ret, matches})
-	}
-	return nil
-}
-
-// callsOf looks up names, and ignores those that no architecture has.
-func callsOf(names []string) []*systemCall {
-	calls := make([]*systemCall, 0, len(names))
-	for _, name := range names {
+	first := len(p.known)
+	for _, name := range s.Names {
 		if call := lookup(name); call != nil {
-			calls = append(calls, call)
+			p.known = append(p.known, call)
 		}
 	}
-	return calls
+	if ret != p.otherwise {
+		p.rules = append(p.rules, rule{p.known[first:], ret, matches})
+	}
+	return nil
 }
 
 // returnOf translates an action to what a filter returns for it: the action in

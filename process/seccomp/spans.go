@@ -51,7 +51,7 @@ func (p *profile) numberSpans(a *arch, arches []*arch) []span {
 func (p *profile) spans(a *arch) []span {
 	clauses, keys := p.clauses(a)
 	last, newer := p.last(a, keys)
-	list := append(make([]span, 0, len(keys)), span{a.bit, outcome{ret: p.otherwise}})
+	list := append(make([]span, 0, 128), span{a.bit, outcome{ret: p.otherwise}})
 	for len(keys) > 0 {
 		nr, n := callOf(keys[0]), 1
 		for n < len(keys) && callOf(keys[n]) == nr {
