@@ -6,10 +6,11 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
+	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
-	"minirun/cmd/minirun/show"
 	"minirun/container/bundle"
 	"minirun/rootfs/image"
 )
@@ -114,8 +115,9 @@ func importCommand() *cli.Command {
 
 func imagesCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "images",
-		Usage: "list images",
+		Name:      "images",
+		Usage:     "list images",
+		ArgsUsage: "[NAME]",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids"},
@@ -130,9 +132,58 @@ func imagesCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return show.Images(c.App.Writer, shownImages(list), show.ImagesOptions{Quiet: c.Bool("quiet"), NoTrunc: c.Bool("no-trunc"), Format: c.String("format")})
+			return printImages(c, imageRows(list, c.Args().First(), c.Bool("no-trunc")))
 		},
 	}
+}
+
+// An imageRow is an image, by one of its names, as images prints it.
+type imageRow struct {
+	Repository, Tag, ID, CreatedSince, Size string
+}
+
+func imageRows(list []*image.Image, only string, whole bool) []imageRow {
+	var rows []imageRow
+	for _, img := range list {
+		r := imageRow{Repository: "<none>", Tag: "<none>", ID: img.ID.Hex()[:12], CreatedSince: "N/A", Size: units.HumanSizeWithPrecision(float64(img.Size), 3)}
+		if whole {
+			r.ID = img.ID.String()
+		}
+		if img.Config.Created != nil {
+			r.CreatedSince = units.HumanDuration(time.Since(*img.Config.Created)) + " ago"
+		}
+		for _, name := range img.Names {
+			r.Repository, r.Tag = name.Repository(), name.Tag
+			if only == "" || only == r.Repository || only == name.Familiar() {
+				rows = append(rows, r)
+			}
+		}
+		if len(img.Names) == 0 && only == "" {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}
+
+func printImages(c *cli.Context, rows []imageRow) error {
+	w, format := c.App.Writer, c.String("format")
+	switch {
+	case c.Bool("quiet"):
+		for _, r := range rows {
+			fmt.Fprintln(w, r.ID)
+		}
+		return nil
+	case format == "json":
+		return printJSON(w, rows)
+	case format != "" && format != "table":
+		return printTemplate(w, format, rows, imageRow{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"})
+	}
+	t := table(w)
+	fmt.Fprintln(t, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size)
+	}
+	return t.Flush()
 }
 
 func rmiCommand() *cli.Command {

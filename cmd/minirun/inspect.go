@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -246,5 +245,3 @@ func inspectImage(img *image.Image) any {
 		Layers       []string // directories, the topmost first
 	}{"sha256:" + img.ID.Hex(), names, img.Config.Created, img.Config.Architecture, img.Config.OS, img.Config.Config, img.Size, img.Config.RootFS, img.Layers()}
 }
-
-var _ = os.Stdout

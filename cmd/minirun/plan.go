@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
-	"minirun/container/bundle"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -75,5 +74,3 @@ func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	}
 	return id, b.Dir, b.Spec, nil
 }
-
-var _ bundle.Store

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"minirun/container/procfs"
+)
+
+func nsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "ns",
+		Usage:     "show a container's namespaces beside the host's, and who else is in them",
+		ArgsUsage: "[CONTAINER...]",
+		Flags:     []cli.Flag{jsonFlag()},
+		Action: func(c *cli.Context) error {
+			containers, err := chosen(c)
+			if err != nil {
+				return err
+			}
+			v, err := lookAt(containers)
+			if err != nil {
+				return err
+			}
+			if len(containers) == 0 {
+				return errNone
+			}
+			for i, l := range containers {
+				rows, err := v.namespaces(l)
+				if err != nil {
+					return err
+				}
+				if c.String("output") == "json" {
+					err = printJSON(c.App.Writer, rows)
+				} else {
+					err = printNamespaces(c.App.Writer, l, rows, i > 0)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// A namespace is one of a container's, beside the host's of the same kind.
+type namespace struct {
+	Container string
+	Kind      string
+	Inside    string // "net:[4026532198]"
+	Host      string
+	Same      bool
+	Members   int      // processes in it that are the container's
+	Others    []string // the other processes in it, at most a few, as "pid name"
+	More      int      // how many others there are besides
+}
+
+// namespaces compares those of a container with ours, and asks every process
+// which ones it is in.
+func (v *view) namespaces(l *listed) ([]namespace, error) {
+	inside, err := procfs.Namespaces("/proc", l.Pid)
+	if err != nil {
+		return nil, fmt.Errorf("namespaces of %s: %w", l.Name, err)
+	}
+	host, err := procfs.Namespaces("/proc", os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]namespace, 0, len(procfs.Kinds))
+	for _, kind := range procfs.Kinds {
+		if inside[kind] != "" {
+			rows = append(rows, namespace{Container: l.ID, Kind: kind, Inside: inside[kind], Host: host[kind], Same: inside[kind] == host[kind]})
+		}
+	}
+	for _, p := range v.processes {
+		theirs, err := procfs.Namespaces("/proc", p.Pid)
+		if err != nil {
+			continue // it ended, or is not ours to look at
+		}
+		for i := range rows {
+			if theirs[rows[i].Kind] == rows[i].Inside {
+				rows[i].add(p, v.owner[p.Pid] == l)
+			}
+		}
+	}
+	return rows, nil
+}
+
+// add counts a process that is in the namespace.
+func (n *namespace) add(p *procfs.Process, member bool) {
+	const few = 3
+	switch {
+	case member:
+		n.Members++
+	case len(n.Others) < few:
+		n.Others = append(n.Others, fmt.Sprintf("%d %s", p.Pid, p.Name))
+	default:
+		n.More++
+	}
+}
+
+func printNamespaces(w io.Writer, l *listed, rows []namespace, again bool) error {
+	if again {
+		fmt.Fprintln(w)
+	}
+	heading(w, l)
+	t := table(w)
+	fmt.Fprintln(t, "KIND\tCONTAINER\tHOST\t\tIN IT\tWHO ELSE")
+	for _, n := range rows {
+		verdict := "different"
+		if n.Same {
+			verdict = "same"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Kind, n.Inside, n.Host, verdict, n.Members, n.others())
+	}
+	return t.Flush()
+}
+
+// others is a few of those who are in it, too.
+func (n *namespace) others() string {
+	if len(n.Others) == 0 {
+		return "nobody"
+	}
+	list := slices.Clone(n.Others)
+	if n.More > 0 {
+		list = append(list, fmt.Sprintf("and %d more", n.More))
+	}
+	return strings.Join(list, ", ")
+}

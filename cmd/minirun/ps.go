@@ -1,0 +1,215 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"text/template"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+)
+
+func psCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "ps",
+		Usage: "list containers",
+		Description: "Examples:\n" +
+			"   minirun ps                        those that run\n" +
+			"   minirun ps -a -f status=exited    those that have ended\n" +
+			"   minirun ps --wide                 with what they are to the host",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
+			&cli.BoolFlag{Name: "latest", Aliases: []string{"l"}, Usage: "the last one made"},
+			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Usage: "the last `N` made"},
+			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
+			&cli.BoolFlag{Name: "wide", Usage: "host pid, threads and cgroup, too"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: name, id, status, ancestor, exited"},
+			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
+		},
+		Action: ps,
+	}
+}
+
+// A row is a container as ps prints it; the fields are those of templates.
+type row struct {
+	ID, Image, Command, CreatedAt, RunningFor, Status, State, Ports, Names string
+
+	HostPID, Threads int
+	Cgroup           string
+}
+
+func ps(c *cli.Context) error {
+	all, err := list(c)
+	if err != nil {
+		return err
+	}
+	if all, err = filter(all, c.StringSlice("filter")); err != nil {
+		return err
+	}
+	latest := c.Int("last")
+	if c.Bool("latest") {
+		latest = 1
+	}
+	if !c.Bool("all") && latest == 0 && !asksForStatus(c.StringSlice("filter")) {
+		all = slices.DeleteFunc(all, func(l *listed) bool { return !l.running() || l.State == "created" })
+	}
+	if latest > 0 {
+		all = all[:min(latest, len(all))]
+	}
+	rows := make([]row, len(all))
+	for i, l := range all {
+		rows[i] = l.row(c.Bool("no-trunc"))
+	}
+	if c.Bool("wide") {
+		if err := widen(rows, all); err != nil {
+			return err
+		}
+	}
+	return printRows(c, rows)
+}
+
+func (l *listed) row(whole bool) row {
+	r := row{ID: l.ID, Image: l.Image, Command: l.Command, CreatedAt: l.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		RunningFor: units.HumanDuration(time.Since(l.Created)) + " ago", Status: l.Status, State: l.State, Ports: l.Ports, Names: l.Name,
+		HostPID: l.Pid, Cgroup: l.Cgroup}
+	if !whole {
+		r.ID = fmt.Sprintf("%.12s", l.ID)
+		r.Command = ellipsis(l.Command, 20)
+	}
+	r.Command = fmt.Sprintf("%q", r.Command)
+	return r
+}
+
+// ellipsis shortens s to n characters, the last of which is then a “…”.
+func ellipsis(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n-1]) + "…"
+	}
+	return s
+}
+
+func widen(rows []row, all []*listed) error {
+	v, err := lookAt(all)
+	if err != nil {
+		return err
+	}
+	for i, l := range all {
+		for _, p := range v.of(l) {
+			rows[i].Threads += p.Threads
+		}
+	}
+	return nil
+}
+
+// filter keeps what all of the filters of different keys, and one of those of
+// the same key, let through.
+func filter(all []*listed, filters []string) ([]*listed, error) {
+	byKey := map[string][]string{}
+	for _, f := range filters {
+		key, value, ok := strings.Cut(f, "=")
+		if !ok || !slices.Contains([]string{"name", "id", "status", "ancestor", "exited"}, key) {
+			return nil, fmt.Errorf("filter %q: want name=, id=, status=, ancestor= or exited=", f)
+		}
+		byKey[key] = append(byKey[key], value)
+	}
+	return slices.DeleteFunc(all, func(l *listed) bool {
+		for key, values := range byKey {
+			if !slices.ContainsFunc(values, func(v string) bool { return l.matches(key, v) }) {
+				return true
+			}
+		}
+		return false
+	}), nil
+}
+
+func (l *listed) matches(key, value string) bool {
+	switch key {
+	case "name":
+		return strings.Contains(l.Name, value)
+	case "id":
+		return strings.HasPrefix(l.ID, value)
+	case "status":
+		return l.State == value
+	case "ancestor":
+		return l.Image == value || strings.TrimSuffix(l.Image, ":latest") == value
+	}
+	return l.State == "exited" && fmt.Sprint(l.ExitCode) == value
+}
+
+func asksForStatus(filters []string) bool {
+	return slices.ContainsFunc(filters, func(f string) bool { return strings.HasPrefix(f, "status=") || strings.HasPrefix(f, "exited=") })
+}
+
+// printRows prints as a table, as JSON (one object a line, as docker does), by
+// a template, or ids only.
+func printRows(c *cli.Context, rows []row) error {
+	w := c.App.Writer
+	format := c.String("format")
+	switch {
+	case c.Bool("quiet"):
+		for _, r := range rows {
+			fmt.Fprintln(w, r.ID)
+		}
+		return nil
+	case format == "json":
+		return printJSON(w, rows)
+	case format != "" && format != "table":
+		return printTemplate(w, format, rows, row{ID: "CONTAINER ID", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED", Status: "STATUS", State: "STATE", Ports: "PORTS", Names: "NAMES", Cgroup: "CGROUP"})
+	}
+	header := []string{"CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"}
+	if c.Bool("wide") {
+		header = append(header, "HOST PID", "THREADS", "CGROUP")
+	}
+	t := table(w)
+	fmt.Fprintln(t, strings.Join(header, "\t"))
+	for _, r := range rows {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", r.ID, r.Image, r.Command, r.RunningFor, r.Status, r.Ports, r.Names)
+		if c.Bool("wide") {
+			fmt.Fprintf(t, "\t%d\t%d\t%s", r.HostPID, r.Threads, r.Cgroup)
+		}
+		fmt.Fprintln(t)
+	}
+	return t.Flush()
+}
+
+func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 10, 1, 3, ' ', 0) }
+
+// printJSON prints one object a line.
+func printJSON[T any](w io.Writer, rows []T) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	for _, r := range rows {
+		if err := e.Encode(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printTemplate prints each row by a Go template; one that begins with the word
+// table gets columns, and the headings that titles has.
+func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error {
+	format, isTable := strings.CutPrefix(format, "table ")
+	format = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format)
+	t, err := template.New("format").Parse(format + "\n")
+	if err != nil {
+		return fmt.Errorf("format: %w", err)
+	}
+	columns := table(w)
+	if isTable {
+		rows = append([]T{titles}, rows...)
+	}
+	for _, r := range rows {
+		if err := t.Execute(columns, r); err != nil {
+			return fmt.Errorf("format: %w", err)
+		}
+	}
+	return errors.Join(columns.Flush())
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+)
+
+func threadsCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "threads",
+		Usage:     "count threads, like ps -eLf | awk '{print $2}' | sort -n | uniq -c",
+		ArgsUsage: "[CONTAINER...]",
+		Flags:     []cli.Flag{jsonFlag()},
+		Action: func(c *cli.Context) error {
+			containers, err := chosen(c)
+			if err != nil {
+				return err
+			}
+			v, err := lookAt(containers)
+			if err != nil {
+				return err
+			}
+			if c.String("output") == "json" {
+				return v.treeJSON(c.App.Writer, containers)
+			}
+			return v.threads(c.App.Writer, containers)
+		},
+	}
+}
+
+// threads prints, for each process of a container, how many threads it has and
+// its id on the host; and their sum.
+func (v *view) threads(w io.Writer, containers []*listed) error {
+	if len(containers) == 0 {
+		return errNone
+	}
+	all := 0
+	for i, l := range containers {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		heading(w, l)
+		sum := 0
+		for _, p := range v.of(l) {
+			fmt.Fprintf(w, "%7d %d  %s\n", p.Threads, p.Pid, p.Line())
+			sum += p.Threads
+		}
+		fmt.Fprintf(w, "%7d threads in %d processes\n", sum, len(v.of(l)))
+		all += sum
+	}
+	if len(containers) > 1 {
+		fmt.Fprintf(w, "\n%7d threads in %d containers\n", all, len(containers))
+	}
+	return nil
+}

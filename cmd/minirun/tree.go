@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os/user"
+	"slices"
+	"strconv"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"minirun/container/procfs"
+)
+
+func treeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "tree",
+		Usage:     "show containers as the processes that they are, like ps afxuww",
+		ArgsUsage: "[CONTAINER...]",
+		Description: "PID is the process id on the host, CPID the one in the container; the monitor above\n" +
+			"it is a process of the host that only waits for the container.",
+		Flags: []cli.Flag{jsonFlag()},
+		Action: func(c *cli.Context) error {
+			containers, err := chosen(c)
+			if err != nil {
+				return err
+			}
+			v, err := lookAt(containers)
+			if err != nil {
+				return err
+			}
+			if c.String("output") == "json" {
+				return v.treeJSON(c.App.Writer, containers)
+			}
+			return v.tree(c.App.Writer, containers)
+		},
+	}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "`FORMAT`: table or json", Value: "table"}
+}
+
+// A branch is a process and how deep in the tree it is.
+type branch struct {
+	*procfs.Process
+	depth int
+	last  []bool // whether it, and those above it, are the last of their siblings
+}
+
+// branches lists the trees of a container: the monitor and, below it, the
+// container process with its descendants; then what came in by exec.
+func (v *view) branches(l *listed) []branch {
+	var list []branch
+	var grow func(p *procfs.Process, last []bool)
+	grow = func(p *procfs.Process, last []bool) {
+		list = append(list, branch{p, len(last), slices.Clone(last)})
+		var below []*procfs.Process
+		for _, child := range v.children[p.Pid] {
+			if v.owner[child.Pid] == l {
+				below = append(below, child)
+			}
+		}
+		for i, child := range below {
+			grow(child, append(slices.Clone(last), i == len(below)-1))
+		}
+	}
+	first := v.byPid[l.Pid]
+	if first == nil {
+		return nil // it ended while we looked
+	}
+	if parent := v.byPid[first.Parent]; parent != nil && parent.Name == "minirun" {
+		grow(parent, nil)
+	} else {
+		grow(first, nil)
+	}
+	for _, p := range v.of(l) {
+		if p != first && v.owner[p.Parent] != l {
+			grow(p, nil)
+		}
+	}
+	return list
+}
+
+func (v *view) tree(w io.Writer, containers []*listed) error {
+	if len(containers) == 0 {
+		return errNone
+	}
+	for i, l := range containers {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		heading(w, l)
+		fmt.Fprintf(w, "%7s %6s %-10s %4s %8s %-4s %s\n", "PID", "CPID", "USER", "THR", "RSS", "STAT", "COMMAND")
+		for _, b := range v.branches(l) {
+			inner := "-"
+			if v.owner[b.Pid] == l {
+				inner = strconv.Itoa(b.Inner())
+			}
+			fmt.Fprintf(w, "%7d %6s %-10s %4d %8s %-4c %s%s\n", b.Pid, inner, userName(b.UID), b.Threads, units.BytesSize(float64(b.RSS)), b.State, b.art(), b.Line())
+		}
+	}
+	return nil
+}
+
+// art draws the branches as ps does.
+func (b branch) art() string {
+	s := ""
+	for i, last := range b.last {
+		switch {
+		case i == len(b.last)-1:
+			s += ` \_ `
+		case last:
+			s += "    "
+		default:
+			s += " |  "
+		}
+	}
+	return s
+}
+
+// userName is the host's name for a user id, or the number.
+func userName(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return u.Username
+	}
+	return number
+}
+
+// A shownProcess is a process in JSON.
+type shownProcess struct {
+	Container    string
+	Pid          int
+	ContainerPid int `json:",omitempty"`
+	Parent       int
+	UID          uint32
+	Threads      int
+	RSS          int64
+	State        string
+	Command      []string
+}
+
+func (v *view) treeJSON(w io.Writer, containers []*listed) error {
+	var list []shownProcess
+	for _, l := range containers {
+		for _, b := range v.branches(l) {
+			s := shownProcess{l.ID, b.Pid, 0, b.Parent, b.UID, b.Threads, b.RSS, string(b.State), b.Command}
+			if v.owner[b.Pid] == l {
+				s.ContainerPid = b.Inner()
+			}
+			list = append(list, s)
+		}
+	}
+	return printJSON(w, list)
+}
