@@ -23,12 +23,11 @@
 //	resources.go    the spec's limits as file writes
 //	group.go        make a group and write its limits
 //	controllers.go  hand the controllers down
+//	devices.go      which devices the group may use: in v2 a program, not a file
 //	processes.go    list, signal, freeze, kill the processes; remove the group
 //	stats.go        what the group uses
 //
-// Left out: cgroup v1; threaded groups; moving processes; the device filter
-// (in cgroup v2 an eBPF program, so linux.resources.devices is not looked at
-// here); groups made by systemd.
+// Left out: cgroup v1; threaded groups; moving processes; groups made by systemd.
 //
 // Kernel: Linux 5.14 for cgroup.kill. Man pages: [cgroups(7)], [clone(2)]; the
 // kernel's [cgroup-v2.rst] says what each file means.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -263,6 +264,34 @@ map[io:{Some:{Avg10:1.5 Avg60:0.05 Avg300:0.01 Total:5.12ms} Full:{Avg10:0.25 Av
 		if s, err := w.group(t, "/web").Stats(); err == nil || !strings.Contains(err.Error(), "/web/"+file) {
 			t.Errorf("Stats() with %q = %+v, %v, want an error that names the file", broken, s, err)
 		}
+	}
+}
+
+// TestKillWaits: Kill is through when nobody is left, not when it was asked for.
+func TestKillWaits(t *testing.T) {
+	w := newWorld(t, "web/cgroup.kill: ", "web/cgroup.events: populated 1")
+	g := w.group(t, "/web")
+	done := make(chan error)
+	go func() { done <- g.Kill() }()
+	select {
+	case err := <-done:
+		t.Errorf("Kill() = %v while the group is populated", err)
+	case <-time.After(20 * time.Millisecond):
+		check(t, "write", writeFile(g.Dir, "cgroup.events", "populated 0"))
+		check(t, "Kill", <-done)
+	}
+	content(t, g, "cgroup.kill", "1")
+}
+
+// TestRead: a list of processes may be longer than a buffer.
+func TestRead(t *testing.T) {
+	list := strings.Repeat("1234567\n", 5000)
+	w := newWorld(t, "cgroup.procs: "+list)
+	if got, err := read(string(w), "cgroup.procs"); err != nil || got != list+"\n" {
+		t.Errorf("read() = %d bytes, %v, want %d", len(got), err, len(list)+1)
+	}
+	if got, err := numbers(string(w), "cgroup.procs"); len(got) != 5000 || err != nil {
+		t.Errorf("numbers() = %d of them, %v, want 5000", len(got), err)
 	}
 }
 

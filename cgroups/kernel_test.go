@@ -20,7 +20,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// These tests make real groups, all named minirun-test-…, as root. What needs
+// These tests make real groups, all named minirun-test-cgroups-…, as root. What needs
 // a controller runs wherever cgroup v2 has it.
 
 // TestMain fails a package that leaves groups, descriptors or children behind.
@@ -55,7 +55,7 @@ func eat() {
 func leftovers() string {
 	var list []string
 	if h, err := Find(); err == nil {
-		list, _ = filepath.Glob(h.Mount + "/minirun-test-*")
+		list, _ = filepath.Glob(h.Mount + "/minirun-test-cgroups-*")
 	}
 	list = append(list, descriptors()...)
 	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
@@ -110,7 +110,7 @@ func real(t testing.TB, controllers ...string) *Group {
 		}
 		t.Skipf("needs the %s controller in cgroup v2 (examples/kernel/run has cpu, io, memory, pids)", c)
 	}
-	g, err := h.Group("/minirun-test-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/a/group")
+	g, err := h.Group("/minirun-test-cgroups-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/a/group")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -418,6 +418,10 @@ func TestMemoryUpdate(t *testing.T) {
 	g := real(t, "memory")
 	start(t, g, nil, "/bin/sleep", "1000")
 	content(t, g, "memory.max", "max")
+	check(t, "take back", writeFile(filepath.Dir(g.Dir), "cgroup.subtree_control", "-memory"))
+	if s, err := g.Stats(); err != nil || s.Memory != nil {
+		t.Errorf("Stats() without the controller = %+v, %v, want no Memory", s, err)
+	}
 	check(t, "Update", g.Update(resources(t, `{"memory":{"limit":33554432,"swap":67108864}}`)))
 	content(t, g, "memory.max", "33554432")
 	content(t, g, "memory.swap.max", "33554432")
