@@ -374,6 +374,30 @@ func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
 	}), null())
 }
 
+// SchedSetattr sets the scheduling policy of the calling process. Linux 3.14.
+func (p *Plan) SchedSetattr(a *unix.SchedAttr) *Step {
+	b := append(words32(a.Size, a.Policy), words64(a.Flags)...)
+	b = append(b, words32(uint32(a.Nice), a.Priority)...)
+	b = append(b, words64(a.Runtime, a.Deadline, a.Period)...)
+	b = append(b, words32(a.Util_min, a.Util_max)...)
+	return p.call("sched_setattr", unix.SYS_SCHED_SETATTR, size(0), block(&memory{bytes: b}, func() string {
+		return fmt.Sprintf("{sched_policy=%d, sched_flags=%#x, sched_nice=%d, sched_priority=%d, sched_runtime=%d, sched_deadline=%d, sched_period=%d}",
+			a.Policy, a.Flags, a.Nice, a.Priority, a.Runtime, a.Deadline, a.Period)
+	}), size(0))
+}
+
+// SetMempolicy says which memory nodes the memory of the process comes from:
+// mode is MPOL_…, bit n of nodes is node n. No nodes: nil, else whole words of
+// 64 bits.
+func (p *Plan) SetMempolicy(mode int, nodes []byte) *Step {
+	mask, count := null(), 0
+	if len(nodes) > 0 {
+		mask = block(&memory{bytes: nodes}, func() string { return fmt.Sprintf("[%#x]", nodes) })
+		count = 8*len(nodes) + 1 // the kernel takes one less than it is told
+	}
+	return p.call("set_mempolicy", unix.SYS_SET_MEMPOLICY, size(mode), mask, size(count))
+}
+
 // Seccomp loads a filter: every later system call of the process passes it.
 func (p *Plan) Seccomp(flags uint, filter []unix.SockFilter) *Step {
 	code := &memory{bytes: make([]byte, 0, 8*len(filter))}
@@ -465,9 +489,11 @@ func (p *Plan) BpfProgLoad(kind uint32, name string, code []uint64) *Step {
 		16: {bytes: make([]byte, 1)},
 	}}
 	attr.bytes = append(attr.bytes, make([]byte, bpfAttrSize-len(attr.bytes))...)
-	return p.call("bpf", unix.SYS_BPF, words(unix.BPF_PROG_LOAD, "BPF_PROG_LOAD"), block(attr, func() string {
+	s := p.call("bpf", unix.SYS_BPF, words(unix.BPF_PROG_LOAD, "BPF_PROG_LOAD"), block(attr, func() string {
 		return fmt.Sprintf("{prog_type=%s, insn_cnt=%d, insns=[...], license=\"\"}", name, len(code))
 	}), size(len(attr.bytes)))
+	s.opens = true
+	return s
 }
 
 // bpfAttrSize is that of union bpf_attr: of the whole of it, since kernels have

@@ -63,6 +63,7 @@ type Step struct {
 	unlike  error  // with exact: what any other result means; nil: the other side is gone
 	report  bool   // send the result to the runtime
 	program bool   // clone3: the new process goes on with the child's steps
+	opens   bool   // the result is a new descriptor
 	gate    string // name of the gate whose request this is
 	do      func(*Process) error
 	undo    func() error
@@ -201,9 +202,12 @@ func (p *Plan) Do(text string, do func(*Process) error) *Step {
 	return s
 }
 
+// opening are the calls whose result is a new descriptor.
+var opening = []string{"openat", "openat2", "open_tree", "fsopen", "fsmount", "socket"}
+
 // call records one system call.
 func (p *Plan) call(name string, number uintptr, args ...Arg) *Step {
-	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Note: p.note, number: number}
+	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Note: p.note, number: number, opens: slices.Contains(opening, name)}
 	p.note = ""
 	for _, a := range args {
 		if a.kind == str && strings.IndexByte(a.text, 0) >= 0 {

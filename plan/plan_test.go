@@ -392,3 +392,29 @@ func descriptors() int {
 	list, _ := os.ReadDir("/proc/self/fd")
 	return len(list)
 }
+
+// TestClosed: what the runtime's steps open is closed when Start returns, also
+// after a failure.
+func TestClosed(t *testing.T) {
+	for _, program := range []string{"exit 0", ""} {
+		before := descriptors()
+		p := &Plan{}
+		p.Openat(CWD, "/", unix.O_PATH, 0)
+		p.Close(p.Openat(CWD, "/proc", unix.O_PATH, 0))
+		p.Clone3(Clone{})
+		p.On(Child)
+		p.Ready()
+		p.RtSigprocmask()
+		p.Execve(map[bool]string{true: "/bin/sh"}[program != ""], []string{"sh", "-c", program}, nil)
+		r, err := p.Start(Options{})
+		if (err == nil) != (program != "") {
+			t.Errorf("Start() = %v, want success for %q", err, program)
+		}
+		if err == nil {
+			r.Wait()
+		}
+		if after := descriptors(); after != before {
+			t.Errorf("%d descriptors after %q, want %d", after, program, before)
+		}
+	}
+}

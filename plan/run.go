@@ -72,6 +72,7 @@ type Process struct {
 	ready    bool          // the child said that only execve is left
 	left     bool          // the child waits for another command to start it
 	done     []*Step       // the runtime's steps that can be undone
+	open     []int         // descriptors that the runtime's steps opened and did not close
 }
 
 // A StepError is a step that failed: which, and why.
@@ -92,7 +93,8 @@ var ErrKilled = errors.New("the child was killed before it could run the program
 // Start carries out the plan up to the child's execve, or up to the gate
 // [Created]. If any step fails, what the child did is gone with the child, what
 // the runtime did is undone in reverse order, and the error is a [*StepError]
-// joined with those of the undoing.
+// joined with those of the undoing. What the runtime's steps opened is closed
+// in either case, but for PidFD: the child has its own copies.
 //
 // If steps of the runtime's change its thread (setns, unshare), the calling
 // goroutine must have locked its thread and end without unlocking it.
@@ -125,6 +127,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 		err = ErrKilled
 	}
 	r.disconnect()
+	closeAll(r.open)
 	if err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
@@ -279,6 +282,11 @@ func (r *Process) do(s *Step) error {
 		return fmt.Errorf("%d of %d bytes: %w", n, in.want, unix.EIO)
 	}
 	r.keep(s, n)
+	if s.opens {
+		r.open = append(r.open, int(n))
+	} else if s.Call == "close" {
+		r.open = slices.DeleteFunc(r.open, func(fd int) bool { return fd == int(args[0]) })
+	}
 	return nil
 }
 

@@ -1,0 +1,46 @@
+package container
+
+import (
+	"path/filepath"
+
+	"minirun/cgroups"
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// What the tests in package container_test, which may import package bundle,
+// need of the inside.
+
+// A FakeHost is all that a plan depends on besides the spec.
+type FakeHost struct {
+	Euid        int
+	Directories []string // bind sources that are directories
+	Cgroup2     string   // where cgroup2 is mounted
+}
+
+// PlanOn writes the plan that New would carry out on that host.
+func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
+	b := &builder{
+		Container: &Container{dir: "/run/minirun/box", State: State{ID: "box", Bundle: bundle}},
+		spec:      spec,
+		options:   o,
+		host: host{
+			euid:   h.Euid,
+			bundle: bundle,
+			isDir: func(path string) bool {
+				for _, dir := range h.Directories {
+					if path == filepath.Clean(dir) {
+						return true
+					}
+				}
+				return false
+			},
+			groups: func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
+		},
+	}
+	if err := b.check(); err != nil {
+		return nil, err
+	}
+	return b.plan()
+}

@@ -1,0 +1,279 @@
+package container
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+)
+
+// The test binary plays three parts more, by its own name (argv[0]):
+//
+//	/bin/program  the program in the containers (program_test.go)
+//	runtime       a runtime in a process of its own, to be traced, killed, or
+//	              started by an ordinary user (runtime_test.go)
+//	leak          a package whose tests leave something behind
+func TestMain(m *testing.M) {
+	switch os.Args[0] {
+	case "/bin/program":
+		os.Exit(program(os.Args[1:]))
+	case "runtime":
+		os.Exit(runtimeProcess(os.Args[1]))
+	}
+	if os.Args[0] == "leak" {
+		os.Exit(guarded(func() int { return leak(os.Args[1]) }))
+	}
+	os.Exit(guarded(m.Run))
+}
+
+// guarded runs the tests and fails if the host is not what it was.
+func guarded(run func() int) int {
+	r, w, _ := os.Pipe() // Go's poller opens two descriptors at the first use, for good
+	r.Close()
+	w.Close()
+	before := fingerprint("")
+	status := run()
+	removeStatic()
+	if h, err := cgroups.Find(); err == nil && os.Geteuid() == 0 {
+		os.Remove(filepath.Join(h.Mount, groups())) // EBUSY: the comparison will tell
+	}
+	after := fingerprint("")
+	for end := time.Now().Add(2 * time.Second); after != before && time.Now().Before(end); after = fingerprint("") {
+		time.Sleep(10 * time.Millisecond) // what was killed may still be ending
+	}
+	if after != before {
+		fmt.Printf("left behind:\n%s\n", changes(before, after))
+		return max(status, 1)
+	}
+	return status
+}
+
+// groups is the group below which all tests make theirs.
+func groups() string { return fmt.Sprintf("minirun-test-container-%d", os.Getpid()) }
+
+// fingerprint is what tests may not change: our descriptors, mounts, network
+// devices, children, cgroups, and the namespaces that processes are in; and the
+// files below a directory, if one is given.
+func fingerprint(dir string) string {
+	lines := slices.Concat(descriptors(), mounts(), links(), children(), groupList(), namespacesInUse())
+	if dir != "" {
+		filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+			lines = append(lines, "file "+path)
+			return nil // ENOENT: it has just gone
+		})
+	}
+	return strings.Join(lines, "\n")
+}
+
+func descriptors() (list []string) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		link, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || strings.HasPrefix(link, "/proc/") || strings.HasPrefix(link, "anon_inode:[event") {
+			continue // the directory that we are reading, and Go's poller
+		}
+		list = append(list, "descriptor "+e.Name()+" "+link)
+	}
+	return list
+}
+
+func mounts() (list []string) {
+	text, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(text)) {
+		list = append(list, "mount "+strings.TrimSpace(line))
+	}
+	return list
+}
+
+func links() (list []string) {
+	entries, _ := os.ReadDir("/sys/class/net")
+	for _, e := range entries {
+		list = append(list, "link "+e.Name())
+	}
+	return list
+}
+
+// children are our own, and theirs: a container's parent may be gone, but then
+// its cgroup or its namespaces are seen.
+func children() (list []string) {
+	tasks, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, task := range tasks {
+		text, _ := os.ReadFile(task)
+		for _, pid := range strings.Fields(string(text)) {
+			list = append(list, "child "+pid)
+		}
+	}
+	return list
+}
+
+// groupList are the cgroups of these tests.
+func groupList() (list []string) {
+	h, err := cgroups.Find()
+	if err != nil {
+		return nil
+	}
+	filepath.WalkDir(filepath.Join(h.Mount, groups()), func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			list = append(list, "cgroup "+path)
+		}
+		return nil
+	})
+	return list
+}
+
+// namespacesInUse are those of processes that our own tests may have started:
+// whose program is this binary, or which execute below a test's directory.
+func namespacesInUse() (list []string) {
+	self, _ := os.Readlink("/proc/self/exe")
+	programs, _ := filepath.Glob("/proc/[0-9]*/exe")
+	for _, exe := range programs {
+		link, err := os.Readlink(exe)
+		if err != nil || exe == fmt.Sprintf("/proc/%d/exe", os.Getpid()) || link != self && link != "/bin/program" {
+			continue
+		}
+		if parent := parentOf(filepath.Dir(exe)); parent != 1 && parent != os.Getpid() {
+			continue // another run of these tests, at the same time
+		}
+		ns, _ := os.Readlink(filepath.Join(filepath.Dir(exe), "ns/mnt"))
+		list = append(list, "process "+exe+" "+ns)
+	}
+	return list
+}
+
+func parentOf(proc string) (ppid int) {
+	text, _ := os.ReadFile(proc + "/status")
+	_, after, _ := strings.Cut(string(text), "PPid:")
+	fmt.Sscan(after, &ppid)
+	return ppid
+}
+
+// changes are the lines that are new (+) or gone (-).
+func changes(before, after string) string {
+	old, now := strings.Split(before, "\n"), strings.Split(after, "\n")
+	var list []string
+	for _, l := range now {
+		if !slices.Contains(old, l) {
+			list = append(list, "+ "+l)
+		}
+	}
+	for _, l := range old {
+		if !slices.Contains(now, l) {
+			list = append(list, "- "+l)
+		}
+	}
+	return strings.Join(list, "\n")
+}
+
+// leak leaves one thing behind.
+func leak(what string) int {
+	var err error
+	switch what {
+	case "nothing":
+	case "descriptor":
+		_, err = unix.Open("/", unix.O_PATH, 0)
+	case "mount":
+		err = errors.Join(unix.Mount("tmpfs", "/mnt", "tmpfs", 0, ""))
+	case "child":
+		err = exec.Command("sleep", "60").Start()
+	case "link":
+		err = exec.Command("ip", "link", "add", "leak0", "type", "dummy").Run()
+	case "cgroup":
+		var h *cgroups.Hierarchy
+		if h, err = cgroups.Find(); err == nil {
+			err = os.MkdirAll(filepath.Join(h.Mount, groups(), "leak"), 0o755)
+		}
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 3
+	}
+	return 0
+}
+
+// TestLeaks: the check above can fail. Each leak is one of a process of its
+// own, in namespaces of its own, so that nothing is really left behind.
+func TestLeaks(t *testing.T) {
+	needRoot(t)
+	for what, want := range map[string]string{
+		"nothing": "", "descriptor": "+ descriptor", "mount": "+ mount", "child": "+ child", "link": "+ link", "cgroup": "+ cgroup",
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command("/proc/self/exe", what)
+			cmd.Args[0] = "leak"
+			cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
+			out, err := cmd.CombinedOutput()
+			if what == "link" && cmd.ProcessState.ExitCode() == 3 {
+				t.Skipf("no dummy network device can be made: %s", out)
+			}
+			if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
+				t.Errorf("after leaking a %s: %v, %q; want %q", what, err, out, want)
+			}
+			h, err := cgroups.Find()
+			if err == nil && what == "cgroup" {
+				dir := filepath.Join(h.Mount, "minirun-test-container-1") // its pid in its namespace
+				os.Remove(dir + "/leak")
+				os.Remove(dir)
+			}
+		})
+	}
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("no root: run as root to make containers without a user namespace")
+	}
+}
+
+// static is the path of a test binary that runs in an empty root directory.
+var static struct{ path, temporary string }
+
+// staticBinary is this test binary or, if that needs a C library, another one
+// that does not.
+func staticBinary(t testing.TB) string {
+	t.Helper()
+	if static.path != "" {
+		return static.path
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.Open(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		static.path = self
+		return self
+	}
+	dir, err := os.MkdirTemp("", "minirun-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	static.temporary, static.path = dir, filepath.Join(dir, "container.test")
+	cmd := exec.Command("go", "test", "-c", "-o", static.path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go test -c = %v, %s", err, out)
+	}
+	return static.path
+}
+
+func removeStatic() {
+	if static.temporary != "" {
+		os.RemoveAll(static.temporary)
+	}
+}

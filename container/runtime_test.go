@@ -1,0 +1,261 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A request is what a runtime in a process of its own is to do.
+type request struct {
+	Do      string // run, create, start, delete, state
+	Root    string
+	ID      string
+	Bundle  string
+	Monitor bool
+	Fault   plan.Fault
+}
+
+// runtimeProcess does what a command of minirun would, without flags. It prints
+// the error and ends with 125 if there is one, else as the container did.
+func runtimeProcess(argument string) int {
+	var r request
+	err := json.Unmarshal([]byte(argument), &r)
+	if err == nil {
+		var code int
+		if code, err = r.carryOut(); err == nil {
+			return code
+		}
+	}
+	fmt.Fprintln(os.Stderr, strings.ReplaceAll(err.Error(), "\n", "; "))
+	return 125
+}
+
+func (r request) carryOut() (int, error) {
+	root := Root(r.Root)
+	if r.Do == "run" || r.Do == "create" {
+		spec, err := ReadSpec(r.Bundle)
+		if err != nil {
+			return 0, err
+		}
+		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Look: plan.Options{Fault: r.Fault}}
+		_, p, err := root.New(r.ID, r.Bundle, spec, o)
+		if err != nil || o.Wait || o.Monitor {
+			return 0, err
+		}
+		status, err := p.Wait()
+		return ExitCode(status), err
+	}
+	c, err := root.Lock(r.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer c.Unlock()
+	switch r.Do {
+	case "start":
+		return 0, c.Start()
+	case "delete":
+		return 0, c.Delete(true)
+	case "state":
+		return 0, json.NewEncoder(os.Stdout).Encode(c.OCI())
+	}
+	return 0, fmt.Errorf("no command %q", r.Do)
+}
+
+// command is a runtime in a process of its own, behind other words such as
+// those of strace.
+func (r request) command(t testing.TB, words ...string) *exec.Cmd {
+	t.Helper()
+	argument, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	words = append(words, staticBinary(t), string(argument))
+	cmd := exec.Command(words[0], words[1:]...)
+	if len(words) == 2 {
+		cmd.Args[0] = "runtime"
+	}
+	return cmd
+}
+
+// A box is a container to be: a bundle of its own, and a spec to change.
+type box struct {
+	*specs.Spec
+	t      testing.TB
+	root   Root
+	id     string
+	bundle string
+}
+
+// newBox makes a bundle whose program carries out commands. The spec is a usual
+// one: all namespaces but user and time, proc, a tmpfs on /dev, a devpts.
+func newBox(t testing.TB, commands ...string) *box {
+	t.Helper()
+	dir := t.TempDir()
+	b := &box{t: t, root: Root(filepath.Join(dir, "root")), id: "box", bundle: filepath.Join(dir, "bundle")}
+	must(t, os.MkdirAll(b.rootfs("bin"), 0o755))
+	must(t, os.MkdirAll(b.rootfs("tmp"), 0o755))
+	if err := os.Link(staticBinary(t), b.rootfs("bin/program")); err != nil {
+		must(t, copyFile(staticBinary(t), b.rootfs("bin/program")))
+	}
+	b.Spec = &specs.Spec{
+		Version: specs.Version,
+		Root:    &specs.Root{Path: "rootfs"},
+		Process: &specs.Process{Cwd: "/", Env: []string{"HOME=/", "GOMAXPROCS=1"}},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc"},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755"}},
+			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"newinstance", "ptmxmode=0666", "mode=0620"}},
+		},
+		Linux: &specs.Linux{CgroupsPath: "/" + groups() + "/" + filepath.Base(filepath.Dir(dir)) + filepath.Base(dir)},
+	}
+	for _, kind := range []specs.LinuxNamespaceType{"pid", "mount", "uts", "ipc", "network", "cgroup"} {
+		b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: kind})
+	}
+	b.commands(commands...)
+	return b
+}
+
+func (b *box) commands(list ...string) {
+	b.Process.Args = append([]string{"/bin/program"}, list...)
+}
+
+// rootfs is a path in the container's root directory, as the host sees it.
+func (b *box) rootfs(path string) string { return filepath.Join(b.bundle, "rootfs", path) }
+
+// with adds a namespace, or replaces the one of its type.
+func (b *box) with(kind specs.LinuxNamespaceType, path string) {
+	for i, n := range b.Linux.Namespaces {
+		if n.Type == kind {
+			b.Linux.Namespaces[i].Path = path
+			return
+		}
+	}
+	b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: kind, Path: path})
+}
+
+// save writes the config.json, for exec and for a runtime of its own.
+func (b *box) save() {
+	b.t.Helper()
+	data, err := json.Marshal(b.Spec)
+	must(b.t, err)
+	must(b.t, os.WriteFile(filepath.Join(b.bundle, "config.json"), data, 0o644))
+}
+
+func (b *box) request(do string) request {
+	return request{Do: do, Root: string(b.root), ID: b.id, Bundle: b.bundle}
+}
+
+// start makes the container and sees to its removal.
+func (b *box) start(o Options) (*Container, *plan.Process, error) {
+	b.t.Helper()
+	b.save()
+	c, p, err := b.root.New(b.id, b.bundle, b.Spec, o)
+	if err == nil {
+		b.t.Cleanup(func() { b.remove() })
+	}
+	return c, p, err
+}
+
+// remove deletes the container if it is still there, and reaps its process.
+func (b *box) remove() {
+	b.t.Helper()
+	c, err := b.root.Lock(b.id)
+	if errors.Is(err, ErrNotExist) {
+		return
+	}
+	must(b.t, err)
+	defer c.Unlock()
+	must(b.t, c.Delete(true))
+	unix.Wait4(c.Pid, nil, 0, nil) // ECHILD: the test has reaped it
+}
+
+// run runs the container to its end and returns what it printed and its exit code.
+func (b *box) run(o Options) (string, int) {
+	b.t.Helper()
+	output, code, err := b.try(o)
+	must(b.t, err)
+	return output, code
+}
+
+// try is run, for containers that may not come to be.
+func (b *box) try(o Options) (output string, code int, err error) {
+	b.t.Helper()
+	r, w, err := os.Pipe()
+	must(b.t, err)
+	defer r.Close()
+	o.Stdout, o.Stderr = w, w
+	c, p, err := b.start(o)
+	w.Close()
+	if err != nil {
+		return "", 0, err
+	}
+	output = read(b.t, r)
+	status, err := p.Wait()
+	must(b.t, err)
+	must(b.t, c.Delete(false))
+	return output, ExitCode(status), nil
+}
+
+// prints runs the container and compares what it prints.
+func (b *box) prints(want string) {
+	b.t.Helper()
+	if got, code := b.run(Options{}); got != want || code != 0 {
+		b.t.Errorf("%q = %q, exit code %d; want %q, 0", b.Process.Args[1:], got, code, want)
+	}
+}
+
+// fails runs the container and compares the error; nothing may be left.
+func (b *box) fails(want string) {
+	b.t.Helper()
+	_, _, err := b.try(Options{})
+	if err == nil || !strings.Contains(err.Error(), want) {
+		b.t.Errorf("New() = %v, want an error with %q", err, want)
+	}
+	if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
+		b.t.Errorf("Load() after a failure = %v, want %v", err, ErrNotExist)
+	}
+}
+
+// read is everything up to the end of a pipe, without the last line's end.
+func read(t testing.TB, f *os.File) string {
+	t.Helper()
+	var text strings.Builder
+	b := make([]byte, 4096)
+	for {
+		n, err := f.Read(b)
+		text.Write(b[:n])
+		if err != nil {
+			return strings.TrimSpace(text.String())
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}
+
+var _ = strconv.Itoa
