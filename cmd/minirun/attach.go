@@ -20,11 +20,12 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
 }
 
-// catchSignals catches what is meant for the program in the container. Caught
-// from before the start on, none is lost.
+// catchSignals catches what is meant for the program in the container. Why in
+// the background? Go's own preparations for it take as long as those of the
+// container, and can be made meanwhile.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, forwarded...)
+	go signal.Notify(signals, forwarded...)
 	return signals
 }
 

@@ -51,7 +51,7 @@ func main() {
 			&cli.StringFlag{Name: "root", Usage: "`DIR` of the states of running containers", Value: string(container.DefaultRoot())},
 			&cli.StringFlag{Name: "store", Usage: "`DIR` of images and containers", Value: string(bundle.DefaultStore())},
 		},
-		Commands:       commands(),
+		Commands:       commands(os.Args[1:]),
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage{err} },
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(c *cli.Context) error {
@@ -86,20 +86,41 @@ func hasBundle(args []string) bool {
 	})
 }
 
-// commands are all commands, those for people first.
-func commands() []*cli.Command {
-	list := []*cli.Command{
-		runCommand(), psCommand(), logsCommand(), execCommand(), stopCommand(), rmCommand(), inspectCommand(),
-		imagesCommand(), loadCommand(), importCommand(), rmiCommand(),
-		treeCommand(), threadsCommand(), nsCommand(), planCommand(),
-		createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(), specCommand(), doctorCommand(),
+// commandTable is every command by name, those for people first.
+var commandTable = []struct {
+	name    string
+	command func() *cli.Command
+}{
+	{"run", runCommand}, {"ps", psCommand}, {"logs", logsCommand}, {"exec", execCommand}, {"stop", stopCommand}, {"rm", rmCommand}, {"inspect", inspectCommand},
+	{"images", imagesCommand}, {"load", loadCommand}, {"import", importCommand}, {"rmi", rmiCommand},
+	{"tree", treeCommand}, {"threads", threadsCommand}, {"ns", nsCommand}, {"plan", planCommand}, {"doctor", doctorCommand},
+	{"create", createCommand}, {"start", startCommand}, {"state", stateCommand}, {"kill", killCommand}, {"delete", deleteCommand}, {"spec", specCommand},
+}
+
+// commands are those whose names are among the words, or all if none is: no
+// need to describe to oneself what one will not do.
+func commands(words []string) []*cli.Command {
+	var some, all []*cli.Command
+	for _, c := range commandTable {
+		if slices.Contains(words, c.name) {
+			some = append(some, prepared(c.command()))
+		}
 	}
-	for _, c := range list {
-		c.UseShortOptionHandling = true
-		c.HideHelpCommand = true
-		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usage{err} }
+	version := len(words) == 1 && words[0] == "--version"
+	if version || len(some) > 0 && !slices.Contains(words, "--generate-bash-completion") {
+		return some
 	}
-	return list
+	for _, c := range commandTable {
+		all = append(all, prepared(c.command()))
+	}
+	return all
+}
+
+func prepared(c *cli.Command) *cli.Command {
+	c.UseShortOptionHandling = true
+	c.HideHelpCommand = true
+	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usage{err} }
+	return c
 }
 
 func printVersion(c *cli.Context) {
