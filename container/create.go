@@ -154,6 +154,10 @@ func (b *builder) check() (err error) {
 	}
 	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.PreserveFDs
 	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
+	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between())
+	if err := b.identity.Linux(b.spec.Linux); err != nil {
+		return err
+	}
 	b.root, err = rootfs.New(b.spec, rootfs.Host{
 		Bundle: b.host.bundle,
 		UserNS: b.namespaces.Has(specs.UserNamespace),
@@ -204,6 +208,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 		return nil, err
 	}
 	p.On(plan.Child)
+	b.identity.First(p)
 	b.namespaces.Enter(p, namespaces.Host{Euid: b.host.euid})
 	b.hookGate(p, "createRuntime", hooks(b.spec).Prestart, hooks(b.spec).CreateRuntime)
 	b.root.Build(p)
@@ -315,7 +320,7 @@ func (b *builder) hookGate(p *plan.Plan, kind string, lists ...[]specs.Hook) {
 // sysctls records the writing of kernel parameters through our own procfs.
 func (b *builder) sysctls(p *plan.Plan) {
 	for _, s := range b.namespaces.Sysctls() {
-		f := p.OpenProc(b.root.Proc(p), s.Path, unix.O_WRONLY)
+		f := p.OpenProc(b.root.Proc(p), s.Path, unix.O_WRONLY).As(s.Path)
 		p.Write(f, s.Value)
 		p.Close(f)
 	}

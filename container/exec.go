@@ -31,7 +31,10 @@ func (c *Container) Exec(spec *specs.Process, seccomp *specs.LinuxSeccomp, o Opt
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
-	identity.Keep = o.PreserveFDs
+	identity.Keep, identity.Outside = o.PreserveFDs, true
+	if identity.NoSets, err = namespaces.SetgroupsDenied(c.Pid); err != nil {
+		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
+	}
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: &specs.Linux{}}, options: o, identity: identity}
 	p, err := b.enter(pidfd)
 	if err != nil {
@@ -78,6 +81,9 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 		return nil, err
 	}
 	b.namespaces = set
+	if err := b.identity.Affinity(p); err != nil {
+		return nil, err
+	}
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
 		b.identity.Terminal(p, p.Openat(plan.CWD, "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0).As("ptmx"))

@@ -56,20 +56,8 @@ func (s *Set) Clone(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 	child := p.Clone3(c).ShellLine(s.Unshare)
 	for _, b := range back {
 		p.Setns(b.fd, int(b.flag))
-		p.Close(b.fd)
 	}
-	s.closeOpened(p)
 	return child
-}
-
-// closeOpened records that the runtime lets go of what it opened: the child has
-// its own copies.
-func (s *Set) closeOpened(p *plan.Plan) {
-	for _, k := range kinds {
-		if fd, ok := s.opened[k.flag]; ok {
-			p.Close(fd)
-		}
-	}
 }
 
 // own is a namespace of the runtime's, to go back to.
@@ -89,8 +77,10 @@ func (s *Set) visit(p *plan.Plan) []own {
 		if k.flag == unix.CLONE_NEWPID {
 			hide(p, "processes in that pid namespace will see the child from its birth: they must not look into it")
 		}
+		if len(back) == 0 {
+			p.Note("joined before the clone, with privileges that the child may not have; each first opens the way back")
+		}
 		back = append(back, own{home(p, k), k.flag})
-		p.Note("joined before the clone, with privileges that the child may not have; what comes after is about going back")
 		p.Setns(fd, int(k.flag))
 		s.thread = true
 	}
@@ -119,7 +109,7 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 	n := len(p.Steps)
 	monitor := n > 0 && p.Steps[n-1].Side == plan.Monitor // has no threads either, and may join itself
 	if !monitor {
-		c = s.between(p, c)
+		c = between(p, c)
 	}
 	hide(p, "processes in the namespaces that are joined must not look into this one")
 	user := s.opened[unix.CLONE_NEWUSER]
@@ -145,10 +135,9 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 
 // between records a process between the runtime and the child, and returns how
 // it is to clone. It is not the child's parent: the runtime is.
-func (s *Set) between(p *plan.Plan, c plan.Clone) plan.Clone {
+func between(p *plan.Plan, c plan.Clone) plan.Clone {
 	p.Note("a process in between: the runtime has threads, and so may not join a user namespace")
 	p.Clone3(plan.Clone{Cgroup: c.Cgroup})
-	s.closeOpened(p)
 	p.On(plan.Monitor)
 	return plan.Clone{Flags: c.Flags | unix.CLONE_PARENT}
 }
@@ -265,7 +254,7 @@ func loopback(p *plan.Plan) {
 func (s *Set) Exec(p *plan.Plan, container plan.FD, c plan.Clone, host Host) {
 	all := s.all()
 	if all&unix.CLONE_NEWUSER != 0 && host.Euid != 0 {
-		c = s.between(p, c)
+		c = between(p, c)
 		hide(p, "processes of the container must not look into this one")
 		p.Setns(container, int(all))
 		p.Clone3(c).Reported()
@@ -285,7 +274,6 @@ func (s *Set) Exec(p *plan.Plan, container plan.FD, c plan.Clone, host Host) {
 	p.Clone3(c)
 	if back != nil {
 		p.Setns(back, unix.CLONE_NEWPID)
-		p.Close(back)
 	}
 	p.On(plan.Child)
 	s.follow(p, container, all)

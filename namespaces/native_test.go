@@ -291,24 +291,6 @@ func TestJoinWrongKind(t *testing.T) {
 		if _, err := p.Start(plan.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
-		closeLeft(t, "uts:[", "/status")
-	}
-}
-
-// closeLeft closes what a plan that failed has left open.
-func closeLeft(t *testing.T, words ...string) {
-	t.Helper()
-	list, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range list {
-		link, _ := os.Readlink("/proc/self/fd/" + e.Name())
-		for _, w := range words {
-			if strings.Contains(link, w) {
-				unix.Close(number(t, e.Name()))
-			}
-		}
 	}
 }
 

@@ -52,16 +52,3 @@ func names(list []string) ([]string, error) {
 	}
 	return full, nil
 }
-
-// mask turns capability names of a spec into bits.
-func mask(property string, list []string) (uint64, error) {
-	var set uint64
-	for i, c := range list {
-		n := slices.Index(plan.Capabilities, c)
-		if n < 0 {
-			return 0, fmt.Errorf("process.capabilities.%s[%d] %q: no such capability", property, i, c)
-		}
-		set |= 1 << n
-	}
-	return set, nil
-}

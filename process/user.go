@@ -2,6 +2,7 @@ package process
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -43,8 +44,8 @@ func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 			u.GID, err = number(field(entry, 3))
 		}
 		home = field(entry, 5)
-	} else if u.UID, err = number(name); err != nil {
-		err = fmt.Errorf("no such user in the image's /etc/passwd")
+	} else if u.UID, err = number(name); !digits(name) {
+		err = errors.New("no such user in the image's /etc/passwd")
 	}
 	if err == nil && hasGroup {
 		u.GID, err = groupID(groups, groupName)
