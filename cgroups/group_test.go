@@ -73,44 +73,44 @@ func TestAdd(t *testing.T) {
 	}{
 		{"the usual start: everything is there already", join(root("cpu memory", "cpu memory"), inner("minirun", "cpu memory", "cpu memory")), "/minirun/web", `{}`, `
   1 runtime mkdirat(AT_FDCWD, "/cgroup/minirun/web", 0755)  /* undo: rmdir /cgroup/minirun/web */
-  2 runtime openat(AT_FDCWD, "/cgroup/minirun/web", O_DIRECTORY|O_CLOEXEC|O_PATH, 000) = <cgroup>
+  2 runtime openat(AT_FDCWD, "/cgroup/minirun/web", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
 `},
 		{"the first start", root("cpu memory", "cpu"), "/minirun/web", `{"memory":{"limit":1048576,"swap":1048576}}`, `
 # hand controllers down, else the group below has no files for them; others may use them by the time we fail, so no undo
-  1 runtime openat(AT_FDCWD, "/cgroup/cgroup.subtree_control", O_WRONLY|O_CLOEXEC, 000) = <cgroup.subtree_control>
+  1 runtime openat(AT_FDCWD, "/cgroup/cgroup.subtree_control", O_WRONLY|O_CLOEXEC) = <cgroup.subtree_control>
   2 runtime write(<cgroup.subtree_control>, "+memory", 7)
   3 runtime close(<cgroup.subtree_control>)
   4 runtime mkdirat(AT_FDCWD, "/cgroup/minirun", 0755)  /* or EEXIST; undo: rmdir /cgroup/minirun */
 # hand controllers down, else the group below has no files for them; others may use them by the time we fail, so no undo
-  5 runtime openat(AT_FDCWD, "/cgroup/minirun/cgroup.subtree_control", O_WRONLY|O_CLOEXEC, 000) = <cgroup.subtree_control>
+  5 runtime openat(AT_FDCWD, "/cgroup/minirun/cgroup.subtree_control", O_WRONLY|O_CLOEXEC) = <cgroup.subtree_control>
   6 runtime write(<cgroup.subtree_control>, "+cpu", 4)  /* or EBUSY, EINVAL, ENOENT, ENOTSUP */
   7 runtime write(<cgroup.subtree_control>, "+memory", 7)
   8 runtime close(<cgroup.subtree_control>)
   9 runtime mkdirat(AT_FDCWD, "/cgroup/minirun/web", 0755)  /* undo: rmdir /cgroup/minirun/web */
- 10 runtime openat(AT_FDCWD, "/cgroup/minirun/web", O_DIRECTORY|O_CLOEXEC|O_PATH, 000) = <cgroup>
+ 10 runtime openat(AT_FDCWD, "/cgroup/minirun/web", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
  11 runtime write "0" to memory.swap.max, if there is such a file
- 12 runtime openat(<cgroup>, "memory.max", O_WRONLY|O_CLOEXEC, 000) = <memory.max>
+ 12 runtime openat(<cgroup>, "memory.max", O_WRONLY|O_CLOEXEC) = <memory.max>
  13 runtime write(<memory.max>, "1048576", 7)
  14 runtime close(<memory.max>)
 `},
 		{"a group that exists is used, and not removed", join(root("pids io", "pids io"), inner("web", "pids io", "")), "/web", `{"pids":{"limit":5},"blockIO":{"weight":500}}`, `
-  1 runtime openat(AT_FDCWD, "/cgroup/web", O_DIRECTORY|O_CLOEXEC|O_PATH, 000) = <cgroup>
-  2 runtime openat(<cgroup>, "pids.max", O_WRONLY|O_CLOEXEC, 000) = <pids.max>
+  1 runtime openat(AT_FDCWD, "/cgroup/web", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
+  2 runtime openat(<cgroup>, "pids.max", O_WRONLY|O_CLOEXEC) = <pids.max>
   3 runtime write(<pids.max>, "5", 1)
   4 runtime close(<pids.max>)
   5 runtime write "500" to io.bfq.weight, or "4950" to io.weight if there is no such file
 `},
 		{"no limit needs no controller", root("", ""), "/web", `{"pids":{"limit":-1},"memory":{"limit":-1}}`, `
   1 runtime mkdirat(AT_FDCWD, "/cgroup/web", 0755)  /* undo: rmdir /cgroup/web */
-  2 runtime openat(AT_FDCWD, "/cgroup/web", O_DIRECTORY|O_CLOEXEC|O_PATH, 000) = <cgroup>
+  2 runtime openat(AT_FDCWD, "/cgroup/web", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
   3 runtime write "max" to pids.max, if there is such a file
   4 runtime write "max" to memory.swap.max, if there is such a file
   5 runtime write "max" to memory.max, if there is such a file
 `},
 		{"a level with processes gives no more than it does", join(root("cpu memory", "cpu memory"), inner("own", "cpu memory", "cpu"), []string{"own/cgroup.procs: 7"}), "/own/web", `{"cpu":{"shares":1024}}`, `
   1 runtime mkdirat(AT_FDCWD, "/cgroup/own/web", 0755)  /* undo: rmdir /cgroup/own/web */
-  2 runtime openat(AT_FDCWD, "/cgroup/own/web", O_DIRECTORY|O_CLOEXEC|O_PATH, 000) = <cgroup>
-  3 runtime openat(<cgroup>, "cpu.weight", O_WRONLY|O_CLOEXEC, 000) = <cpu.weight>
+  2 runtime openat(AT_FDCWD, "/cgroup/own/web", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
+  3 runtime openat(<cgroup>, "cpu.weight", O_WRONLY|O_CLOEXEC) = <cpu.weight>
   4 runtime write(<cpu.weight>, "100", 3)
   5 runtime close(<cpu.weight>)
 `},

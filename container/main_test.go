@@ -17,21 +17,24 @@ import (
 	"minirun/cgroups"
 )
 
-// The test binary plays three parts more, by its own name (argv[0]):
+// The test binary plays three parts more:
 //
-//	/bin/program  the program in the containers (program_test.go)
-//	runtime       a runtime in a process of its own, to be traced, killed, or
-//	              started by an ordinary user (runtime_test.go)
-//	leak          a package whose tests leave something behind
+//	/bin/program …  the program in the containers (program_test.go)
+//	runtime JSON    a runtime in a process of its own, to be traced, killed, or
+//	                started by an ordinary user (runtime_test.go)
+//	leak WHAT       a package whose tests leave something behind
 func TestMain(m *testing.M) {
-	switch os.Args[0] {
-	case "/bin/program":
-		os.Exit(program(os.Args[1:]))
-	case "runtime":
-		os.Exit(runtimeProcess(os.Args[1]))
+	part := ""
+	if len(os.Args) == 3 {
+		part = os.Args[1]
 	}
-	if os.Args[0] == "leak" {
-		os.Exit(guarded(func() int { return leak(os.Args[1]) }))
+	switch {
+	case os.Args[0] == "/bin/program":
+		os.Exit(program(os.Args[1:]))
+	case part == "runtime":
+		os.Exit(runtimeProcess(os.Args[2]))
+	case part == "leak":
+		os.Exit(guarded(func() int { return leak(os.Args[2]) }))
 	}
 	os.Exit(guarded(m.Run))
 }
@@ -209,8 +212,7 @@ func TestLeaks(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command("/proc/self/exe", what)
-			cmd.Args[0] = "leak"
+			cmd := exec.Command("/proc/self/exe", "leak", what)
 			cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
 			out, err := cmd.CombinedOutput()
 			if what == "link" && cmd.ProcessState.ExitCode() == 3 {

@@ -82,12 +82,8 @@ func (r request) command(t testing.TB, words ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	words = append(words, staticBinary(t), string(argument))
-	cmd := exec.Command(words[0], words[1:]...)
-	if len(words) == 2 {
-		cmd.Args[0] = "runtime"
-	}
-	return cmd
+	words = append(words, staticBinary(t), "runtime", string(argument))
+	return exec.Command(words[0], words[1:]...)
 }
 
 // A box is a container to be: a bundle of its own, and a spec to change.

@@ -29,6 +29,7 @@ const (
 	number    argKind = iota // decimal
 	octal                    // a mode
 	flags                    // names joined by |
+	access                   // the same, for open(2)
 	value                    // one name
 	str                      // address of a NUL-terminated string
 	mem                      // address of prepared memory
@@ -57,11 +58,13 @@ func (a Arg) String() string {
 		return fmt.Sprintf("%#03o", a.value)
 	case flags:
 		return flagString(a.value, a.names)
+	case access:
+		return openString(a.value)
 	case node:
 		kind := a.value & unix.S_IFMT
 		return fmt.Sprintf("%s|%#03o", valueString(kind, fileTypes), a.value&^kind)
 	case device:
-		return fmt.Sprintf("makedev(%#x, %#x)", unix.Major(uint64(a.value)), unix.Minor(uint64(a.value)))
+		return "makedev(" + hex(unix.Major(uint64(a.value))) + ", " + hex(unix.Minor(uint64(a.value))) + ")"
 	case value:
 		return valueString(a.value, a.names)
 	case str:
@@ -97,6 +100,14 @@ func offset(v uintptr) string {
 		return ""
 	}
 	return fmt.Sprintf("%+d", int(v))
+}
+
+// hex prints a number as C's "%#x" does, which differs from Go's for 0.
+func hex(n uint32) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%#x", n)
 }
 
 // quote writes a string the way strace does: C escapes in octal.

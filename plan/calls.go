@@ -15,16 +15,20 @@ import (
 // Files and descriptors.
 
 // Openat opens a path that only the runtime's side influences. For a path in a
-// container's root use [Plan.OpenIn].
+// container's root use [Plan.OpenIn]. perm counts only with O_CREAT.
 func (p *Plan) Openat(dir FD, path string, flags int, perm uint32) *Step {
-	return p.call("openat", unix.SYS_OPENAT, dir.descriptor(), text(path), bits(uintptr(flags), openNames), mode(perm))
+	args := []Arg{dir.descriptor(), text(path), {kind: access, value: uintptr(flags)}}
+	if flags&unix.O_CREAT != 0 {
+		args = append(args, mode(perm))
+	}
+	return p.call("openat", unix.SYS_OPENAT, args...)
 }
 
 // Openat2 opens path below dir the way the resolve flags (RESOLVE_…) allow. Linux 5.6.
 func (p *Plan) Openat2(dir FD, path string, flags int, perm uint32, resolve uint64) *Step {
 	how := &memory{bytes: words64(uint64(flags), uint64(perm), resolve)}
 	show := func() string {
-		s := "{flags=" + flagString(uintptr(flags), openNames)
+		s := "{flags=" + openString(uintptr(flags))
 		if perm != 0 {
 			s += fmt.Sprintf(", mode=%#03o", perm)
 		}
@@ -117,7 +121,11 @@ func (p *Plan) Fchmod(fd FD, perm uint32) *Step {
 
 // Ioctl with a number as argument.
 func (p *Plan) Ioctl(fd FD, request uint, arg int) *Step {
-	return p.call("ioctl", unix.SYS_IOCTL, fd.descriptor(), one(uintptr(request), ioctlNames), size(arg))
+	a := size(arg)
+	if request == unix.TIOCGPTPEER {
+		a.kind = access
+	}
+	return p.call("ioctl", unix.SYS_IOCTL, fd.descriptor(), one(uintptr(request), ioctlNames), a)
 }
 
 // IoctlMemory is ioctl with the address of data; shown is data for the reader.

@@ -10,21 +10,35 @@ import (
 // The names of the numbers that system calls take, in the order in which
 // strace(1) prints them.
 
-// open(2)
-var openNames = []named{
+// open(2), the access
+var accessNames = []named{
 	{unix.O_RDONLY, "O_RDONLY"},
 	{unix.O_WRONLY, "O_WRONLY"},
 	{unix.O_RDWR, "O_RDWR"},
+}
+
+// open(2), the rest
+var openNames = []named{
 	{unix.O_CREAT, "O_CREAT"},
 	{unix.O_EXCL, "O_EXCL"},
 	{unix.O_NOCTTY, "O_NOCTTY"},
 	{unix.O_TRUNC, "O_TRUNC"},
 	{unix.O_APPEND, "O_APPEND"},
 	{unix.O_NONBLOCK, "O_NONBLOCK"},
-	{unix.O_DIRECTORY, "O_DIRECTORY"},
 	{unix.O_NOFOLLOW, "O_NOFOLLOW"},
 	{unix.O_CLOEXEC, "O_CLOEXEC"},
 	{unix.O_PATH, "O_PATH"},
+	{unix.O_DIRECTORY, "O_DIRECTORY"},
+}
+
+// openString prints the flags of open(2), of which the access is a number of
+// two bits: 0 is O_RDONLY.
+func openString(flags uintptr) string {
+	s := valueString(flags&unix.O_ACCMODE, accessNames)
+	if rest := flags &^ unix.O_ACCMODE; rest != 0 {
+		s += "|" + flagString(rest, openNames)
+	}
+	return s
 }
 
 // openat2(2)
@@ -197,6 +211,7 @@ var seccompNames = []named{
 
 // ioctl(2)
 var ioctlNames = []named{
+	{unix.NS_GET_NSTYPE, "NS_GET_NSTYPE"},
 	{unix.TIOCGPTPEER, "TIOCGPTPEER"},
 	{unix.TIOCSCTTY, "TIOCSCTTY"},
 	{unix.TIOCSWINSZ, "TIOCSWINSZ"},
@@ -268,8 +283,11 @@ func capabilityMask(set uint64) string {
 }
 
 func prctlArgument(op int, arg uintptr) Arg {
-	if op == unix.PR_CAPBSET_DROP {
+	switch {
+	case op == unix.PR_CAPBSET_DROP:
 		return words(arg, capabilityName(arg))
+	case op == unix.PR_SET_DUMPABLE && arg == 0:
+		return words(arg, "SUID_DUMP_DISABLE")
 	}
 	return size(int(arg))
 }

@@ -1,6 +1,6 @@
 #!/bin/sh -e
 mkdir -m 755 '/tmp/a b'
-#   (no command) openat(AT_FDCWD, "/sys/fs/cgroup/x", O_DIRECTORY|O_CLOEXEC|O_PATH, 000) = <cgroup>
+#   (no command) openat(AT_FDCWD, "/sys/fs/cgroup/x", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
 # the process
 unshare --mount --pid --fork sh -e <<'END_OF_CHILD'   # clone3({flags=CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID|CLONE_CLEAR_SIGHAND|CLONE_INTO_CGROUP, exit_signal=SIGCHLD, cgroup=<cgroup>}, 88)
 #   (no command) sendto(<channel>, "maps", 40, MSG_NOSIGNAL, NULL, 0)
@@ -13,8 +13,8 @@ mount -t proc -o hidepid=2,nosuid,nodev proc /proc
 #   (no command) fsconfig(<fs>, FSCONFIG_CMD_CREATE, NULL, NULL, 0)
 #   (no command) fsmount(<fs>, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID) = <tree>
 #   (no command) mount_setattr(<tree>, "", AT_EMPTY_PATH|AT_RECURSIVE, {attr_set=MOUNT_ATTR_RDONLY, attr_clr=0, propagation=MS_PRIVATE, userns_fd=0}, 32)
-#   (no command) openat2(AT_FDCWD, "proc/acpi", {flags=O_DIRECTORY|O_CLOEXEC|O_PATH, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = <dir>
-#   (no command) openat2(AT_FDCWD, "proc/acpi", {flags=O_CLOEXEC|O_PATH, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = <file>
+#   (no command) openat2(AT_FDCWD, "proc/acpi", {flags=O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = <dir>
+#   (no command) openat2(AT_FDCWD, "proc/acpi", {flags=O_RDONLY|O_CLOEXEC|O_PATH, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = <file>
 #   (no command) move_mount(<tree>, "", <dir>, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)
 #   (no command) open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)
 mknod -m 666 null c 1 3
