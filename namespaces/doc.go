@@ -12,10 +12,11 @@
 // places:
 //
 //	Before  the runtime opens the namespaces that are joined, and checks them
-//	Flags   what clone3 is told: the new ones
-//	Enter   the child's first steps: id maps, joins, clocks, names, loopback
+//	Clone   the birth: into the new ones, and those that one must be born in
+//	Enter   the child's first steps: id maps, clocks, joins, names, loopback
 //
-// and, for a process that joins a running container, Exec.
+// and, for a process that joins a running container, Exec. Joining turns on
+// privileges, threads and order; the rules are at the top of join.go.
 //
 // A user namespace comes with a table: which ids inside are which outside. It
 // is written by the runtime, from outside, while the child waits at a gate.

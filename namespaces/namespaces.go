@@ -101,15 +101,15 @@ func Of(list []specs.LinuxNamespace) (*Set, error) {
 func (s *Set) Has(name specs.LinuxNamespaceType) bool { return s.Makes(name) || s.joins(name) }
 
 // Makes says whether the container gets a new namespace of a kind.
-func (s *Set) Makes(name specs.LinuxNamespaceType) bool { return s.fresh&flag(name) != 0 }
+func (s *Set) Makes(name specs.LinuxNamespaceType) bool { return s.fresh&bit(name) != 0 }
 
 // Between says whether the container process is born of a process in between
 // (see [Set.Clone]): then the runtime gets to know its id only at a gate.
 func (s *Set) Between() bool { return s.joins(specs.UserNamespace) }
 
-func (s *Set) joins(name specs.LinuxNamespaceType) bool { return s.paths[flag(name)] != "" }
+func (s *Set) joins(name specs.LinuxNamespaceType) bool { return s.paths[bit(name)] != "" }
 
-func flag(name specs.LinuxNamespaceType) uint64 {
+func bit(name specs.LinuxNamespaceType) uint64 {
 	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })].flag
 }
 

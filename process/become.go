@@ -28,6 +28,7 @@ func (i *Identity) label(p *plan.Plan, proc plan.FD, name, text string, files ..
 	// Not OpenProc: thread-self is a link, of procfs's own.
 	const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS
 	var opened []*plan.Step
+	p.Note("a label that takes effect at execve")
 	p.Alternatives([]unix.Errno{unix.ENOENT}, func() {
 		for _, file := range files {
 			opened = append(opened, p.Openat2(proc, file, unix.O_WRONLY|unix.O_CLOEXEC, 0, resolve).As(name))
@@ -59,7 +60,7 @@ func (i *Identity) Become(p *plan.Plan) {
 	i.dropBounding(p)
 	i.user(p)
 	p.Note("a session keyring of its own: the caller's keys stay the caller's (ENOSYS: there are no keys)")
-	p.Call("keyctl", unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0).Tolerate(unix.ENOSYS)
+	p.KeyctlJoinSessionKeyring().Tolerate(unix.ENOSYS).Shell("keyctl new_session")
 	if !i.spec.NoNewPrivileges || i.listens() {
 		i.seccomp(p)
 	}
