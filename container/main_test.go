@@ -2,13 +2,13 @@ package container
 
 import (
 	"debug/elf"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,25 +34,29 @@ func TestMain(m *testing.M) {
 	case part == "runtime":
 		os.Exit(runtimeProcess(os.Args[2]))
 	case part == "leak":
-		os.Exit(guarded(func() int { return leak(os.Args[2]) }))
+		os.Exit(guarded(func() int { return leak(os.Args[2]) }, 100*time.Millisecond))
 	}
-	os.Exit(guarded(m.Run))
+	os.Exit(guarded(m.Run, 2*time.Second))
 }
 
-// guarded runs the tests and fails if the host is not what it was.
-func guarded(run func() int) int {
+// guarded runs the tests and fails if the host is not what it was, after some
+// time for what was killed to end.
+func guarded(run func() int, patience time.Duration) int {
 	r, w, _ := os.Pipe() // Go's poller opens two descriptors at the first use, for good
 	r.Close()
 	w.Close()
 	before := fingerprint("")
+	makeGroup()
 	status := run()
-	removeStatic()
-	if h, err := cgroups.Find(); err == nil && os.Geteuid() == 0 {
+	if temporary != "" {
+		os.RemoveAll(temporary)
+	}
+	if h, err := cgroups.Find(); err == nil {
 		os.Remove(filepath.Join(h.Mount, groups())) // EBUSY: the comparison will tell
 	}
 	after := fingerprint("")
-	for end := time.Now().Add(2 * time.Second); after != before && time.Now().Before(end); after = fingerprint("") {
-		time.Sleep(10 * time.Millisecond) // what was killed may still be ending
+	for end := time.Now().Add(patience); after != before && time.Now().Before(end); after = fingerprint("") {
+		time.Sleep(10 * time.Millisecond)
 	}
 	if after != before {
 		fmt.Printf("left behind:\n%s\n", changes(before, after))
@@ -63,6 +67,23 @@ func guarded(run func() int) int {
 
 // groups is the group below which all tests make theirs.
 func groups() string { return fmt.Sprintf("minirun-test-container-%d", os.Getpid()) }
+
+// makeGroup makes it, with all controllers handed down: so that the plans of
+// several runs of one container are the same.
+func makeGroup() {
+	h, err := cgroups.Find()
+	if err != nil || os.Geteuid() != 0 {
+		return
+	}
+	dir := filepath.Join(h.Mount, groups())
+	os.Mkdir(dir, 0o755)
+	controllers, _ := os.ReadFile(filepath.Join(h.Mount, "cgroup.controllers"))
+	for _, c := range strings.Fields(string(controllers)) {
+		for _, d := range []string{h.Mount, dir} {
+			os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+"+c), 0) // EBUSY: what the runtime cannot either
+		}
+	}
+}
 
 // fingerprint is what tests may not change: our descriptors, mounts, network
 // devices, children, cgroups, and the namespaces that processes are in; and the
@@ -99,9 +120,11 @@ func mounts() (list []string) {
 }
 
 func links() (list []string) {
-	entries, _ := os.ReadDir("/sys/class/net")
-	for _, e := range entries {
-		list = append(list, "link "+e.Name())
+	text, _ := os.ReadFile("/proc/self/net/dev")
+	for line := range strings.Lines(string(text)) {
+		if name, _, ok := strings.Cut(line, ":"); ok {
+			list = append(list, "link "+strings.TrimSpace(name))
+		}
 	}
 	return list
 }
@@ -185,11 +208,11 @@ func leak(what string) int {
 	case "descriptor":
 		_, err = unix.Open("/", unix.O_PATH, 0)
 	case "mount":
-		err = errors.Join(unix.Mount("tmpfs", "/mnt", "tmpfs", 0, ""))
+		err = unix.Mount("tmpfs", "/mnt", "tmpfs", 0, "")
 	case "child":
 		err = exec.Command("sleep", "60").Start()
 	case "link":
-		err = exec.Command("ip", "link", "add", "leak0", "type", "dummy").Run()
+		err = exec.Command("ip", "link", "add", "leak0", "type", "veth").Run()
 	case "cgroup":
 		var h *cgroups.Hierarchy
 		if h, err = cgroups.Find(); err == nil {
@@ -216,7 +239,7 @@ func TestLeaks(t *testing.T) {
 			cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
 			out, err := cmd.CombinedOutput()
 			if what == "link" && cmd.ProcessState.ExitCode() == 3 {
-				t.Skipf("no dummy network device can be made: %s", out)
+				t.Skipf("no veth device, or no ip(8) to make one with (package iproute2): %s", out)
 			}
 			if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
 				t.Errorf("after leaking a %s: %v, %q; want %q", what, err, out, want)
@@ -238,44 +261,39 @@ func needRoot(t testing.TB) {
 	}
 }
 
-// static is the path of a test binary that runs in an empty root directory.
-var static struct{ path, temporary string }
-
-// staticBinary is this test binary or, if that needs a C library, another one
-// that does not.
-func staticBinary(t testing.TB) string {
-	t.Helper()
-	if static.path != "" {
-		return static.path
-	}
+// static is the path of a test binary that runs in an empty root directory:
+// this one or, if it needs a C library, another one that does not.
+var static = sync.OnceValues(func() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	f, err := elf.Open(self)
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer f.Close()
 	if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		static.path = self
-		return self
+		return self, nil
 	}
-	dir, err := os.MkdirTemp("", "minirun-test-")
-	if err != nil {
-		t.Fatal(err)
+	if temporary, err = os.MkdirTemp("", "minirun-test-"); err != nil {
+		return "", err
 	}
-	static.temporary, static.path = dir, filepath.Join(dir, "container.test")
-	cmd := exec.Command("go", "test", "-c", "-o", static.path, ".")
+	path := filepath.Join(temporary, "container.test")
+	cmd := exec.Command("go", "test", "-c", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go test -c = %v, %s", err, out)
+		return "", fmt.Errorf("go test -c: %w: %s", err, out)
 	}
-	return static.path
-}
+	return path, os.Chmod(temporary, 0o755) // also for ordinary users
+})
 
-func removeStatic() {
-	if static.temporary != "" {
-		os.RemoveAll(static.temporary)
-	}
+// temporary is the directory of the other one; "" if there is none.
+var temporary string
+
+func staticBinary(t testing.TB) string {
+	t.Helper()
+	path, err := static()
+	must(t, err)
+	return path
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -25,6 +24,7 @@ type request struct {
 	ID      string
 	Bundle  string
 	Monitor bool
+	Trace   bool // print which steps are made
 	Fault   plan.Fault
 }
 
@@ -51,7 +51,14 @@ func (r request) carryOut() (int, error) {
 			return 0, err
 		}
 		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Look: plan.Options{Fault: r.Fault}}
+		made := map[int]bool{}
+		if r.Trace {
+			o.Look.Trace = func(e plan.Event) { made[e.Index] = !e.Skipped }
+		}
 		_, p, err := root.New(r.ID, r.Bundle, spec, o)
+		if r.Trace && err == nil {
+			err = json.NewEncoder(os.Stdout).Encode(made)
+		}
 		if err != nil || o.Wait || o.Monitor {
 			return 0, err
 		}
@@ -100,6 +107,7 @@ type box struct {
 func newBox(t testing.TB, commands ...string) *box {
 	t.Helper()
 	dir := t.TempDir()
+	must(t, os.Chmod(filepath.Dir(dir), 0o755)) // root of a user namespace is an ordinary user here
 	b := &box{t: t, root: Root(filepath.Join(dir, "root")), id: "box", bundle: filepath.Join(dir, "bundle")}
 	must(t, os.MkdirAll(b.rootfs("bin"), 0o755))
 	must(t, os.MkdirAll(b.rootfs("tmp"), 0o755))
@@ -253,5 +261,3 @@ func copyFile(from, to string) error {
 	}
 	return os.WriteFile(to, data, 0o755)
 }
-
-var _ = strconv.Itoa

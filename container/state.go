@@ -46,7 +46,6 @@ type State struct {
 	ID          string                 `json:"id"`
 	Pid         int                    `json:"pid"`       // of the container process; 0 before it was cloned
 	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot; tells it from a later one with its pid
-	Monitor     int                    `json:"monitor,omitempty"`
 	Bundle      string                 `json:"bundle"`
 	Rootfs      string                 `json:"rootfs"`
 	Cgroup      string                 `json:"cgroup,omitempty"` // directory; "" if it has none of its own

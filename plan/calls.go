@@ -86,11 +86,16 @@ func (p *Plan) Mkdirat(dir FD, path string, perm uint32) *Step {
 		Shell("mkdir -m %o %s", perm, path)
 }
 
-// Mknodat makes a file of the type in perm (S_IFCHR, S_IFBLK, S_IFIFO, S_IFREG).
+// Mknodat makes a file of the type in perm (S_IFCHR, S_IFBLK, S_IFIFO, S_IFREG);
+// the numbers count only for devices.
 func (p *Plan) Mknodat(dir FD, path string, perm uint32, major, minor uint32) *Step {
 	dev := unix.Mkdev(major, minor)
 	kind := perm & unix.S_IFMT
-	s := p.call("mknodat", unix.SYS_MKNODAT, dir.descriptor(), text(path), Arg{kind: node, value: uintptr(perm)}, Arg{kind: device, value: uintptr(dev)})
+	args := []Arg{dir.descriptor(), text(path), {kind: node, value: uintptr(perm)}}
+	if kind == unix.S_IFCHR || kind == unix.S_IFBLK {
+		args = append(args, Arg{kind: device, value: uintptr(dev)})
+	}
+	s := p.call("mknodat", unix.SYS_MKNODAT, args...)
 	if letter, ok := nodLetter[kind]; ok {
 		s.Shell("mknod -m %o %s %s %d %d", perm&0o777, path, letter, major, minor)
 	}
@@ -342,6 +347,11 @@ func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 		c = words(capability, capabilityName(capability))
 	}
 	return p.call("prctl", unix.SYS_PRCTL, words(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), one(uintptr(op), ambientNames), c, size(0), size(0))
+}
+
+// KeyctlJoinSessionKeyring gives the process a session keyring of its own.
+func (p *Plan) KeyctlJoinSessionKeyring() *Step {
+	return p.call("keyctl", unix.SYS_KEYCTL, words(unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), null())
 }
 
 // Capset sets the capabilities of the process; bit n is capability n.
