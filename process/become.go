@@ -45,6 +45,8 @@ func (i *Identity) label(p *plan.Plan, proc plan.FD, name, text string, files ..
 // Become records who the process is, up to the point where only the program is
 // missing. The current directory is the container's root.
 func (i *Identity) Become(p *plan.Plan) {
+	p.Note("timers as precise as any process has them: the runtime's own may be late (container/protect.go)")
+	p.Prctl(unix.PR_SET_TIMERSLACK, 50_000)
 	if !i.spec.Terminal {
 		p.Setsid()
 	}
