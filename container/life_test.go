@@ -1,11 +1,482 @@
 package container
 
-import "testing"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// TestRun: one program, its output, its exit code.
 func TestRun(t *testing.T) {
 	needRoot(t)
-	b := newBox(t, "print hello", "pid", "cwd", "fds", "exit 3")
-	if got, code := b.run(Options{}); got != "hello\n1\n/\n0 1 2" || code != 3 {
+	b := newBox(t, "print hello", "pid", "cwd", "fds", "status SigBlk", "hostname", "exit 3")
+	b.Hostname = "box"
+	if got, code := b.run(Options{}); got != "hello\n1\n/\n0 1 2\n0000000000000000\nbox" || code != 3 {
 		t.Errorf("run = %q, %d; want …, 3", got, code)
 	}
 }
+
+// TestExitCodes: 128 and the number of the signal that ended the program.
+func TestExitCodes(t *testing.T) {
+	needRoot(t)
+	for commands, want := range map[string]int{"exit 0": 0, "exit 255": 255, "die SIGKILL": 137} {
+		b := newBox(t, commands)
+		b.Linux.Namespaces = b.Linux.Namespaces[1:] // as process 1 it could not end itself
+		if _, code := b.run(Options{}); code != want {
+			t.Errorf("exit code of %q = %d, want %d", commands, code, want)
+		}
+	}
+}
+
+// TestLife: create, state, start, kill, delete, and what each refuses when.
+func TestLife(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "print started", "trap SIGTERM 7")
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	pidFile := filepath.Join(b.bundle, "pid")
+	c, p, err := b.start(Options{Wait: true, Stdout: w, PidFile: pidFile})
+	w.Close()
+	must(t, err)
+	b.is(specs.StateCreated)
+	if text, err := os.ReadFile(pidFile); err != nil || string(text) != strconv.Itoa(p.Pid) {
+		t.Errorf("pid file = %q, %v; want %d without a newline", text, err, p.Pid)
+	}
+	if s := c.OCI(); s.Pid != p.Pid || s.ID != "box" || s.Bundle != b.bundle || s.Version != specs.Version {
+		t.Errorf("OCI() = %+v, want the container's pid %d", s, p.Pid)
+	}
+	b.refuses("a second create", ErrExist, func() error { _, _, err := b.root.New(b.id, b.bundle, b.Spec, Options{}); return err })
+	b.refuses("exec before start", ErrNotRunning, func() error { _, err := c.Exec(b.Process, nil, Options{}); return err })
+	must(t, c.Start())
+	b.is(specs.StateRunning)
+	b.refuses("a second start", nil, c.Start)
+	b.refuses("delete of a running container", nil, func() error { return c.Delete(false) })
+	waitLine(t, r, "started\nready")
+	must(t, c.Kill(unix.SIGTERM, false))
+	status, err := p.Wait()
+	if must(t, err); ExitCode(status) != 7 {
+		t.Errorf("exit code after SIGTERM = %d, want 7", ExitCode(status))
+	}
+	b.is(specs.StateStopped)
+	b.refuses("kill of a stopped container", ErrNotRunning, func() error { return c.Kill(unix.SIGTERM, false) })
+	b.refuses("start of a stopped container", nil, c.Start)
+	must(t, c.Delete(false))
+	b.refuses("load after delete", ErrNotExist, func() error { _, err := b.root.Load(b.id); return err })
+}
+
+// is compares the status, as another process would read it.
+func (b *box) is(want specs.ContainerState) {
+	b.t.Helper()
+	c, err := b.root.Load(b.id)
+	must(b.t, err)
+	if got := c.Status(); got != want {
+		b.t.Errorf("Status() = %s, want %s", got, want)
+	}
+}
+
+// refuses: what is done must fail, with a certain error if one is given, and
+// change nothing.
+func (b *box) refuses(what string, want error, do func() error) {
+	b.t.Helper()
+	before := fingerprint(string(b.root))
+	if err := do(); err == nil || want != nil && !errors.Is(err, want) {
+		b.t.Errorf("%s = %v, want %v", what, err, want)
+	}
+	if after := fingerprint(string(b.root)); after != before {
+		b.t.Errorf("%s changed the host:\n%s", what, changes(before, after))
+	}
+}
+
+// waitLine reads until the text has come.
+func waitLine(t testing.TB, f *os.File, want string) {
+	t.Helper()
+	must(t, f.SetReadDeadline(time.Now().Add(10*time.Second)))
+	got := ""
+	for b := make([]byte, 256); !strings.Contains(got, want); {
+		n, err := f.Read(b)
+		if got += string(b[:n]); err != nil {
+			t.Fatalf("read = %q, %v; want %q", got, err, want)
+		}
+	}
+}
+
+// TestIDs: an id becomes a file name.
+func TestIDs(t *testing.T) {
+	b := &box{t: t, root: Root(t.TempDir())}
+	for _, id := range []string{"", ".", "..", "a/b", "../x", "a b", "a\x00b", "a\nb", "ä", strings.Repeat("x", 256)} {
+		b.refuses(fmt.Sprintf("New(%q)", id), nil, func() error { _, _, err := b.root.New(id, "/", &specs.Spec{}, Options{}); return err })
+		b.refuses(fmt.Sprintf("Load(%q)", id), nil, func() error { _, err := b.root.Load(id); return err })
+	}
+	for _, id := range []string{"a", "a.b", "A_b+c-1", "...", strings.Repeat("x", 255)} {
+		if err := CheckID(id); err != nil {
+			t.Errorf("CheckID(%q) = %v, want nil", id, err)
+		}
+	}
+}
+
+// TestNoProgram: what cannot be executed is said so at run and at create, as
+// engines expect it, and leaves nothing.
+func TestNoProgram(t *testing.T) {
+	needRoot(t)
+	for args, c := range map[string]struct {
+		want  string
+		errno unix.Errno
+	}{
+		"/bin/missing": {`exec: "/bin/missing": no such file or directory`, unix.ENOENT},
+		"missing":      {`exec: "missing": executable file not found in $PATH`, unix.ENOENT},
+		"/tmp/text":    {`exec: "/tmp/text": permission denied`, unix.EACCES},
+		"/tmp":         {`exec: "/tmp": permission denied`, unix.EACCES},
+		"/tmp/text/x":  {`exec: "/tmp/text/x": not a directory`, unix.ENOTDIR},
+	} {
+		for _, wait := range []bool{false, true} {
+			if wait && args == "/tmp" {
+				continue // a directory may be "executed", says faccessat
+			}
+			b := newBox(t)
+			must(t, os.WriteFile(b.rootfs("tmp/text"), []byte("text"), 0o644))
+			b.Process.Args = []string{args}
+			_, _, err := b.start(Options{Wait: wait})
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, ErrProgram) || !errors.Is(err, c.errno) {
+				t.Errorf("New(%q, wait %v) = %v, want %s", args, wait, err, c.want)
+			}
+			if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
+				t.Errorf("Load(%q) after that = %v, want %v", args, err, ErrNotExist)
+			}
+		}
+	}
+}
+
+// TestStartFails: the program goes away between create and start.
+func TestStartFails(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "exit 0")
+	c, p, err := b.start(Options{Wait: true})
+	must(t, err)
+	must(t, os.Remove(b.rootfs("bin/program")))
+	want := `start box: exec: "/bin/program": no such file or directory`
+	if err := c.Start(); err == nil || err.Error() != want || !errors.Is(err, ErrProgram) {
+		t.Errorf("Start() = %v, want %s", err, want)
+	}
+	p.Wait()
+	b.is(specs.StateStopped)
+	if again, _ := b.root.Load(b.id); !again.Started.IsZero() {
+		t.Errorf("Started = %v, want zero", again.Started)
+	}
+}
+
+// TestStartDead: the child was killed before start.
+func TestStartDead(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "exit 0")
+	c, p, err := b.start(Options{Wait: true})
+	must(t, err)
+	must(t, c.Kill(unix.SIGKILL, false))
+	p.Wait()
+	b.refuses("start of a dead container", nil, c.Start)
+	must(t, c.Delete(false))
+}
+
+// TestReusedPid: a process that has the container's number, but not its start
+// time, is never touched.
+func TestReusedPid(t *testing.T) {
+	needRoot(t)
+	stranger := exec.Command("sleep", "60")
+	must(t, stranger.Start())
+	defer stranger.Wait()
+	defer stranger.Process.Kill()
+	b := newBox(t)
+	c, err := b.root.make(b.id)
+	must(t, err)
+	c.State = State{ID: b.id, Pid: stranger.Process.Pid, StartTime: 1}
+	must(t, c.save())
+	c.Unlock()
+	b.is(specs.StateStopped)
+	b.refuses("kill", ErrNotRunning, func() error { return c.Kill(unix.SIGKILL, false) })
+	b.refuses("kill --all", ErrNotRunning, func() error { return c.Kill(unix.SIGKILL, true) })
+	must(t, c.Delete(true))
+	if state, _, err := processStat(stranger.Process.Pid); err != nil || state == 'Z' {
+		t.Errorf("the stranger's state = %c, %v; want it alive", state, err)
+	}
+}
+
+// TestDeleteForce: a running container is ended, with all its processes.
+func TestDeleteForce(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	c, p, err := b.start(Options{})
+	must(t, err)
+	_, err = c.Exec(&specs.Process{Args: []string{"/bin/program", "sleep"}, Cwd: "/"}, nil, Options{})
+	must(t, err)
+	must(t, c.Delete(true))
+	if status, err := p.Wait(); err != nil || ExitCode(status) != 137 {
+		t.Errorf("exit = %d, %v; want 137", ExitCode(status), err)
+	}
+	for {
+		if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != nil {
+			break // the exec'd process, ours to reap
+		}
+	}
+}
+
+// TestKilledEarly: a create that was killed before it had a process can be
+// deleted without force: nothing runs.
+func TestKilledEarly(t *testing.T) {
+	b := &box{t: t, root: Root(t.TempDir()), id: "box"}
+	c, err := b.root.make(b.id)
+	must(t, err)
+	b.is(specs.StateCreating)
+	c.Unlock()
+	b.is(specs.StateStopped)
+	c, err = b.root.Lock(b.id)
+	must(t, err)
+	must(t, c.Delete(false))
+}
+
+// TestExec: one more process in the same container.
+func TestExec(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	b.Hostname = "box"
+	c, _, err := b.start(Options{})
+	must(t, err)
+	umask := uint32(0o77)
+	got, code := execute(t, c, &specs.Process{
+		Args: []string{"/bin/program", "id", "cwd", "env", "hostname", "fds", "readlink /proc/1/ns/pid", "readlink /proc/self/ns/pid", "status CapInh", "status Umask", "exit 9"},
+		Cwd:  "/tmp", Env: []string{"A=1"}, User: specs.User{UID: 5, GID: 6, AdditionalGids: []uint32{7}, Umask: &umask},
+	}, Options{})
+	lines := strings.Split(got, "\n")
+	if code != 9 || len(lines) != 9 || strings.Join(lines[:5], "|") != "5 6 [7]|/tmp|A=1|box|0 1 2" {
+		t.Errorf("exec = %q, %d; want 5 6 [7], /tmp, A=1, box, 0 1 2, …, 9", got, code)
+	}
+	if lines[7] != "0000000000000000" || lines[8] != "0077" {
+		t.Errorf("exec = %q, want no inheritable capabilities, umask 0077", lines[7:])
+	}
+	_, err = c.Exec(&specs.Process{Args: []string{"/bin/missing"}, Cwd: "/"}, nil, Options{})
+	if !errors.Is(err, ErrProgram) || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Exec(missing) = %v, want %v and ENOENT", err, ErrProgram)
+	}
+	cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.Pid))
+	must(t, err)
+	if !strings.Contains(string(cgroup), "0::"+b.Linux.CgroupsPath+"\n") {
+		t.Errorf("cgroup = %s, want %s", cgroup, b.Linux.CgroupsPath)
+	}
+}
+
+// execute runs one more process to its end.
+func execute(t testing.TB, c *Container, process *specs.Process, o Options) (string, int) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	o.Stdout, o.Stderr = w, w
+	p, err := c.Exec(process, nil, o)
+	w.Close()
+	must(t, err)
+	text := read(t, r)
+	status, err := p.Wait()
+	must(t, err)
+	return text, ExitCode(status)
+}
+
+// TestTerminal: of run and of exec, over a console socket.
+func TestTerminal(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "tty", "stat /dev/console", "readlink /proc/self/fd/0", "trap SIGHUP 0")
+	b.Process.Terminal = true
+	b.Process.ConsoleSize = &specs.Box{Width: 100, Height: 30}
+	socket, o := console(t)
+	c, p, err := b.start(o)
+	must(t, err)
+	master, err := ReceiveConsole(socket)
+	must(t, err)
+	waitLine(t, master, "terminal\r\nDcrw--w----\r\n/dev/pts/0\r\nready")
+	if size, err := unix.IoctlGetWinsize(int(master.Fd()), unix.TIOCGWINSZ); err != nil || size.Col != 100 || size.Row != 30 {
+		t.Errorf("window size = %+v, %v; want 100 columns, 30 rows", size, err)
+	}
+	socket, o = console(t)
+	x, err := c.Exec(&specs.Process{Args: []string{"/bin/program", "tty", "readlink /proc/self/fd/0"}, Cwd: "/", Terminal: true}, nil, o)
+	must(t, err)
+	second, err := ReceiveConsole(socket)
+	must(t, err)
+	waitLine(t, second, "terminal\r\n/dev/pts/1\r\n")
+	x.Wait()
+	second.Close()
+	master.Close() // hangs up
+	if status, err := p.Wait(); err != nil || ExitCode(status) != 0 {
+		t.Errorf("exit after the terminal was closed = %d, %v; want 0", ExitCode(status), err)
+	}
+}
+
+// console is a socket pair, one end in the options.
+func console(t testing.TB) (*os.File, Options) {
+	t.Helper()
+	theirs, ours, err := ConsolePair()
+	must(t, err)
+	t.Cleanup(func() { theirs.Close(); ours.Close() })
+	return ours, Options{Console: theirs}
+}
+
+// TestMonitor: nobody waits for a detached container but its monitor, which
+// writes down how it ended.
+func TestMonitor(t *testing.T) {
+	needRoot(t)
+	for commands, want := range map[string]int{"exit 5": 5, "sleep": 137} {
+		b := newBox(t, commands)
+		b.save()
+		r := b.request("run")
+		r.Monitor = true
+		if out, err := r.command(t).CombinedOutput(); err != nil {
+			t.Fatalf("run -d = %v, %s", err, out)
+		}
+		c, err := b.root.Load(b.id)
+		must(t, err)
+		if commands == "sleep" {
+			must(t, c.Kill(unix.SIGKILL, false))
+		}
+		c.Wait(0)
+		exit, ok := c.Exit()
+		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); exit, ok = c.Exit() {
+			time.Sleep(time.Millisecond)
+		}
+		if !ok || exit.Code != want {
+			t.Errorf("Exit() after %q = %v, %v; want %d", commands, exit, ok, want)
+		}
+		b.remove()
+	}
+}
+
+// TestPause: frozen, a container's status is paused.
+func TestPause(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	c, _, err := b.start(Options{})
+	must(t, err)
+	must(t, c.Pause())
+	b.is("paused")
+	must(t, c.Resume())
+	b.is(specs.StateRunning)
+	must(t, c.Pause())
+	must(t, c.Delete(true))
+}
+
+// TestHooks: each kind at its time, with the state on standard input, in the
+// right mount namespace.
+func TestHooks(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	log := filepath.Join(b.bundle, "log")
+	outside := func(kind string) []specs.Hook {
+		script := `echo ` + kind + ` $0 "$A" >> ` + log + `; cat >> ` + log + `; echo >> ` + log
+		return []specs.Hook{{Path: "/bin/sh", Args: []string{"argv0", "-c", script}, Env: []string{"A=" + kind}}}
+	}
+	inside := func(name string) []specs.Hook {
+		return []specs.Hook{{Path: "/bin/program", Args: []string{"/bin/program", "write /tmp/" + name + " done", "ls /"}}}
+	}
+	must(t, os.WriteFile(b.rootfs("tmp/start"), nil, 0o666))
+	b.Hooks = &specs.Hooks{Prestart: outside("prestart"), CreateRuntime: outside("createRuntime"), StartContainer: inside("start"),
+		Poststart: outside("poststart"), Poststop: outside("poststop")}
+	c, p, err := b.start(Options{Wait: true})
+	must(t, err)
+	if text, _ := os.ReadFile(b.rootfs("tmp/start")); string(text) != "" {
+		t.Errorf("startContainer ran before start")
+	}
+	must(t, c.Start())
+	if text, _ := os.ReadFile(b.rootfs("tmp/start")); string(text) != "done" {
+		t.Errorf("startContainer wrote %q, want done", text)
+	}
+	must(t, c.Delete(true))
+	p.Wait()
+	text, err := os.ReadFile(log)
+	must(t, err)
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i, want := range []struct {
+		kind   string
+		status specs.ContainerState
+	}{{"prestart", "creating"}, {"createRuntime", "creating"}, {"poststart", "running"}, {"poststop", "stopped"}} {
+		var s specs.State
+		if len(lines) != 8 || json.Unmarshal([]byte(lines[2*i+1]), &s) != nil {
+			t.Fatalf("log of the hooks = %s, want eight lines", text)
+		}
+		if lines[2*i] != want.kind+" -c "+want.kind && lines[2*i] != want.kind+" argv0 "+want.kind {
+			t.Errorf("hook %d printed %q, want %s, its own arguments and environment", i, lines[2*i], want.kind)
+		}
+		if s.Status != want.status || s.ID != b.id || (s.Pid == 0) != (want.status == specs.StateStopped) {
+			t.Errorf("state for %s = %+v, want status %s", want.kind, s, want.status)
+		}
+	}
+}
+
+// TestHookFails: a hook that fails, and one that takes too long, end a create;
+// and nothing is left of the container.
+func TestHookFails(t *testing.T) {
+	needRoot(t)
+	second := 1
+	for want, hook := range map[string]specs.Hook{
+		"exit status 3: no luck": {Path: "/bin/sh", Args: []string{"sh", "-c", "echo no luck; exit 3"}},
+		"timeout of 1 s":         {Path: "/bin/sleep", Args: []string{"sleep", "60"}, Timeout: &second},
+		"no such file":           {Path: "/bin/missing"},
+	} {
+		b := newBox(t, "exit 0")
+		b.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{hook}}
+		b.fails("hooks.createRuntime[0] " + hook.Path + ": ")
+		b.fails(want)
+	}
+	for want, hook := range map[string]specs.Hook{
+		"exit status 3": {Path: "/bin/program", Args: []string{"/bin/program", "exit 3"}},
+		"timeout":       {Path: "/bin/program", Args: []string{"/bin/program", "sleep"}, Timeout: &second},
+	} {
+		b := newBox(t, "exit 0")
+		b.Hooks = &specs.Hooks{StartContainer: []specs.Hook{hook}}
+		b.fails("hooks.startContainer[0] /bin/program: " + want)
+	}
+}
+
+// TestPoststartFails: the spec says that the container is then stopped.
+func TestPoststartFails(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	b.Hooks = &specs.Hooks{Poststart: []specs.Hook{{Path: "/bin/false"}}}
+	c, p, err := b.start(Options{Wait: true})
+	must(t, err)
+	if err := c.Start(); err == nil || !strings.Contains(err.Error(), "hooks.poststart[0] /bin/false: exit status 1") {
+		t.Errorf("Start() = %v, want the failure of the hook", err)
+	}
+	p.Wait()
+	b.is(specs.StateStopped)
+}
+
+// TestPoststopFails: nothing can be done about it, and the other hooks run.
+func TestPoststopFails(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "exit 0")
+	mark := filepath.Join(b.bundle, "mark")
+	b.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/false"}, {Path: "/bin/touch", Args: []string{"touch", mark}}}}
+	c, p, err := b.start(Options{})
+	must(t, err)
+	p.Wait()
+	if err := c.Delete(false); err == nil || !strings.Contains(err.Error(), "hooks.poststop[0]") {
+		t.Errorf("Delete() = %v, want a mention of the hook", err)
+	}
+	if _, err := os.Stat(mark); err != nil {
+		t.Errorf("the second hook did not run: %v", err)
+	}
+	if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Load() = %v, want %v", err, ErrNotExist)
+	}
+}
+
+var _ plan.Options

@@ -119,6 +119,7 @@ func imagesCommand() *cli.Command {
 		Usage:     "list images",
 		ArgsUsage: "[NAME]",
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Hidden: true}, // there are none that are not shown
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids"},
 			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},

@@ -41,10 +41,9 @@ func main() {
 			"   minirun ns                    its view of the machine, beside yours\n" +
 			"   minirun plan httpd            the list of system calls that makes it\n" +
 			"   minirun run --step httpd      make it, one call at a time",
-		Version:                version,
-		UseShortOptionHandling: true,
-		EnableBashCompletion:   true,
-		HideHelpCommand:        true,
+		Version:              version,
+		EnableBashCompletion: true,
+		HideHelpCommand:      true,
 
 		DisableSliceFlagSeparator: true, // -e A=1,2 is one variable
 		Flags: []cli.Flag{
@@ -61,7 +60,11 @@ func main() {
 			return cli.ShowAppHelp(c)
 		},
 	}
-	os.Exit(report(app.Run(os.Args)))
+	args, err := arrange(app, os.Args)
+	if err == nil {
+		err = app.Run(args)
+	}
+	os.Exit(report(err))
 }
 
 // protect lets the commands that a container can look into run from where it
@@ -171,7 +174,10 @@ func report(err error) int {
 // hint is what may help with an error; "" if nothing is known.
 func hint(err error) string {
 	var failed *plan.StepError
+	var missing notDone
 	switch {
+	case errors.As(err, &missing):
+		return missing.instead()
 	case errors.Is(err, bundle.ErrNoSuch), errors.Is(err, container.ErrNotExist):
 		return "minirun ps -a lists all containers"
 	case errors.Is(err, cgroups.ErrNotMounted):

@@ -1,43 +1,45 @@
-// Package procfs reads the process list: what ps(1) reads.
-//
-// /proc is the kernel's answer to "what is running?": a directory for each
-// process, with its state as text. A container's processes are in it like all
-// others, since they are processes like all others; one only has to know which
-// they are. They are those in the container's cgroup or pid namespace.
-//
-// Nothing here prints. The root directory is an argument: "/proc", or a copy of
-// it in a test. Processes that end while we look are left out.
-//
-// Man pages: [proc(5)], [proc_pid_stat(5)], [proc_pid_status(5)].
-//
-// [proc(5)]: https://man7.org/linux/man-pages/man5/proc.5.html
-// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-// [proc_pid_status(5)]: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 package procfs
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Process is one process, as it was when we looked.
 type Process struct {
 	Pid, Parent int
-	Name        string   // the program's, at most 15 bytes
-	State       byte     // R, S, D, Z, T, … as in ps
-	UID         uint32   // effective user
-	Threads     int      // NLWP
-	RSS         int64    // resident memory in bytes
-	Command     []string // arguments; empty for a kernel thread or a zombie
-	NSPid       []int    // its ids in nested pid namespaces, outermost first
-	Cgroup      string   // path in cgroup v2; "" without
+	NSPid       []int // its ids in this and the nested pid namespaces, outermost first
+
+	Name         string   // the program's, at most 15 bytes; may hold any of them, such as blanks
+	Command      []string // arguments; empty for a kernel thread or a zombie
+	State        byte     // R, S, D, Z, T, … as in ps
+	KernelThread bool
+	UID          uint32 // effective user, in our user namespace
+	TTY          string // controlling terminal below /dev, such as "pts/3"; "" without
+
+	Threads int           // NLWP
+	RSS     int64         // resident memory in bytes; 0 for a kernel thread or a zombie
+	Locked  int64         // of its memory, in bytes, what may not be paged out
+	CPU     time.Duration // processor time it has used, in user and kernel mode
+	Nice    int           // -20 to 19
+
+	Ticks   uint64    // when it started, in clock ticks after boot: StartTime
+	Started time.Time // the same by the clock on the wall
+
+	Group, Session int // process group, session: ids of their leaders
+	Foreground     int // process group in the foreground of TTY; -1 without
+
+	Cgroup       string // path in cgroup v2, from the root of our cgroup namespace; "" without
+	PIDNamespace string // "pid:[4026531836]"; "" if we have no right to know
 }
 
 // Inner is the process id in the innermost pid namespace: what the process
@@ -49,142 +51,122 @@ func (p *Process) Inner() int {
 	return p.NSPid[len(p.NSPid)-1]
 }
 
-// Line is the command as ps prints it: [name] where there are no arguments.
+// Line is the command as ps prints it: [name] where there are no arguments. It
+// may hold control characters.
 func (p *Process) Line() string {
-	if len(p.Command) == 0 {
+	switch {
+	case p.State == 'Z':
+		return "[" + p.Name + "] <defunct>"
+	case len(p.Command) == 0:
 		return "[" + p.Name + "]"
 	}
 	return strings.Join(p.Command, " ")
 }
 
-// Read returns all processes, by ascending id.
+// Stat is the column STAT of ps(1): the state, and letters for a high (<) or
+// low (N) priority, locked memory (L), a session leader (s), more than one
+// thread (l), and the foreground of its terminal (+).
+func (p *Process) Stat() string {
+	s := string(p.State)
+	for _, mark := range []struct {
+		letter string
+		holds  bool
+	}{
+		{"<", p.Nice < 0},
+		{"N", p.Nice > 0},
+		{"L", p.Locked > 0},
+		{"s", p.Session == p.Pid},
+		{"l", p.Threads > 1},
+		{"+", p.Foreground == p.Group},
+	} {
+		if mark.holds {
+			s += mark.letter
+		}
+	}
+	return s
+}
+
+// Read returns all processes that we may look at, by ascending id.
 func Read(root string) ([]*Process, error) {
-	entries, err := os.ReadDir(root)
+	boot, err := bootTime(root)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := numbers(root)
 	if err != nil {
 		return nil, err
 	}
 	var list []*Process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue // not a process
-		}
-		p, err := one(filepath.Join(root, e.Name()), pid)
-		if gone(err) {
+	for _, pid := range pids {
+		p, err := one(root, pid)
+		if gone(err) || hidden(err) {
 			continue
 		} else if err != nil {
 			return nil, err
 		}
+		p.Started = boot.Add(ticks(p.Ticks))
 		list = append(list, p)
 	}
-	slices.SortFunc(list, func(a, b *Process) int { return a.Pid - b.Pid })
 	return list, nil
+}
+
+// one reads a process. All of its files are opened below the same descriptor:
+// it stays that of this process, whose files then answer ESRCH, when the id has
+// gone to another.
+func one(root string, pid int) (*Process, error) {
+	dir, err := os.OpenRoot(filepath.Join(root, strconv.Itoa(pid)))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	p := &Process{Pid: pid}
+	for _, file := range []struct {
+		name  string
+		parse func([]byte) error
+	}{
+		{"stat", p.parseStat},
+		{"status", p.parseStatus},
+		{"cmdline", p.parseCommand},
+		{"cgroup", p.parseCgroup},
+	} {
+		text, err := dir.ReadFile(file.name)
+		if err != nil {
+			return nil, err
+		}
+		if err := file.parse(text); err != nil {
+			return nil, fmt.Errorf("%s/%s: %w", dir.Name(), file.name, err)
+		}
+	}
+	p.PIDNamespace, _ = dir.Readlink("ns/pid") // EACCES, EPERM: another user's; we can do without
+	return p, nil
 }
 
 // gone says whether the process ended while we looked: open says ENOENT, read
 // ESRCH.
-func gone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || err != nil && strings.Contains(err.Error(), "no such process")
+func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
+
+// hidden says whether /proc is mounted with hidepid=1, and the process that of
+// somebody else.
+func hidden(err error) bool { return errors.Is(err, fs.ErrPermission) }
+
+// Threads returns the thread ids of a process, ascending: the column LWP of
+// ps -eLf. The first thread of a program has the id of the process.
+func Threads(root string, pid int) ([]int, error) {
+	return numbers(filepath.Join(root, strconv.Itoa(pid), "task"))
 }
 
-func one(dir string, pid int) (*Process, error) {
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
+// numbers lists the entries of a directory that are numbers, ascending.
+func numbers(dir string) ([]int, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	command, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-	if err != nil {
-		return nil, err
-	}
-	cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-	if err != nil {
-		return nil, err
-	}
-	p := &Process{Pid: pid, Cgroup: parseCgroup(cgroup), Command: parseCommand(command)}
-	p.parseStatus(status)
-	return p, nil
-}
-
-// parseStatus reads /proc/PID/status:
-//
-//	Name:	httpd
-//	State:	S (sleeping)
-//	PPid:	4711
-//	Uid:	33	33	33	33
-//	NSpid:	4712	9
-//	VmRSS:	    3856 kB
-//	Threads:	27
-func (p *Process) parseStatus(text []byte) {
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		key, value, _ := strings.Cut(lines.Text(), ":")
-		fields := strings.Fields(value)
-		if len(fields) == 0 {
-			continue
-		}
-		n, _ := strconv.ParseInt(fields[0], 10, 64) // 0 for what is no number
-		switch key {
-		case "Name":
-			p.Name = strings.TrimSpace(value)
-		case "State":
-			p.State = fields[0][0]
-		case "PPid":
-			p.Parent = int(n)
-		case "Uid":
-			effective, _ := strconv.ParseUint(fields[min(1, len(fields)-1)], 10, 32)
-			p.UID = uint32(effective)
-		case "Threads":
-			p.Threads = int(n)
-		case "VmRSS":
-			p.RSS = n << 10
-		case "NSpid":
-			for _, f := range fields {
-				id, _ := strconv.Atoi(f)
-				p.NSPid = append(p.NSPid, id)
-			}
+	var list []int
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			list = append(list, n)
 		}
 	}
-}
-
-// parseCgroup reads /proc/PID/cgroup, of which one line is that of cgroup v2:
-//
-//	4:memory:/user
-//	0::/minirun-4f2a
-func parseCgroup(text []byte) string {
-	for line := range strings.Lines(string(text)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			return path
-		}
-	}
-	return ""
-}
-
-// parseCommand reads /proc/PID/cmdline: arguments that end in NUL bytes. Some
-// programs overwrite theirs with one line for ps, which may end in many.
-func parseCommand(text []byte) []string {
-	text = bytes.TrimRight(text, "\x00")
-	if len(text) == 0 {
-		return nil
-	}
-	return strings.Split(string(text), "\x00")
-}
-
-// Kinds are the eight kinds of namespace, by their names in /proc/PID/ns.
-var Kinds = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
-
-// Namespaces returns the namespaces of a process by kind, each as the kernel
-// writes it: "net:[4026531840]". A kind that the kernel does not have is
-// missing. Needs the rights of ptrace(2) over the process.
-func Namespaces(root string, pid int) (map[string]string, error) {
-	found := map[string]string{}
-	for _, kind := range Kinds {
-		name, err := os.Readlink(filepath.Join(root, strconv.Itoa(pid), "ns", kind))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		} else if err != nil {
-			return nil, err
-		}
-		found[kind] = name
-	}
-	return found, nil
+	slices.Sort(list)
+	return list, nil
 }

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Fingers that know docker type -it, -n5, -v/src:/dst, and logs web -f. The
+// flag package knows none of these: it wants each flag apart, its value apart
+// from it, and all flags first. So the words are put in that order before it
+// sees them. And what docker has and minirun has not gets an answer that helps.
+
+// arrange rewrites the words of a command line, args[0] being the program's name.
+func arrange(app *cli.App, args []string) ([]string, error) {
+	global, rest, err := arrangeWords(app.Flags, args[1:], false)
+	if err != nil || len(rest) == 0 {
+		return append(args[:1:1], global...), usageOf("", err)
+	}
+	word, rest := rest[0], rest[1:]
+	if word == "help" {
+		return append(args[:1:1], append(rest[:min(1, len(rest))], "--help")...), nil
+	}
+	command := app.Command(word)
+	if command == nil {
+		return nil, unknown(word, rest)
+	}
+	flags, rest, err := arrangeWords(command.Flags, rest, !runsProgram[word])
+	if err != nil {
+		return nil, usageOf(word, err)
+	}
+	words := append(append(args[:1:1], global...), word)
+	words = append(append(words, flags...), "--")
+	return append(words, rest...), nil
+}
+
+// runsProgram are the commands whose arguments end in those of a program:
+// after the first that is no flag, nothing is minirun's.
+var runsProgram = map[string]bool{"run": true, "exec": true, "plan": true}
+
+// usageOf makes an error one of a command's usage; run and exec have an exit
+// code for their own.
+func usageOf(word string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case word == "run" || word == "exec":
+		return failure{usage{fmt.Errorf("%s: %w", word, err)}, 125}
+	case word != "":
+		err = fmt.Errorf("%s: %w", word, err)
+	}
+	return usage{err}
+}
+
+// arrangeWords parts flags from other words. Unless they are mixed, the first
+// other word is the end of the flags.
+func arrangeWords(known []cli.Flag, words []string, mixed bool) (flags, others []string, err error) {
+	for i := 0; i < len(words); i++ {
+		w := words[i]
+		switch {
+		case w == "--":
+			return flags, append(others, words[i+1:]...), nil
+		case len(w) > 1 && w[0] == '-':
+			parts, wantsValue, err := arrangeFlag(known, w)
+			if err != nil {
+				return nil, nil, err
+			}
+			flags = append(flags, parts...)
+			if wantsValue && i+1 < len(words) {
+				i++
+				flags = append(flags, words[i])
+			}
+		case !mixed:
+			return flags, words[i:], nil
+		default:
+			others = append(others, w)
+		}
+	}
+	return flags, others, nil
+}
+
+// arrangeFlag takes one word apart: -it is -i and -t, -n5 is -n and 5.
+func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool, err error) {
+	name, _, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	if f := findFlag(known, name); f != nil && (len(name) > 1 || hasValue || len(word) == 2) {
+		return []string{word}, !hasValue && !isBool(f), nil
+	}
+	if strings.HasPrefix(word, "--") || name == "" {
+		return nil, false, notDone{"--" + name}
+	}
+	for i, letter := range word[1:] {
+		f := findFlag(known, string(letter))
+		switch rest := word[i+2:]; {
+		case f == nil && letter == 'h':
+			parts = append(parts, "--help") // where -h is nothing else
+		case f == nil:
+			return nil, false, notDone{"-" + string(letter)}
+		case isBool(f):
+			parts = append(parts, "-"+string(letter))
+		case rest == "":
+			return append(parts, "-"+string(letter)), true, nil
+		default:
+			return append(parts, "-"+string(letter), strings.TrimPrefix(rest, "=")), false, nil
+		}
+	}
+	return parts, false, nil
+}
+
+// findFlag is the flag with a name; every command also has the two that the
+// library adds.
+func findFlag(known []cli.Flag, name string) cli.Flag {
+	known = append(slices.Clone(known), cli.HelpFlag, cli.VersionFlag, cli.BashCompletionFlag)
+	if i := slices.IndexFunc(known, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) }); i >= 0 {
+		return known[i]
+	}
+	return nil
+}
+
+func isBool(f cli.Flag) bool {
+	_, ok := f.(*cli.BoolFlag)
+	return ok
+}
+
+// A notDone is something that minirun does not do: a flag, or a command.
+type notDone struct{ what string }
+
+func (n notDone) Error() string { return "minirun does not do " + n.what }
+
+// instead is what to do in its place; "" if nothing is known.
+func (n notDone) instead() string {
+	return instead[strings.TrimLeft(n.what, "-")]
+}
+
+// unknown is the error for a command that there is not. Docker's long forms,
+// such as container ls, are named by both words.
+func unknown(word string, rest []string) error {
+	if len(rest) > 0 && instead[word+" "+rest[0]] != "" {
+		return notDone{word + " " + rest[0]}
+	}
+	if instead[word] != "" {
+		return notDone{word}
+	}
+	return usage{fmt.Errorf("%q is not a command; see minirun --help", word)}
+}
+
+// instead says, for docker's commands and flags that minirun has not, what to
+// do instead.
+var instead = map[string]string{
+	// commands
+	"attach":       "minirun logs -f shows the output, minirun exec -it runs a shell",
+	"build":        "docker build, then docker save IMAGE | minirun load",
+	"commit":       "minirun import makes an image from a tar",
+	"container":    "leave out the word: minirun ps, minirun rm",
+	"container ls": "minirun ps",
+	"cp":           "run with -v, or minirun exec CONTAINER cat FILE",
+	"diff":         "what a container wrote is in the directory UpperDir of minirun inspect",
+	"events":       "minirun ps -a",
+	"export":       "minirun exec CONTAINER tar -c / > FILE",
+	"history":      "minirun inspect IMAGE",
+	"image":        "leave out the word: minirun images, minirun rmi",
+	"image ls":     "minirun images",
+	"info":         "minirun doctor",
+	"login":        "docker save IMAGE | minirun load",
+	"network":      "run --network none or host",
+	"pause":        "echo 1 > CGROUP/cgroup.freeze; minirun inspect shows Cgroup",
+	"port":         "run --network host, and look with ss -ltnp",
+	"pull":         "docker save IMAGE | minirun load",
+	"push":         "docker push",
+	"rename":       "run again with --name",
+	"restart":      "minirun stop, minirun rm and minirun run",
+	"save":         "docker save",
+	"search":       "docker search",
+	"stats":        "the files of the Cgroup that minirun inspect shows: memory.current, cpu.stat, pids.current",
+	"system":       "minirun ps -a, minirun images",
+	"tag":          "minirun load keeps the names of the archive; minirun import gives one",
+	"top":          "minirun tree",
+	"unpause":      "echo 0 > CGROUP/cgroup.freeze; minirun inspect shows Cgroup",
+	"update":       "write to the files of the Cgroup that minirun inspect shows: memory.max, cpu.max, pids.max",
+	"version":      "minirun --version",
+	"volume":       "run -v /directory:/mount",
+	"wait":         "minirun logs -f CONTAINER ends with it; minirun inspect -f '{{.State.ExitCode}}' tells how",
+
+	// flags of run
+	"add-host":     "mount a file: -v ./hosts:/etc/hosts:ro",
+	"cidfile":      "minirun run -d prints the id",
+	"device":       "an OCI bundle: minirun run --bundle, with linux.devices",
+	"dns":          "mount a file: -v ./resolv.conf:/etc/resolv.conf:ro",
+	"env-file":     "-e for each variable",
+	"init":         "a program that reaps, such as tini, as the image's entrypoint",
+	"l":            "--name",
+	"label":        "--name",
+	"memory-swap":  "an OCI bundle: minirun run --bundle, with linux.resources.memory.swap",
+	"mount":        "-v SOURCE:DESTINATION[:ro]",
+	"p":            "--network host",
+	"P":            "--network host",
+	"privileged":   "--cap-add ALL, or an OCI bundle: minirun run --bundle",
+	"publish":      "--network host",
+	"publish-all":  "--network host",
+	"security-opt": "an OCI bundle: minirun run --bundle, with process.noNewPrivileges and linux.seccomp",
+	"stop-signal":  "minirun stop -s SIGNAL",
+	"stop-timeout": "minirun stop -t SECONDS",
+	"tmpfs":        "an OCI bundle: minirun run --bundle, with a mount",
+	"ulimit":       "an OCI bundle: minirun run --bundle, with process.rlimits",
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+)
+
+// The test binary plays four parts more, by its own name (argv[0]):
+//
+//	minirun        the program itself: what the scripts call, and what it becomes
+//	               when it executes itself
+//	cat, echo, …   the programs in the containers (program_test.go)
+//	tests' init    process 1 of the tests' own namespaces
+//	tests          the tests, below it
+//
+// Why namespaces of their own? The scripts use minirun as people do, with its
+// state in /run/minirun and its images in /var/lib/minirun. In namespaces of
+// the tests' own both are empty, and every mount, process and cgroup that is
+// there after a script is one that minirun has left behind.
+func TestMain(m *testing.M) {
+	name := filepath.Base(os.Args[0])
+	switch {
+	case name == "minirun":
+		main()
+	case programs[name] != nil:
+		os.Exit(programs[name](os.Args[1:]))
+	case name == "tests' init":
+		os.Exit(initProcess())
+	case name != "tests" && os.Geteuid() == 0:
+		os.Exit(isolated())
+	}
+	testscript.Main(m, map[string]func(){"minirun": main})
+}
+
+// isolated runs the tests in namespaces of their own, in a cgroup of their own.
+func isolated() int {
+	h, err := cgroups.Find()
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	group := filepath.Join(h.Mount, fmt.Sprintf("minirun-test-cmd-%d", os.Getpid()))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	dir, err := os.Open(group)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = "tests' init"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &unix.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP,
+		UseCgroupFD: true, CgroupFD: int(dir.Fd()), Pdeathsig: unix.SIGKILL,
+	}
+	err = cmd.Run()
+	os.Remove(filepath.Join(group, "tests"))
+	if left := os.Remove(group); left != nil {
+		fmt.Println("left behind:", left)
+		return 1
+	}
+	if cmd.ProcessState == nil {
+		fmt.Println(err)
+		return 1
+	}
+	return cmd.ProcessState.ExitCode()
+}
+
+// initProcess makes the world of the tests, starts them, and reaps orphans.
+func initProcess() int {
+	signal.Ignore(unix.SIGINT) // a ^C is for the tests
+	if err := newWorld(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = "tests"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			fmt.Println("wait4:", err)
+			return 1
+		case pid == cmd.Process.Pid && status.Signaled():
+			return 128 + int(status.Signal())
+		case pid == cmd.Process.Pid:
+			return status.ExitStatus()
+		}
+	}
+}
+
+// newWorld mounts what the tests see in place of the host's. The tests leave
+// the topmost group, so that controllers can be enabled in it.
+func newWorld() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH) // EINVAL: no mount
+	for _, m := range []struct{ fstype, target string }{
+		{"proc", "/proc"}, {"cgroup2", "/sys/fs/cgroup"}, {"tmpfs", "/run"}, {"tmpfs", "/var/lib"},
+	} {
+		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	if err := os.Mkdir("/sys/fs/cgroup/tests", 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile("/sys/fs/cgroup/tests/cgroup.procs", []byte("0"), 0)
+}
+
+// leftovers is what there is in the tests' world that was not there when the
+// tests began: processes, mounts, cgroups, containers. The image of the tests'
+// own stays.
+func leftovers() (list []string) {
+	programs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range programs {
+		command, err := os.ReadFile(dir + "/cmdline")
+		words := strings.ReplaceAll(string(command), "\x00", " ")
+		if err != nil || words == "" || strings.HasPrefix(words, "tests") {
+			continue // it ended; a zombie
+		}
+		list = append(list, "process "+filepath.Base(dir)+" "+words)
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, "minirun") {
+			list = append(list, "mount "+line)
+		}
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/minirun*", "/run/minirun/*", "/var/lib/minirun/containers/*", "/var/lib/minirun/names/*"} {
+		files, _ := filepath.Glob(pattern)
+		list = append(list, files...)
+	}
+	return list
+}
+
+// sweep removes leftovers, so that the next script does not suffer from them.
+func sweep() {
+	programs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range programs {
+		var pid int
+		fmt.Sscanf(dir, "/proc/%d", &pid)
+		if pid > 1 && pid != os.Getpid() {
+			unix.Kill(pid, unix.SIGKILL)
+		}
+	}
+	groups, _ := filepath.Glob("/sys/fs/cgroup/minirun*")
+	for _, g := range groups {
+		for try := 0; os.Remove(g) != nil && try < 100; try++ { // EBUSY: who was killed is still ending
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	os.RemoveAll("/run/minirun")
+	os.RemoveAll("/var/lib/minirun/containers")
+	os.RemoveAll("/var/lib/minirun/names")
+}

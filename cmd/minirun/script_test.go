@@ -1,0 +1,249 @@
+package main
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// What the command line does is written down as scripts: testdata/script holds
+// those that any user can run, testdata/native those that make containers.
+//
+// Commands besides testscript's own:
+//
+//	exits N COMMAND...           COMMAND ends with exit code N
+//	eventually REGEXP COMMAND... within seconds, COMMAND prints what matches
+//	signal NAME PID              send a signal; the pid may be $VARIABLE
+//	let VARIABLE COMMAND...      set a variable to what COMMAND prints
+//	user COMMAND...              run COMMAND as an ordinary user
+//	mounted DIR OPTIONS COMMAND  run COMMAND while a tmpfs is mounted on DIR
+
+func TestScripts(t *testing.T) { scripts(t, "testdata/script") }
+
+func TestNativeScripts(t *testing.T) {
+	needRoot(t)
+	importPrograms(t)
+	scripts(t, "testdata/native")
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("no root: run as root to make containers in namespaces of the tests' own")
+	}
+}
+
+func scripts(t *testing.T, dir string) {
+	root := t.TempDir()
+	openUp(t, root)
+	testscript.RunT(sequential{t}, testscript.Params{
+		Dir:         dir,
+		WorkdirRoot: root, ContinueOnError: true,
+		Setup: func(e *testscript.Env) error { return setUp(t, e) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "eventually": eventually, "signal": sendSignal, "let": let, "user": asUser, "mounted": mounted,
+		},
+	})
+}
+
+// openUp lets ordinary users through to a directory, and to the programs.
+func openUp(t *testing.T, dir string) {
+	minirun, err := exec.LookPath("minirun")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, filepath.Dir(minirun)} {
+		for ; path != "/" && path != os.TempDir(); path = filepath.Dir(path) {
+			if err := os.Chmod(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// sequential runs scripts one after another: each looks for what it has left.
+type sequential struct{ *testing.T }
+
+func (s sequential) Parallel()     {}
+func (s sequential) Verbose() bool { return testing.Verbose() }
+func (s sequential) Run(name string, f func(testscript.T)) {
+	s.T.Run(name, func(t *testing.T) {
+		if os.Geteuid() == 0 {
+			t.Cleanup(func() { nothingLeft(t) })
+		}
+		f(sequential{t})
+	})
+}
+
+// nothingLeft looks for what a script has left behind, and removes it.
+func nothingLeft(t *testing.T) {
+	left := leftovers()
+	for end := time.Now().Add(2 * time.Second); len(left) > 0 && time.Now().Before(end) && !t.Failed(); left = leftovers() {
+		time.Sleep(10 * time.Millisecond) // what was killed may still be ending
+	}
+	if len(left) > 0 {
+		t.Errorf("left behind:\n%s", strings.Join(left, "\n"))
+		sweep()
+	}
+}
+
+// setUp gives a script directories for an ordinary user.
+func setUp(t *testing.T, e *testscript.Env) error {
+	home := filepath.Join(e.WorkDir, "home")
+	e.Setenv("HOME", home)
+	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
+	e.Setenv("XDG_DATA_HOME", filepath.Join(home, "share"))
+	for _, dir := range []string{home, filepath.Join(home, "run"), filepath.Join(home, "share")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+		if os.Geteuid() == 0 {
+			if err := os.Chown(dir, 1000, 1000); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Chmod(e.WorkDir, 0o755)
+}
+
+// code carries out a command of a script and returns its exit code.
+func code(ts *testscript.TestScript, args []string) int {
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if got := code(ts, args[1:]); neg || strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		code(ts, args[1:])
+		out := ts.ReadFile("stdout")
+		if want.MatchString(out) != neg {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("for 10 s, no %q: %s", args[0], out)
+		}
+	}
+}
+
+func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(unix.Kill(pid, unix.SignalNum("SIG"+args[0])))
+}
+
+func let(ts *testscript.TestScript, _ bool, args []string) {
+	if got := code(ts, args[1:]); got != 0 {
+		ts.Fatalf("exit code %d", got)
+	}
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// asUser runs a command as an ordinary user, with no group but one's own.
+func asUser(ts *testscript.TestScript, neg bool, args []string) {
+	err := ts.Exec("setpriv", append([]string{"--reuid", "1000", "--regid", "1000", "--clear-groups"}, args...)...)
+	if (err != nil) != neg {
+		ts.Fatalf("as a user: %v", err)
+	}
+}
+
+// mounted runs a command where a file system is mounted on a directory: mounted
+// DIR OPTIONS COMMAND...
+func mounted(ts *testscript.TestScript, neg bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	flags := uintptr(0)
+	if options, ok := strings.CutPrefix(args[1], "ro"); ok {
+		flags, args[1] = unix.MS_RDONLY, strings.TrimPrefix(options, ",")
+	}
+	ts.Check(unix.Mount("tmpfs", dir, "tmpfs", flags, args[1]))
+	err := ts.Exec(args[2], args[3:]...)
+	left, _ := filepath.Glob(dir + "/*/*/*")
+	fmt.Fprintf(ts.Stderr(), "left: %q\n", left)
+	ts.Check(unix.Unmount(dir, unix.MNT_DETACH))
+	if (err != nil) != neg {
+		ts.Fatalf("with %s mounted: %v", args[0], err)
+	}
+}
+
+// imageTar is the root file system of the tests' image: this binary, a name for
+// each of its programs, and a few users.
+func imageTar(t *testing.T) string {
+	path := filepath.Join(t.TempDir(), "rootfs.tar")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := tar.NewWriter(f)
+	for _, dir := range []string{"bin/", "etc/", "tmp/", "home/", "home/ann/"} {
+		must(t, w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: 0o755}))
+	}
+	for name, text := range map[string]string{
+		"etc/passwd":   "root:x:0:0::/root:/bin/sh\nann:x:33:34::/home/ann:/bin/sh\n",
+		"etc/group":    "root:x:0:\nann:x:34:\nvideo:x:44:ann\n",
+		"etc/greeting": "hello\n", "bin/notaprogram": "text\n",
+	} {
+		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}))
+		must2(w.Write([]byte(text)))(t)
+	}
+	addSelf(t, w)
+	must(t, w.Close())
+	return path
+}
+
+func addSelf(t *testing.T, w *tar.Writer) {
+	self, err := os.Open("/proc/self/exe")
+	must(t, err)
+	defer self.Close()
+	info, err := self.Stat()
+	must(t, err)
+	must(t, w.WriteHeader(&tar.Header{Name: "bin/program", Mode: 0o755, Size: info.Size()}))
+	must2(io.Copy(w, self))(t)
+	for _, name := range programNames() {
+		must(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "program"}))
+	}
+}
+
+// importPrograms makes the image "box".
+func importPrograms(t *testing.T) {
+	out, err := exec.Command("minirun", "import", "--change", `CMD ["echo", "hello"]`, "--change", "ENV COLOUR=blue,green",
+		"--change", "EXPOSE 80", imageTar(t), "box").CombinedOutput()
+	if err != nil {
+		t.Fatalf("import: %v, %s", err, out)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func must2[T any](_ T, err error) func(testing.TB) {
+	return func(t testing.TB) { t.Helper(); must(t, err) }
+}

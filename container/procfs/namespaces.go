@@ -1,0 +1,49 @@
+package procfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// Kinds are the eight kinds of namespace, by their names in /proc/PID/ns. Two
+// more files there, pid_for_children and time_for_children, are not of the
+// process itself: they say what its next child will be born in.
+var Kinds = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
+
+// Namespaces returns the namespaces of a process by kind, each as the kernel
+// writes it: "net:[4026531840]", the kind and the inode number of the file that
+// stands for it. A kind that the kernel does not have is missing. Needs the
+// rights of ptrace(2) over the process, or fails with EACCES; a process that
+// has ended is [fs.ErrNotExist].
+func Namespaces(root string, pid int) (map[string]string, error) {
+	found := map[string]string{}
+	for _, kind := range Kinds {
+		name, err := os.Readlink(filepath.Join(root, strconv.Itoa(pid), "ns", kind))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		found[kind] = name
+	}
+	if found["mnt"] == "" { // a zombie keeps those of its ids, pid and user, until it is reaped
+		return nil, fmt.Errorf("namespaces of process %d: %w", pid, fs.ErrNotExist)
+	}
+	return found, nil
+}
+
+// AllNamespaces returns those of many processes, by process id. Processes that
+// have ended, and those that we have no right to look at, are missing.
+func AllNamespaces(root string, list []*Process) map[int]map[string]string {
+	all := make(map[int]map[string]string, len(list))
+	for _, p := range list {
+		if found, err := Namespaces(root, p.Pid); err == nil {
+			all[p.Pid] = found
+		}
+	}
+	return all
+}
