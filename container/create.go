@@ -3,6 +3,7 @@ package container
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,6 +31,8 @@ type Options struct {
 	PidFile               string   // "": none
 	PreserveFDs           int      // how many descriptors from 3 on the program keeps
 	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
+
+	Warn func(text string) // what is left out of the spec, as it wants, with a warning; nil: nobody listens
 
 	Look plan.Options // Trace, Before and Fault
 }
@@ -115,6 +118,8 @@ type host struct {
 	euid   int
 	bundle string
 	isDir  func(path string) bool
+	isPipe func(fd int) bool
+	passwd func(root string) (io.ReadCloser, error)
 	groups func() (*cgroups.Hierarchy, error)
 }
 
@@ -126,6 +131,8 @@ func facts(bundle string) host {
 			info, err := os.Stat(path)
 			return err == nil && info.IsDir()
 		},
+		isPipe: isPipe,
+		passwd: func(root string) (io.ReadCloser, error) { return openPasswd(root, "etc/passwd") },
 		groups: cgroups.Find,
 	}
 }
@@ -152,6 +159,7 @@ func (b *builder) check() (err error) {
 	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
 		return err
 	}
+	b.warn()
 	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.PreserveFDs
 	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
 	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between())
@@ -168,7 +176,18 @@ func (b *builder) check() (err error) {
 		return err
 	}
 	b.Rootfs = b.root.Path()
+	if err := b.identity.Home(func() (io.ReadCloser, error) { return b.host.passwd(b.Rootfs) }); err != nil {
+		return err
+	}
 	return b.findGroup()
+}
+
+func (b *builder) warn() {
+	if b.options.Warn != nil {
+		for _, w := range b.identity.Warnings {
+			b.options.Warn(w)
+		}
+	}
 }
 
 // findGroup decides which cgroup the container is born in.
@@ -277,13 +296,25 @@ func (b *builder) cloned(p *plan.Process) (err error) {
 	return b.save()
 }
 
-// stdio records what descriptors 0, 1 and 2 become, where they do not stay.
+// stdio records what descriptors 0, 1 and 2 become, where they do not stay. A
+// pipe, or a log, becomes the user's, who may want to open it again as
+// /dev/stdout.
 func (b *builder) stdio(p *plan.Plan) {
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
+		file := fd
 		if f != nil {
+			file = int(f.Fd())
 			p.Dup3(given(fd), fd, 0)
 		}
+		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.isPipe(file) {
+			b.identity.Own(p, fd)
+		}
 	}
+}
+
+func isPipe(fd int) bool {
+	var s unix.Stat_t
+	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
 func given(fd int) plan.Given { return plan.Given([]string{"stdin", "stdout", "stderr"}[fd]) }

@@ -1,29 +1,43 @@
 package container
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
+	"minirun/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Exec starts one more process in a running container: born into its cgroup,
-// in its namespaces, with an identity of its own. seccomp is the container's
-// filter; nil for none.
-func (c *Container) Exec(spec *specs.Process, seccomp *specs.LinuxSeccomp, o Options) (*plan.Process, error) {
+// in its namespaces, with an identity of its own. Of linux, the container's,
+// the filter and what else is a process's counts; nil for none.
+func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*plan.Process, error) {
 	if !c.alive() || c.waiting() {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
 	}
-	identity, err := process.New(spec, seccomp)
+	if linux == nil {
+		linux = &specs.Linux{}
+	}
+	identity, err := process.New(spec, linux.Seccomp)
 	if err != nil {
+		return nil, err
+	}
+	if err := identity.Linux(linux); err != nil {
+		return nil, err
+	}
+	if err := identity.Home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
 		return nil, err
 	}
 	pidfd, err := c.open()
@@ -35,12 +49,34 @@ func (c *Container) Exec(spec *specs.Process, seccomp *specs.LinuxSeccomp, o Opt
 	if identity.NoSets, err = namespaces.SetgroupsDenied(c.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
-	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: &specs.Linux{}}, options: o, identity: identity}
+	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: &specs.Linux{}}, options: o, host: host{isPipe: isPipe}, identity: identity}
+	b.warn()
 	p, err := b.enter(pidfd)
 	if err != nil {
 		return nil, b.explain(err)
 	}
 	return p, b.pidFile(p)
+}
+
+// Passwd opens /etc/passwd or /etc/group of a running container, as its process
+// sees them now. They are what the container wants them to be: what is no file,
+// or too long to be true, is empty, or cut.
+func (c *Container) Passwd(path string) (io.ReadCloser, error) {
+	return openPasswd(fmt.Sprintf("/proc/%d/root", c.Pid), path)
+}
+
+func openPasswd(root, path string) (io.ReadCloser, error) {
+	const enough = 1 << 20
+	f, err := rootfs.OpenFile(root, path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, rootfs.ErrNotRegular) {
+		return io.NopCloser(strings.NewReader("")), nil
+	} else if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.LimitReader(f, enough), f}, nil
 }
 
 // open returns a pidfd that certainly refers to the container process.
@@ -86,7 +122,7 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	}
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
-		b.identity.Terminal(p, p.Openat(plan.CWD, "/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0).As("ptmx"))
+		b.identity.Terminal(p, p.OpenIn(plan.CWD, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx"))
 	} else {
 		b.stdio(p)
 	}

@@ -1,6 +1,8 @@
 package container
 
 import (
+	"io"
+	"io/fs"
 	"path/filepath"
 
 	"minirun/cgroups"
@@ -36,6 +38,8 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 				}
 				return false
 			},
+			isPipe: func(int) bool { return false },
+			passwd: func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
 			groups: func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
 		},
 	}

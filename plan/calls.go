@@ -114,8 +114,9 @@ func (p *Plan) Unlinkat(dir FD, path string, flags int) *Step {
 }
 
 // Fchownat sets the owner; with path "" and AT_EMPTY_PATH, that of dir itself.
+// 4294967295, which the kernel and strace call -1, leaves a user or group as it is.
 func (p *Plan) Fchownat(dir FD, path string, uid, gid uint32, flags int) *Step {
-	return p.call("fchownat", unix.SYS_FCHOWNAT, dir.descriptor(), text(path), size(int(uid)), size(int(gid)), bits(uintptr(flags), atNames)).
+	return p.call("fchownat", unix.SYS_FCHOWNAT, dir.descriptor(), text(path), size(int(int32(uid))), size(int(int32(gid))), bits(uintptr(flags), atNames)).
 		Shell("chown -h %d:%d %s", uid, gid, path)
 }
 

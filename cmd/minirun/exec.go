@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func execute(c *cli.Context) (int, error) {
 		return 0, err
 	}
 	s := &session{context: c, id: k.ID, spec: spec}
-	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look}
+	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
 	return s.exec(k)
 }
 
@@ -89,7 +90,7 @@ func (s *session) exec(k *container.Container) (int, error) {
 		return 0, err
 	}
 	signals := catchSignals()
-	p, err := k.Exec(s.spec.Process, s.spec.Linux.Seccomp, s.options)
+	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
 	if err != nil || c.Bool("detach") {
 		return 0, err
 	}
@@ -121,42 +122,44 @@ func execProcess(c *cli.Context, k *container.Container, spec *specs.Spec) error
 	p := spec.Process
 	p.Args, p.Terminal = c.Args().Tail(), c.Bool("tty")
 	p.ConsoleSize = terminalSize()
+	if c.IsSet("workdir") {
+		p.Cwd = c.String("workdir")
+	}
+	if c.IsSet("user") {
+		if err := execUser(c, k, p); err != nil {
+			return err
+		}
+	}
 	for _, e := range c.StringSlice("env") {
 		if !strings.Contains(e, "=") {
 			e += "=" + os.Getenv(e)
 		}
 		p.Env = append(p.Env, e)
 	}
-	if c.IsSet("workdir") {
-		p.Cwd = c.String("workdir")
-	}
-	if c.IsSet("user") {
-		return execUser(c, k, p)
-	}
 	return nil
 }
 
-// execUser looks a user up in the files of the container's image; in a bundle
-// of the user's own, only numbers are users.
-func execUser(c *cli.Context, k *container.Container, p *specs.Process) (err error) {
-	umask := p.User.Umask
-	if id := k.Annotations[bundle.ImageID]; id == "" {
-		p.User, _, err = process.Lookup(c.String("user"), strings.NewReader(""), strings.NewReader(""))
-	} else {
-		s, err := images(c)
-		if err != nil {
-			return err
-		}
-		img, err := s.Find(id)
-		if err != nil {
-			return err
-		}
-		if p.User, _, err = bundle.LookupUser(c.String("user"), img); err != nil {
-			return err
-		}
+// execUser looks a user up in the container's own files, as they are now, and
+// goes home with them, unless -e says otherwise.
+func execUser(c *cli.Context, k *container.Container, p *specs.Process) error {
+	passwd, err := k.Passwd("etc/passwd")
+	if err != nil {
+		return err
 	}
-	p.User.Umask = umask
-	return err
+	defer passwd.Close()
+	group, err := k.Passwd("etc/group")
+	if err != nil {
+		return err
+	}
+	defer group.Close()
+	user, home, err := process.Lookup(c.String("user"), passwd, group)
+	if err != nil {
+		return err
+	}
+	user.Umask = p.User.Umask
+	p.User = user
+	p.Env = append(p.Env, "HOME="+cmp.Or(home, "/"))
+	return nil
 }
 
 // find returns the container with a name, an id or its beginning: one of the

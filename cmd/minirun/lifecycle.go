@@ -165,7 +165,7 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := container.Options{Wait: true, PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look}
+			o := container.Options{Wait: true, PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
 			if c.IsSet("console-socket") {
 				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
 					return err

@@ -171,6 +171,9 @@ func report(err error) int {
 	return 1
 }
 
+// warn prints what was left out.
+func warn(text string) { fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", text) }
+
 // hint is what may help with an error; "" if nothing is known.
 func hint(err error) string {
 	var failed *plan.StepError

@@ -219,7 +219,7 @@ func (s *session) run() (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look}
+	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
 	if err := s.files(); err != nil {
 		return 0, err
 	}

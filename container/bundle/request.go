@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/process"
+	"minirun/rootfs"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -181,14 +183,8 @@ func lastWins(env []string) []string {
 	return kept
 }
 
-// user looks the user up in the image's own files.
+// user looks the user up in the image's own files; also the home directory.
 func (r Request) user(img *image.Image) (specs.User, string, error) {
-	return LookupUser(firstOf(r.User, img.Config.Config.User), img)
-}
-
-// LookupUser finds a user, as run -u takes it, in the files of an image; also
-// its home directory.
-func LookupUser(user string, img *image.Image) (specs.User, string, error) {
 	passwd, err := readLayers(img, "etc/passwd")
 	if err != nil {
 		return specs.User{}, "", err
@@ -197,7 +193,7 @@ func LookupUser(user string, img *image.Image) (specs.User, string, error) {
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	return process.Lookup(user, bytes.NewReader(passwd), bytes.NewReader(group))
+	return process.Lookup(firstOf(r.User, img.Config.Config.User), bytes.NewReader(passwd), bytes.NewReader(group))
 }
 
 // readLayers reads a small file of an image as overlayfs would show it: that of
@@ -206,35 +202,19 @@ func LookupUser(user string, img *image.Image) (specs.User, string, error) {
 func readLayers(img *image.Image, path string) ([]byte, error) {
 	const enough = 1 << 20
 	for _, dir := range img.Layers() {
-		f, err := openIn(dir, path)
-		if errors.Is(err, unix.ENOENT) {
+		f, err := rootfs.OpenFile(dir, path)
+		switch {
+		case errors.Is(err, rootfs.ErrNotRegular):
+			return nil, nil // a whiteout: deleted
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		} else if err != nil {
+		case err != nil:
 			return nil, fmt.Errorf("image %s: /%s: %w", name(img), path, err)
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-			return nil, err // a whiteout: deleted
-		}
 		return io.ReadAll(io.LimitReader(f, enough))
 	}
 	return nil, nil
-}
-
-// openIn opens a file of a layer. What the image put there may be a link to
-// anywhere, or a pipe that nobody writes to.
-func openIn(dir, path string) (*os.File, error) {
-	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(root)
-	how := &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(root, path, how)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
 }
 
 func ports(exposed map[string]struct{}) string {

@@ -1,0 +1,53 @@
+package rootfs
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestOpenFile: what the container may put in the place of a file.
+func TestOpenFile(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	secret := filepath.Join(outside, "secret")
+	for path, text := range map[string]string{secret: "host", filepath.Join(root, "plain"): "container"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, target := range map[string]string{
+		"absolute": "/plain", "dots": "../../../plain", "host": secret, "out": "../" + filepath.Base(outside) + "/secret",
+		"loop": "loop", "magic": "/proc/self/exe",
+	} {
+		if err := os.Symlink(target, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Mkdir(filepath.Join(root, "dir"), 0o700), unix.Mkfifo(filepath.Join(root, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"plain", "/plain", "../plain", "absolute", "dots"} {
+		f, err := OpenFile(root, name)
+		if err != nil {
+			t.Errorf("OpenFile(%q) = %v", name, err)
+			continue
+		}
+		if text, err := io.ReadAll(f); err != nil || string(text) != "container" {
+			t.Errorf("OpenFile(%q) reads %q, %v; want container", name, text, err)
+		}
+		f.Close()
+	}
+	for name, want := range map[string]error{
+		"missing": fs.ErrNotExist, "dir": ErrNotRegular, "pipe": ErrNotRegular, "host": fs.ErrNotExist, "out": fs.ErrNotExist,
+		"magic": fs.ErrNotExist, "loop": unix.ELOOP,
+	} {
+		if f, err := OpenFile(root, name); !errors.Is(err, want) {
+			t.Errorf("OpenFile(%q) = %v, %v; want %v", name, f, err, want)
+		}
+	}
+}
