@@ -21,13 +21,24 @@ func ReadSpec(bundle string) (*specs.Spec, error) {
 		return nil, fmt.Errorf("%s is not a bundle: %w", bundle, err)
 	}
 	spec := &specs.Spec{}
-	if err := json.Unmarshal(data, spec); err != nil {
+	if err := json.Unmarshal(data, &linuxOnly{Spec: spec}); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, explain(err, data))
 	}
 	if err := check(spec); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return spec, nil
+}
+
+// linuxOnly is a spec as JSON, without what is for other systems: a third of the
+// types, with whose fields the parser would make itself familiar first.
+type linuxOnly struct {
+	*specs.Spec
+	Solaris json.RawMessage `json:"solaris"`
+	Windows json.RawMessage `json:"windows"`
+	VM      json.RawMessage `json:"vm"`
+	ZOS     json.RawMessage `json:"zos"`
+	FreeBSD json.RawMessage `json:"freebsd"`
 }
 
 // explain adds the line to an error of the JSON parser.

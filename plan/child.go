@@ -79,9 +79,10 @@ const (
 	stackRoom   = 64 << 10    // what a process that forgets the heap keeps of it around its stack
 )
 
-// clone makes the process that walks program and returns its id. The caller
-// has locked its thread. This is fork(2), not vfork(2): parent and child share
-// no memory but the pages that neither has written to since.
+// clone makes the process that walks program and returns its id. From the first
+// call to the last the thread stays the same: nothing in between can be
+// preempted. This is fork(2), not vfork(2): parent and child share no memory but
+// the pages that neither has written to since.
 //
 //go:nosplit
 //go:norace

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
 	"time"
 	"unsafe"
@@ -115,8 +114,6 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	}
 	defer r.code.release()
 	r.prepare()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	err = r.steps()
 	closeAll(theirs) // else the child's end would not be the end of the channel
 	theirs = nil

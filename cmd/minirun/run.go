@@ -65,7 +65,14 @@ func bundleFlags() []cli.Flag {
 }
 
 func runCommand() *cli.Command {
-	flags := append(requestFlags(), lookFlags()...)
+	flags := append(lookFlags(), bundleFlags()...)
+	flags = append(flags, &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"})
+	if hasBundle(os.Args) {
+		// the library looks at each flag as often as there are flags
+		flags = append(flags, monitorFlags()...)
+	} else {
+		flags = append(requestFlags(), flags...)
+	}
 	return &cli.Command{
 		Name:      "run",
 		Usage:     "make a container from an image (or a bundle) and run it",
@@ -77,11 +84,18 @@ func runCommand() *cli.Command {
 			"   minirun run --rm -v $PWD:/src:ro busybox ls /src\n" +
 			"   minirun run --explain --rm busybox true       see every system call\n" +
 			"   minirun run --bundle ./bundle web             an OCI bundle",
-		Flags: append(append(flags, bundleFlags()...),
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"},
-			&cli.BoolFlag{Name: "monitor", Hidden: true, Usage: "the second stage of run IMAGE: the container is one of the store's"}),
-		HideHelp: false,
-		Action:   run,
+		Flags:  flags,
+		Action: run,
+	}
+}
+
+// monitorFlags are those of the second stage of run IMAGE, for which the
+// container is one of the store's. The name is there to be seen in ps.
+func monitorFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "monitor", Hidden: true},
+		&cli.StringFlag{Name: "name", Hidden: true},
+		&cli.BoolFlag{Name: "interactive", Hidden: true},
 	}
 }
 
