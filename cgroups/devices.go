@@ -176,85 +176,115 @@ func parseRule(r specs.LinuxDeviceCgroup) (d deviceSet, access uint32, err error
 	return d, access, nil
 }
 
-// Registers of the program.
+// Registers of the program. A device is one number, kind<<32 | major<<20 | minor,
+// as dev_t is in the kernel (linux/kdev_t.h); the views of it are what is left if
+// something in it does not matter.
 const (
-	r0 = iota // the answer
-	r1        // the context
-	r2        // kind
-	r3        // access
-	r4        // major
-	r5        // minor
-	r6        // scratch
+	answer   = iota // r0: of an exception
+	context         // r1: struct bpf_cgroup_dev_ctx; later what is looked for
+	anyOf           // r2: view: the kind
+	wanted          // r3: access
+	major           // r4: shifted
+	minor           // r5
+	exact           // r6: view: the device
+	anyMinor        // r7: view: kind and major
+	anyMajor        // r8: view: kind and minor
+	scratch         // r9
+)
+
+const (
+	kindShift, majorShift      = 32, 20
+	largestMajor, largestMinor = 1<<12 - 1, 1<<20 - 1
 )
 
 // instruction encodes one eBPF instruction.
-func instruction(op, dst, src uint64, offset int16, imm uint32) uint64 {
-	return op | dst<<8 | src<<12 | uint64(uint16(offset))<<16 | uint64(imm)<<32
+func instruction(op, dst, src uint64, offset int, imm uint64) uint64 {
+	return op | dst<<8 | src<<12 | uint64(uint16(offset))<<16 | imm<<32
 }
 
 // Operations of eBPF that the program uses.
 const (
-	loadWord = 0x61 // dst = *(u32 *)(src + offset)
-	and32    = 0x54 // dst &= imm
-	shift32  = 0x74 // dst >>= imm
-	copy32   = 0xbc // dst = src
-	set      = 0xb7 // dst = imm
-	jumpNot  = 0x55 // if dst != imm, skip offset instructions
-	leave    = 0x95 // return r0
+	loadWord  = 0x61 // dst = *(u32 *)(src + offset)
+	load64    = 0x18 // dst = imm; its upper half is in the next instruction
+	set       = 0xb7 // dst = imm
+	copyFrom  = 0xbf // dst = src
+	or        = 0x4f // dst |= src
+	and       = 0x57 // dst &= imm
+	left      = 0x67 // dst <<= imm
+	right     = 0x77 // dst >>= imm
+	jumpEqual = 0x1d // if dst == src, skip offset instructions
+	jumpOther = 0x5d // if dst != src, skip offset instructions
+	jumpZero  = 0x15 // if dst == 0, skip offset instructions
+	jumpSome  = 0x55 // if dst != 0, skip offset instructions
+	leave     = 0x95 // return r0
 )
 
-// assemble writes the program: the first exception that matches decides.
+// assemble writes the program: the last exception that matches decides. Why so
+// terse? The kernel goes through every way that the program can take before it
+// lets it be, and so each jump costs a container's start some microseconds.
 func assemble(allowed bool, list []rule) []uint64 {
 	code := []uint64{
-		instruction(loadWord, r2, r1, 0, 0), instruction(and32, r2, 0, 0, 0xffff),
-		instruction(loadWord, r3, r1, 0, 0), instruction(shift32, r3, 0, 0, 16),
-		instruction(loadWord, r4, r1, 4, 0),
-		instruction(loadWord, r5, r1, 8, 0),
+		instruction(loadWord, anyOf, context, 0, 0),
+		instruction(copyFrom, wanted, anyOf, 0, 0),
+		instruction(right, wanted, 0, 0, 16),
+		instruction(and, anyOf, 0, 0, 0xffff),
+		instruction(left, anyOf, 0, 0, kindShift),
+		instruction(loadWord, major, context, 4, 0),
+		instruction(left, major, 0, 0, majorShift),
+		instruction(loadWord, minor, context, 8, 0),
+		instruction(copyFrom, anyMinor, anyOf, 0, 0), instruction(or, anyMinor, major, 0, 0),
+		instruction(copyFrom, exact, anyMinor, 0, 0), instruction(or, exact, minor, 0, 0),
+		instruction(copyFrom, anyMajor, anyOf, 0, 0), instruction(or, anyMajor, minor, 0, 0),
+		instruction(set, answer, 0, 0, bit(!allowed)),
 	}
+	var matches []int // the jumps that are taken if an exception matches
 	for _, r := range slices.Backward(list) {
+		if r.major > largestMajor || r.minor > largestMinor {
+			continue // there can be no such device
+		}
 		code = append(code, r.assemble(allowed)...)
+		matches = append(matches, len(code)-1)
 	}
-	return append(code, answer(allowed)...)
+	code = append(code, instruction(set, answer, 0, 0, bit(allowed)))
+	for _, i := range matches {
+		code[i] |= instruction(0, 0, 0, len(code)-i-1, 0)
+	}
+	return append(code, instruction(leave, 0, 0, 0, 0))
 }
 
-func answer(allowed bool) []uint64 {
-	yes := uint32(0)
-	if allowed {
-		yes = 1
+func bit(yes bool) uint64 {
+	if yes {
+		return 1
 	}
-	return []uint64{instruction(set, r0, 0, 0, yes), instruction(leave, 0, 0, 0, 0)}
+	return 0
 }
 
-// assemble writes one exception: tests, each of which skips the rest, and the
-// answer. An exception that allows must allow all that is wanted; one that
-// denies needs only some of it.
+// assemble writes one exception. Its last instruction is a jump, which is taken
+// if the exception matches. One that allows must allow all that is wanted; one
+// that denies needs only some of it.
 func (r rule) assemble(allowed bool) []uint64 {
-	type test struct{ register, value uint64 }
-	var tests []test
-	tests = append(tests, test{r2, uint64(r.kind)})
-	if r.major != wildcard {
-		tests = append(tests, test{r4, uint64(r.major)})
+	view, device := r.view()
+	code := []uint64{instruction(load64, context, 0, 0, device&(1<<32-1)), device >> 32 << 32}
+	if r.access == everything {
+		return append(code, instruction(jumpEqual, view, context, 0, 0))
 	}
-	if r.minor != wildcard {
-		tests = append(tests, test{r5, uint64(r.minor)})
+	code = append(code, instruction(jumpOther, view, context, 3, 0), instruction(copyFrom, scratch, wanted, 0, 0))
+	if allowed {
+		return append(code, instruction(and, scratch, 0, 0, uint64(r.access)), instruction(jumpSome, scratch, 0, 0, 0))
 	}
-	end := answer(!allowed)
-	var wants []uint64
-	switch {
-	case r.access == everything:
-	case !allowed:
-		wants = []uint64{instruction(copy32, r6, r3, 0, 0), instruction(and32, r6, 0, 0, everything&^r.access),
-			instruction(jumpNot, r6, 0, int16(len(end)), 0)}
-	default:
-		wants = []uint64{instruction(copy32, r6, r3, 0, 0), instruction(and32, r6, 0, 0, r.access),
-			instruction(jumpNot, r6, 0, 1, 0), instruction(jumpAlways, 0, 0, int16(len(end)), 0)}
-	}
-	rest := append(wants, end...)
-	var code []uint64
-	for i, t := range tests {
-		code = append(code, instruction(jumpNot, t.register, 0, int16(len(tests)-i-1+len(rest)), uint32(t.value)))
-	}
-	return append(code, rest...)
+	return append(code, instruction(and, scratch, 0, 0, uint64(everything&^r.access)), instruction(jumpZero, scratch, 0, 0, 0))
 }
 
-const jumpAlways = 0x05 // skip offset instructions
+// view is the register that holds what the rule looks at, and what it must hold.
+func (r rule) view() (register, device uint64) {
+	device = uint64(r.kind) << kindShift
+	switch {
+	case r.major == wildcard && r.minor == wildcard:
+		return anyOf, device
+	case r.minor == wildcard:
+		return anyMinor, device | uint64(r.major)<<majorShift
+	case r.major == wildcard:
+		return anyMajor, device | uint64(r.minor)
+	}
+	return exact, device | uint64(r.major)<<majorShift | uint64(r.minor)
+}
