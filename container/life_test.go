@@ -114,6 +114,27 @@ func waitLine(t testing.TB, f *os.File, want string) {
 	}
 }
 
+// TestSharedMounts: where the host's mounts are shared, as systemd makes them,
+// nothing that a container mounts appears on the host; and its root directory
+// may be shared with what it starts itself.
+func TestSharedMounts(t *testing.T) {
+	needRoot(t)
+	for _, propagation := range []string{"", "rprivate", "rslave", "rshared"} {
+		b := full(t)
+		b.commands("sleep")
+		b.Linux.RootfsPropagation = propagation
+		b.save()
+		r := b.request("run")
+		r.Shared, r.Monitor = true, true
+		cmd := r.command(t)
+		cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+		if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "" {
+			t.Errorf("with propagation %q: %v, and the host has these mounts:\n%s", propagation, err, out)
+		}
+		b.remove()
+	}
+}
+
 // TestIDs: an id becomes a file name.
 func TestIDs(t *testing.T) {
 	b := &box{t: t, root: Root(t.TempDir())}

@@ -236,7 +236,9 @@ func TestLeaks(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.Command("/proc/self/exe", "leak", what)
-			cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID, Pdeathsig: unix.SIGKILL}
+			// Why not make the mount namespace by clone as well? Where the host's mounts are shared, ours would appear there:
+			// os/exec makes them private only after an unshare.
+			cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
 			out, err := cmd.CombinedOutput()
 			if what == "link" && cmd.ProcessState.ExitCode() == 3 {
 				t.Skipf("no veth device, or no ip(8) to make one with (package iproute2): %s", out)

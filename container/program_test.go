@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,7 +81,9 @@ func command(word, arg string) (string, error) {
 	case "trap":
 		return "", trap(arg)
 	case "sleep":
-		select {}
+		for { // not select, which Go calls a deadlock where there is nothing else
+			time.Sleep(time.Hour)
+		}
 	case "die":
 		signal.Reset()
 		unix.Kill(os.Getpid(), unix.SignalNum(arg))

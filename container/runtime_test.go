@@ -25,6 +25,7 @@ type request struct {
 	Bundle  string
 	Monitor bool
 	Trace   bool // print which steps are made
+	Shared  bool // run: where all mounts are shared, and print what has changed in them
 	Fault   plan.Fault
 }
 
@@ -51,6 +52,13 @@ func (r request) carryOut() (int, error) {
 			return 0, err
 		}
 		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Look: plan.Options{Fault: r.Fault}}
+		if r.Shared {
+			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+				return 0, err
+			}
+			before := strings.Join(mounts(), "\n")
+			defer func() { fmt.Println(changes(before, strings.Join(mounts(), "\n"))) }()
+		}
 		made := map[int]bool{}
 		if r.Trace {
 			o.Look.Trace = func(e plan.Event) { made[e.Index] = !e.Skipped }

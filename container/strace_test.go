@@ -40,8 +40,10 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 	b.save()
 	r := b.request("run")
 	r.Monitor, r.Trace = monitor, true
-	out, err := r.command(t).Output()
-	must(t, err)
+	out, err := r.command(t).CombinedOutput()
+	if err != nil {
+		t.Fatalf("run = %v, %s", err, out)
+	}
 	must(t, json.Unmarshal(out, &tr.made))
 	b.remove()
 	dir := t.TempDir()
@@ -232,16 +234,18 @@ func full(t *testing.T) *box {
 	return b
 }
 
-// mapped gives a box a user namespace, whose root owns the root directory, and
-// a time namespace.
+// mapped gives a box a user namespace, whose root owns the root directory, and,
+// if the kernel has them (CONFIG_TIME_NS), a time namespace.
 func mapped(b *box) *box {
 	b.t.Helper()
 	must(b.t, os.Chown(b.rootfs("."), 100000, 100000))
 	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 	b.with(specs.UserNamespace, "")
-	b.with(specs.TimeNamespace, "")
 	b.Linux.UIDMappings, b.Linux.GIDMappings = ids, ids
-	b.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1000}}
+	if _, err := os.Lstat("/proc/self/ns/time"); err == nil {
+		b.with(specs.TimeNamespace, "")
+		b.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1000}}
+	}
 	return b
 }
 
