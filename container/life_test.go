@@ -128,11 +128,25 @@ func TestSharedMounts(t *testing.T) {
 		r.Shared, r.Monitor = true, true
 		cmd := r.command(t)
 		cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-		if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != "" {
+		if out, err := outcome(t, cmd); err != nil || out != "" {
 			t.Errorf("with propagation %q: %v, and the host has these mounts:\n%s", propagation, err, out)
 		}
 		b.remove()
 	}
+}
+
+// outcome is what a command prints, without waiting for the containers that it
+// starts, which could write to a pipe for ever.
+func outcome(t testing.TB, cmd *exec.Cmd) (string, error) {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "")
+	must(t, err)
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	err = cmd.Run()
+	text, readErr := os.ReadFile(f.Name())
+	must(t, readErr)
+	return strings.TrimSpace(string(text)), err
 }
 
 // TestIDs: an id becomes a file name.
