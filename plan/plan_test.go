@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,6 +114,25 @@ func TestNotGiven(t *testing.T) {
 	p.Fchdir(Given("root"))
 	if _, err := p.Start(Options{}); err == nil || err.Error() != "step 1: descriptor <root> was not given" {
 		t.Errorf("Start() = %v, want a refusal", err)
+	}
+}
+
+// TestRuntimeOnly: the runtime decides as it writes the plan, not as it carries
+// it out; and what it needs it must have.
+func TestRuntimeOnly(t *testing.T) {
+	p := &Plan{}
+	p.Alternatives([]unix.Errno{unix.ENOENT}, func() {
+		p.Chdir("/nowhere")
+		p.Chdir("/")
+	})
+	if _, err := p.Start(Options{}); err == nil || !strings.Contains(err.Error(), "are for the child") {
+		t.Errorf("Start() with alternatives of the runtime = %v, want a refusal", err)
+	}
+	p = &Plan{}
+	p.Fchdir(p.Openat(CWD, "/nowhere", unix.O_PATH, 0).Tolerate(unix.ENOENT))
+	want := "step 2 (runtime): fchdir($1): the result of step 1, which failed: bad file descriptor"
+	if _, err := p.Start(Options{}); err == nil || err.Error() != want {
+		t.Errorf("Start() without a descriptor = %v, want %s", err, want)
 	}
 }
 

@@ -261,9 +261,13 @@ func (r *Process) do(s *Step) error {
 	}
 	args := in.args
 	for i, from := range in.from {
-		if from != none {
-			args[i] += r.code.results[from]
+		if from == none {
+			continue
 		}
+		if r.code.results[from] == unset {
+			return fmt.Errorf("the result of step %d, which failed: %w", from+1, unix.EBADF)
+		}
+		args[i] += r.code.results[from]
 	}
 	if s.program {
 		return r.clone(s, args)
