@@ -48,12 +48,17 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 		return nil, nil, err
 	}
 	defer c.Unlock()
+	c.Warn = o.Warn
 	c.State = State{ID: id, Bundle: bundle, Created: time.Now().UTC(), Owner: os.Geteuid(),
 		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks}
 	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
 	p, err := b.make()
 	if err != nil {
-		return nil, nil, errors.Join(b.explain(err), os.RemoveAll(c.dir))
+		err = errors.Join(b.explain(err), os.RemoveAll(c.dir))
+		if c.Pid > 0 { // what the first hooks have made, the last ones take away
+			c.runPoststop()
+		}
+		return nil, nil, err
 	}
 	if err := b.started(p); err != nil {
 		return nil, nil, errors.Join(err, c.Delete(true))
@@ -81,12 +86,14 @@ func (b *builder) make() (*plan.Process, error) {
 var ErrProgram = errors.New("cannot execute the program")
 
 // explain puts the failure to execute a program in words that engines know.
-func (b *builder) explain(err error) error {
+func (b *builder) explain(err error) error { return explainExec(err, b.spec.Process) }
+
+func explainExec(err error, process *specs.Process) error {
 	var failed *plan.StepError
 	if !errors.As(err, &failed) || failed.Step.Call != "execve" && failed.Step.Call != "faccessat" {
 		return err
 	}
-	program := b.spec.Process.Args[0]
+	program := process.Args[0]
 	if errors.Is(err, unix.ENOENT) && !strings.Contains(program, "/") {
 		return fmt.Errorf("exec: %q: executable file not found in $PATH: %w", program, &programError{failed})
 	}
@@ -153,6 +160,9 @@ type builder struct {
 // check lets every room look at its part of the spec. Nothing has been changed
 // on the host when it fails.
 func (b *builder) check() (err error) {
+	if err := b.checkHooks(); err != nil {
+		return err
+	}
 	if b.namespaces, err = namespaces.New(b.spec); err != nil {
 		return err
 	}
@@ -229,13 +239,13 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p.On(plan.Child)
 	b.identity.First(p)
 	b.namespaces.Enter(p, namespaces.Host{Euid: b.host.euid})
-	b.hookGate(p, "createRuntime", hooks(b.spec).Prestart, hooks(b.spec).CreateRuntime)
 	b.root.Build(p)
+	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
 	b.root.Directory(p, b.spec.Process.Cwd)
 	b.identity.Early(p, b.root.Proc)
 	b.sysctls(p)
-	b.hookGate(p, "createContainer", hooks(b.spec).CreateContainer)
+	b.hookGate(p, createContainer)
 	b.root.Finish(p)
 	b.root.Enter(p)
 	b.identity.Become(p)
@@ -329,25 +339,6 @@ func (b *builder) terminal(p *plan.Plan) {
 	b.root.Console(p, slave)
 }
 
-// hookGate records a stop at which the runtime runs hooks.
-func (b *builder) hookGate(p *plan.Plan, kind string, lists ...[]specs.Hook) {
-	var all []specs.Hook
-	for _, l := range lists {
-		all = append(all, l...)
-	}
-	if len(all) == 0 {
-		return
-	}
-	p.Gate(kind+" hooks", func() {
-		p.Do("run "+strconv.Itoa(len(all))+" "+kind+" hooks", func(*plan.Process) error {
-			if kind != "createRuntime" {
-				return b.runInside(kind, all, specs.StateCreating)
-			}
-			return b.runHooks(kind, all, specs.StateCreating)
-		})
-	})
-}
-
 // sysctls records the writing of kernel parameters through our own procfs.
 func (b *builder) sysctls(p *plan.Plan) {
 	for _, s := range b.namespaces.Sysctls() {
@@ -369,7 +360,7 @@ func (b *builder) wait(p *plan.Plan) {
 		p.Read(plan.Copy, 1).Wants(1)
 		return
 	}
-	b.hookGate(p, "startContainer", hooks(b.spec).StartContainer)
+	b.hookGate(p, startContainer)
 	p.Ready()
 }
 
@@ -433,5 +424,5 @@ func (b *builder) started(p *plan.Process) error {
 	if b.options.Wait {
 		return nil
 	}
-	return b.runHooks("poststart", hooks(b.spec).Poststart, specs.StateRunning)
+	return b.runHooks(poststart)
 }

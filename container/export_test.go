@@ -24,7 +24,7 @@ type FakeHost struct {
 // PlanOn writes the plan that New would carry out on that host.
 func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
 	b := &builder{
-		Container: &Container{dir: "/run/minirun/box", State: State{ID: "box", Bundle: bundle}},
+		Container: &Container{dir: "/run/minirun/box", State: State{ID: "box", Bundle: bundle, Hooks: spec.Hooks}},
 		spec:      spec,
 		options:   o,
 		host: host{

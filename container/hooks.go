@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,134 +21,257 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Hooks are programs that the spec's author wants run at certain points
-// (runtime-spec, config.md, POSIX-platform Hooks). They get the container's
-// state on standard input, and no environment but their own.
+// Hooks are programs that the spec's author wants run at certain points of a
+// container's life (runtime-spec, config.md, POSIX-platform Hooks). They get
+// the container's state on standard input and no environment but their own;
+// what they print is only seen if they fail.
+//
+//	when                                        kind             in whose namespaces   a failure
+//	create: before pivot_root                   prestart         the runtime's         ends the container
+//	                                            createRuntime    the runtime's         "
+//	                                            createContainer  the container's       "
+//	start: before the program                   startContainer   the container's       "
+//	       after its execve                     poststart        the runtime's         "
+//	delete, or after a failure: all is gone     poststop         the runtime's         is a warning
+//
+// A createContainer hook is a program of the host's, since the container has
+// still the host's root directory; a startContainer hook one of the container's.
 
-// runHooks runs hooks of one kind, in order, in the runtime's namespaces. The
-// first failure ends it.
-func (c *Container) runHooks(kind string, hooks []specs.Hook, status specs.ContainerState) error {
-	if len(hooks) == 0 {
+// A point is one at which hooks run.
+type point struct {
+	kind   string
+	inside bool                 // in the container's namespaces
+	status specs.ContainerState // what the hooks are told
+	list   func(*specs.Hooks) []specs.Hook
+}
+
+var (
+	prestart        = point{"prestart", false, specs.StateCreating, func(h *specs.Hooks) []specs.Hook { return h.Prestart }}
+	createRuntime   = point{"createRuntime", false, specs.StateCreating, func(h *specs.Hooks) []specs.Hook { return h.CreateRuntime }}
+	createContainer = point{"createContainer", true, specs.StateCreating, func(h *specs.Hooks) []specs.Hook { return h.CreateContainer }}
+	startContainer  = point{"startContainer", true, specs.StateCreated, func(h *specs.Hooks) []specs.Hook { return h.StartContainer }}
+	poststart       = point{"poststart", false, specs.StateRunning, func(h *specs.Hooks) []specs.Hook { return h.Poststart }}
+	poststop        = point{"poststop", false, specs.StateStopped, func(h *specs.Hooks) []specs.Hook { return h.Poststop }}
+)
+
+var points = []point{prestart, createRuntime, createContainer, startContainer, poststart, poststop}
+
+// hooks are those of the container at one point.
+func (c *Container) hooks(at point) []specs.Hook {
+	if c.Hooks == nil {
 		return nil
 	}
+	return at.list(c.Hooks)
+}
+
+// checkHooks refuses what the runtime-spec does: before anything is made, not
+// when it is the hook's turn.
+func (c *Container) checkHooks() error {
+	for _, at := range points {
+		for i, h := range c.hooks(at) {
+			if !filepath.IsAbs(h.Path) {
+				return fmt.Errorf("hooks.%s[%d].path %q: not absolute", at.kind, i, h.Path)
+			}
+			if h.Timeout != nil && *h.Timeout <= 0 {
+				return fmt.Errorf("hooks.%s[%d].timeout %d: want more than 0 seconds, or none for no limit", at.kind, i, *h.Timeout)
+			}
+		}
+	}
+	return nil
+}
+
+// hookGate records a stop at which the runtime runs hooks.
+func (b *builder) hookGate(p *plan.Plan, at ...point) {
+	name, count := "", 0
+	for _, a := range at {
+		if n := len(b.hooks(a)); n > 0 {
+			name, count = a.kind, count+n
+		}
+	}
+	if count == 0 {
+		return
+	}
+	p.Gate(name+" hooks", func() {
+		for _, a := range at {
+			if n := len(b.hooks(a)); n > 0 {
+				p.Do("run "+strconv.Itoa(n)+" "+a.kind+" hooks", func(*plan.Process) error { return b.runHooks(a) })
+			}
+		}
+	})
+}
+
+// runHooks runs the hooks of one point in order. The first failure ends it.
+func (c *Container) runHooks(at point) error {
+	for i, h := range c.hooks(at) {
+		if err := c.runHook(at, i, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runPoststop runs all of the last hooks. By now nothing can be done about a
+// failure but to say so.
+func (c *Container) runPoststop() {
+	for i, h := range c.hooks(poststop) {
+		if err := c.runHook(poststop, i, h); err != nil && c.Warn != nil {
+			c.Warn(err.Error())
+		}
+	}
+}
+
+func (c *Container) runHook(at point, i int, h specs.Hook) error {
 	state := c.OCI()
-	state.Status, state.Pid = status, c.Pid
-	if status == specs.StateStopped {
+	state.Status, state.Pid = at.status, c.Pid
+	if at.status == specs.StateStopped {
 		state.Pid = 0
 	}
 	input, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
-	for i, h := range hooks {
-		if err := runHook(h, c.Bundle, input); err != nil {
-			return fmt.Errorf("hooks.%s[%d] %s: %w", kind, i, h.Path, err)
-		}
+	if len(h.Args) == 0 {
+		h.Args = []string{h.Path}
 	}
-	return nil
+	var output firstBytes
+	if at.inside {
+		err = c.runInside(h, input, &output)
+	} else {
+		err = runOutside(h, c.Bundle, input, &output)
+	}
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(string(output)); text != "" {
+		err = fmt.Errorf("%w: %s", err, strings.ReplaceAll(text, "\n", "; "))
+	}
+	return fmt.Errorf("hooks.%s[%d] %s: %w", at.kind, i, h.Path, err)
 }
 
-func runHook(h specs.Hook, dir string, input []byte) error {
+// firstBytes keeps what fits into an error message, and swallows the rest.
+type firstBytes []byte
+
+func (b *firstBytes) Write(p []byte) (int, error) {
+	*b = append(*b, p[:min(len(p), 4096-len(*b))]...)
+	return len(p), nil
+}
+
+// lateness is how long the output of a hook that has ended is waited for. What
+// is not there by then is that of a process which it left behind, a daemon
+// perhaps, with the same descriptors.
+const lateness = 100 * time.Millisecond
+
+// runOutside runs a hook in the runtime's namespaces, with the bundle as its
+// directory.
+func runOutside(h specs.Hook, dir string, input []byte, output io.Writer) error {
 	ctx := context.Background()
 	if h.Timeout != nil {
-		limited, cancel := context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
+		limited, cancel := context.WithTimeout(ctx, seconds(*h.Timeout))
 		defer cancel()
 		ctx = limited
 	}
 	cmd := exec.CommandContext(ctx, h.Path)
-	cmd.Args, cmd.Dir, cmd.Stdin = h.Args, dir, bytes.NewReader(input)
-	if len(h.Args) == 0 {
-		cmd.Args = []string{h.Path}
-	}
+	cmd.Args, cmd.Dir, cmd.WaitDelay = h.Args, dir, lateness
 	cmd.Env = append([]string{}, h.Env...) // not nil: nil would mean our own
-	cmd.WaitDelay = time.Second            // a grandchild may hold the output open
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), output, output
 	err := cmd.Run()
 	switch {
 	case ctx.Err() != nil:
-		return fmt.Errorf("timeout of %d s", *h.Timeout)
-	case err != nil && output.Len() > 0:
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(output.String()))
+		return timeout(*h.Timeout)
+	case errors.Is(err, exec.ErrWaitDelay):
+		return nil
 	}
 	return err
 }
 
-// hooks returns the spec's hooks; an empty set if there are none.
-func hooks(spec *specs.Spec) specs.Hooks {
-	if spec.Hooks == nil {
-		return specs.Hooks{}
-	}
-	return *spec.Hooks
-}
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
+func timeout(n int) error         { return fmt.Errorf("timeout of %d s", n) }
 
-// runInside runs hooks in the container's namespaces: each is a plan of its
-// own that joins them, like an exec, but with the runtime's identity.
-func (c *Container) runInside(kind string, hooks []specs.Hook, status specs.ContainerState) error {
-	if len(hooks) == 0 {
-		return nil
-	}
-	state := c.OCI()
-	state.Status, state.Pid = status, c.Pid
-	input, err := json.Marshal(state)
-	if err != nil {
-		return err
-	}
-	for i, h := range hooks {
-		if err := c.runHookInside(h, input); err != nil {
-			return fmt.Errorf("hooks.%s[%d] %s: %w", kind, i, h.Path, err)
-		}
-	}
-	return nil
-}
-
-func (c *Container) runHookInside(h specs.Hook, input []byte) error {
+// runInside runs a hook in the container's namespaces and cgroup: it is a plan
+// of its own that joins them, like an exec, but with the runtime's identity.
+func (c *Container) runInside(h specs.Hook, input []byte, output io.Writer) error {
 	pidfd, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(pidfd)
-	r, w, err := os.Pipe()
+	p, set, err := c.joining(pidfd)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
-	p, set, err := c.joining(pidfd)
-	if err != nil {
-		return errors.Join(err, r.Close())
+	stdin, stdout := plan.Given("stdin"), plan.Given("stdout")
+	for fd, from := range []plan.Given{stdin, stdout, stdout} {
+		p.Dup3(from, fd, 0)
 	}
-	args := h.Args
-	if len(args) == 0 {
-		args = []string{h.Path}
-	}
-	p.Dup3(plan.Given("stdin"), 0, 0)
 	p.CloseRange(plan.Num(3), 0, plan.Channel)
 	p.CloseRange(plan.Channel, 1, nil)
 	p.Ready()
 	p.RtSigprocmask()
-	p.Execve(h.Path, args, h.Env)
-	given := map[plan.Given]int{"container": pidfd, "stdin": int(r.Fd())}
-	hook, err := set.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Given: given}) })
-	r.Close()
+	p.Execve(h.Path, h.Args, h.Env)
+	return talk(input, output, func(in, out *os.File) (*plan.Process, error) {
+		given := map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
+		return set.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Given: given}) })
+	}, h.Timeout)
+}
+
+// talk starts a process, writes its input, reads its output, and waits for its
+// end, or ends it after limit seconds.
+func talk(input []byte, output io.Writer, start func(in, out *os.File) (*plan.Process, error), limit *int) error {
+	in, feed, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	w.Write(input) // EPIPE: a hook need not read
-	w.Close()
-	return waitHook(hook, h.Timeout)
+	defer feed.Close()
+	text, out, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, in.Close())
+	}
+	defer text.Close()
+	process, err := start(in, out)
+	if err := errors.Join(err, in.Close(), out.Close()); err != nil {
+		return err
+	}
+	var done [2]chan struct{}
+	for i, work := range []func(){
+		func() { feed.Write(input); feed.Close() }, // EPIPE: a hook need not read
+		func() { io.Copy(output, text) },           // what comes too late is not read
+	} {
+		done[i] = make(chan struct{})
+		go func() { work(); close(done[i]) }()
+	}
+	err = waitHook(process, limit)
+	feed.SetDeadline(time.Now())
+	text.SetDeadline(time.Now().Add(lateness))
+	<-done[0]
+	<-done[1]
+	return err
 }
 
-// waitHook waits for the end of a hook, or ends it at its timeout (seconds).
-func waitHook(hook *plan.Process, timeout *int) error {
-	if timeout != nil {
-		timer := time.AfterFunc(time.Duration(*timeout)*time.Second, func() {
-			unix.PidfdSendSignal(hook.PidFD, unix.SIGKILL, nil, 0) // ESRCH: it ended by itself
-		})
-		defer timer.Stop()
+// waitHook waits for the end of a hook, or ends it after limit seconds.
+func waitHook(hook *plan.Process, limit *int) error {
+	late := false
+	if limit != nil {
+		// Ours to reap, it keeps its number until then; a pidfd of its own, since
+		// the plan may have none, is for the time limit.
+		fd, err := unix.PidfdOpen(hook.Pid, 0)
+		if err != nil {
+			return fmt.Errorf("pidfd_open %d: %w", hook.Pid, err)
+		}
+		defer unix.Close(fd)
+		if late = !ended(fd, seconds(*limit)); late {
+			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // ESRCH: it has just ended
+		}
 	}
 	status, err := hook.Wait()
-	if err == nil && ExitCode(status) != 0 {
-		return fmt.Errorf("exit status %d", ExitCode(status))
+	switch {
+	case err != nil:
+		return err
+	case late:
+		return timeout(*limit)
+	case status.Signaled():
+		return fmt.Errorf("signal: %v", status.Signal())
+	case status.ExitStatus() != 0:
+		return fmt.Errorf("exit status %d", status.ExitStatus())
 	}
-	return err
+	return nil
 }

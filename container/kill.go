@@ -49,17 +49,20 @@ func (c *Container) Wait(limit time.Duration) bool {
 		return true
 	}
 	defer unix.Close(fd)
+	return ended(fd, limit)
+}
+
+// ended waits until the process of a pidfd has. Zero is no time limit; false
+// says that it ran out.
+func ended(pidfd int, limit time.Duration) bool {
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	milliseconds := -1
-	if limit > 0 {
-		milliseconds = int(limit.Milliseconds())
-	}
 	for end := time.Now().Add(limit); ; {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, milliseconds)
-		if err != unix.EINTR {
-			return n == 1
-		}
 		if limit > 0 {
 			milliseconds = max(0, int(time.Until(end).Milliseconds()))
+		}
+		if n, err := unix.Poll(fds, milliseconds); err != unix.EINTR {
+			return n == 1
 		}
 	}
 }
@@ -82,10 +85,8 @@ func (c *Container) Delete(force bool) error {
 	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}
-	if c.Hooks == nil {
-		return nil
-	}
-	return c.runHooks("poststop", c.Hooks.Poststop, specs.StateStopped)
+	c.runPoststop()
+	return nil
 }
 
 // clear ends what still runs and removes the cgroup.

@@ -176,12 +176,15 @@ func (b *box) start(o Options) (*Container, *plan.Process, error) {
 	b.save()
 	c, p, err := b.root.New(b.id, b.bundle, b.Spec, o)
 	if err == nil {
-		b.t.Cleanup(func() { b.remove() })
+		b.t.Cleanup(func() {
+			b.remove()
+			p.Wait() // ECHILD: the test has, or it is a monitor's child
+		})
 	}
 	return c, p, err
 }
 
-// remove deletes the container if it is still there, and reaps its process.
+// remove deletes the container if it is still there.
 func (b *box) remove() {
 	b.t.Helper()
 	c, err := b.root.Lock(b.id)
@@ -191,7 +194,6 @@ func (b *box) remove() {
 	must(b.t, err)
 	defer c.Unlock()
 	must(b.t, c.Delete(true))
-	unix.Wait4(c.Pid, nil, 0, nil) // ECHILD: the test has reaped it
 }
 
 // run runs the container to its end and returns what it printed and its exit code.

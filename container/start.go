@@ -23,33 +23,44 @@ import (
 //
 // ENXIO at the open says that the child is gone.
 func (c *Container) Start() error {
+	if status := c.Status(); status != specs.StateCreated {
+		return fmt.Errorf("start %s: container is %s, not created", c.ID, status)
+	}
+	if err := c.runHooks(startContainer); err != nil {
+		return errors.Join(err, c.end())
+	}
+	if err := c.letGo(); err != nil {
+		return fmt.Errorf("start %s: %w", c.ID, err)
+	}
+	if err := c.runHooks(poststart); err != nil {
+		return errors.Join(err, c.end())
+	}
+	return nil
+}
+
+// letGo writes the byte that the child waits for.
+func (c *Container) letGo() error {
 	path := c.path("exec.fifo")
-	if c.Status() != specs.StateCreated {
-		return fmt.Errorf("start %s: container is %s, not created", c.ID, c.Status())
-	}
-	if c.Hooks != nil {
-		if err := c.runInside("startContainer", c.Hooks.StartContainer, specs.StateCreated); err != nil {
-			return errors.Join(err, c.kill(unix.SIGKILL))
-		}
-	}
 	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("start %s: open %s: %w", c.ID, path, err)
+		return fmt.Errorf("open %s: %w", path, err)
 	}
 	_, err = unix.Write(w, []byte{1})
 	r, openErr := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	unix.Close(w)
 	if err = errors.Join(err, openErr); err != nil {
-		return fmt.Errorf("start %s: %s: %w", c.ID, path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer unix.Close(r)
-	err = plan.Failure(r)
-	c.Started = time.Now().UTC()
-	if err := errors.Join(err, os.Remove(path), c.save()); err != nil {
+	if err := plan.Failure(r); err != nil {
+		if spec, specErr := c.Spec(); specErr == nil { // else it stays the number of a step
+			err = explainExec(err, spec.Process)
+		}
+		return errors.Join(err, os.Remove(path))
+	}
+	if err := os.Remove(path); err != nil {
 		return err
 	}
-	if c.Hooks == nil {
-		return nil
-	}
-	return c.runHooks("poststart", c.Hooks.Poststart, specs.StateRunning)
+	c.Started = time.Now().UTC()
+	return c.save()
 }

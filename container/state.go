@@ -61,6 +61,7 @@ type State struct {
 // it, locked.
 type Container struct {
 	State
+	Warn func(text string) // what went wrong but changes nothing; nil: nobody listens
 	dir  string
 	lock *os.File // nil if it is only read
 }
@@ -206,7 +207,7 @@ func (root Root) List() ([]*Container, error) {
 // paused or stopped.
 func (c *Container) Status() specs.ContainerState {
 	switch {
-	case c.Pid == 0 && c.locked():
+	case c.Pid == 0 && c.lock == nil && c.locked():
 		return specs.StateCreating
 	case !c.alive():
 		return specs.StateStopped

@@ -59,7 +59,7 @@ type message struct {
 	kind       uint32
 	step       uint32 // from 0
 	value      uint64 // a result, or for failed the errno
-	start, end uint64 // CLOCK_MONOTONIC in nanoseconds
+	start, end uint64 // CLOCK_MONOTONIC in nanoseconds; of failed, start is the system call's number
 	errno      uint64 // a tolerated one; or skipped
 }
 
@@ -145,7 +145,7 @@ func walk(at uintptr) {
 			if errno == uintptr(unix.ENOENT) && kept != 0 {
 				errno = kept
 			}
-			send(p, kindFailed, in.step, uint64(errno), 0, 0, 0)
+			send(p, kindFailed, in.step, uint64(errno), uint64(in.number), 0, 0)
 			i = p.n
 		}
 	}

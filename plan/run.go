@@ -128,7 +128,16 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
+	r.reapBetween()
 	return r, nil
+}
+
+// reapBetween reaps the process that our own clone3 made, if that made another
+// one for us and ended: it has, or is about to, if the child is ours.
+func (r *Process) reapBetween() {
+	if r.parent > 0 && r.parent != r.Pid && unix.Waitid(unix.P_PID, r.Pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil {
+		waitFor(r.parent)
+	}
 }
 
 // connect makes a socketpair to every process of the plan.
@@ -232,7 +241,15 @@ func (r *Process) kill(side Side) {
 	case side == Child:
 		pid = r.Pid
 	}
-	unix.Kill(pid, unix.SIGKILL) // ESRCH: it ended by itself
+	end(pid)
+}
+
+// end kills one process. Why look at the number, when nobody is known by 0 or
+// less? kill(2) takes them for our own process group, or for everybody.
+func end(pid int) {
+	if pid > 0 {
+		unix.Kill(pid, unix.SIGKILL) // ESRCH: it ended by itself
+	}
 }
 
 func (r *Process) trace(e Event) {
@@ -424,17 +441,14 @@ func proceed(fd int) { unix.Write(fd, []byte{1}) }
 
 // undo ends what was cloned and takes the runtime's steps back, last first.
 func (r *Process) undo() error {
+	end(r.parent)
+	end(r.Pid)
 	for _, pid := range []int{r.parent, r.Pid} {
 		if pid > 0 {
-			unix.Kill(pid, unix.SIGKILL) // ESRCH: it ended by itself
+			waitFor(pid) // ECHILD: the monitor's child; or somebody else reaps ours
 		}
 	}
-	if r.parent > 0 {
-		waitFor(r.parent) // ECHILD: somebody else reaps our children
-	}
-	if r.PidFD >= 0 {
-		unix.Close(r.PidFD)
-	}
+	r.Close()
 	var errs []error
 	for _, s := range slices.Backward(r.done) {
 		if err := s.undo(); err != nil {
@@ -447,11 +461,16 @@ func (r *Process) undo() error {
 // Wait waits for the end of the child, which must be a child of this process.
 func (r *Process) Wait() (unix.WaitStatus, error) {
 	status, err := waitFor(r.Pid)
+	r.Close()
+	return status, err
+}
+
+// Close lets go of PidFD. Who calls Wait need not call it.
+func (r *Process) Close() {
 	if r.PidFD >= 0 {
-		unix.Close(r.PidFD)
+		unix.Close(r.PidFD) // EIO cannot be for a pidfd
 		r.PidFD = -1
 	}
-	return status, err
 }
 
 func waitFor(pid int) (status unix.WaitStatus, err error) {
@@ -464,8 +483,8 @@ func waitFor(pid int) (status unix.WaitStatus, err error) {
 }
 
 // Failure waits until no process holds the writing end of fifo any more, and
-// returns what the child wrote into its [Copy] as it failed: a [*StepError]
-// without a step, or nil if it went on to execve.
+// returns what the child wrote into its [Copy] as it failed: a [*StepError], of
+// which it knows the step's number and call, or nil if it went on to execve.
 func Failure(fifo int) error {
 	fds := []unix.PollFd{{Fd: int32(fifo)}} // no event but POLLHUP: what start wrote is not for us
 	for {
@@ -476,7 +495,11 @@ func Failure(fifo int) error {
 	var m message
 	n, err := unix.Read(fifo, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize))
 	if n == messageSize && m.kind == kindFailed {
-		return unix.Errno(m.value)
+		s := &Step{Index: int(m.step) + 1, Side: Child, Call: fmt.Sprint("system call ", m.start)}
+		if m.start == unix.SYS_EXECVE {
+			s.Call = "execve"
+		}
+		return &StepError{s, unix.Errno(m.value)}
 	}
 	if n == 1 {
 		return ErrKilled // nobody took the byte
