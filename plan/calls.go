@@ -21,7 +21,7 @@ func (p *Plan) Openat(dir FD, path string, flags int, perm uint32) *Step {
 	if flags&unix.O_CREAT != 0 {
 		args = append(args, mode(perm))
 	}
-	return p.call("openat", unix.SYS_OPENAT, args...)
+	return p.call("openat", unix.SYS_OPENAT, args...).found(dir, path)
 }
 
 // Openat2 opens path below dir the way the resolve flags (RESOLVE_…) allow. Linux 5.6.
@@ -34,7 +34,7 @@ func (p *Plan) Openat2(dir FD, path string, flags int, perm uint32, resolve uint
 		}
 		return s + ", resolve=" + flagString(uintptr(resolve), resolveNames) + "}"
 	}
-	return p.call("openat2", unix.SYS_OPENAT2, dir.descriptor(), text(path), block(how, show), size(len(how.bytes)))
+	return p.call("openat2", unix.SYS_OPENAT2, dir.descriptor(), text(path), block(how, show), size(len(how.bytes))).found(dir, path)
 }
 
 // OpenIn opens path as the container will see it: root is its root directory,
@@ -83,7 +83,7 @@ func (p *Plan) Write(fd FD, data string) *Step {
 // Mkdirat makes a directory.
 func (p *Plan) Mkdirat(dir FD, path string, perm uint32) *Step {
 	return p.call("mkdirat", unix.SYS_MKDIRAT, dir.descriptor(), text(path), mode(perm)).
-		Shell("mkdir -m %o %s", perm, path)
+		ShellLine(func() string { return fmt.Sprintf("mkdir -m %o %s", perm, quoteShell(where(dir, path))) })
 }
 
 // Mknodat makes a file of the type in perm (S_IFCHR, S_IFBLK, S_IFIFO, S_IFREG);
@@ -97,7 +97,9 @@ func (p *Plan) Mknodat(dir FD, path string, perm uint32, major, minor uint32) *S
 	}
 	s := p.call("mknodat", unix.SYS_MKNODAT, args...)
 	if letter, ok := nodLetter[kind]; ok {
-		s.Shell("mknod -m %o %s %s %d %d", perm&0o777, path, letter, major, minor)
+		s.ShellLine(func() string {
+			return fmt.Sprintf("mknod -m %o %s %s %d %d", perm&0o777, quoteShell(where(dir, path)), letter, major, minor)
+		})
 	}
 	return s
 }
@@ -105,7 +107,7 @@ func (p *Plan) Mknodat(dir FD, path string, perm uint32, major, minor uint32) *S
 // Symlinkat makes path a symbolic link to target.
 func (p *Plan) Symlinkat(target string, dir FD, path string) *Step {
 	return p.call("symlinkat", unix.SYS_SYMLINKAT, text(target), dir.descriptor(), text(path)).
-		Shell("ln -s %s %s", target, path)
+		ShellLine(func() string { return "ln -s " + quoteShell(target) + " " + quoteShell(where(dir, path)) })
 }
 
 // Unlinkat removes a file or, with AT_REMOVEDIR, an empty directory.
@@ -117,7 +119,7 @@ func (p *Plan) Unlinkat(dir FD, path string, flags int) *Step {
 // 4294967295, which the kernel and strace call -1, leaves a user or group as it is.
 func (p *Plan) Fchownat(dir FD, path string, uid, gid uint32, flags int) *Step {
 	return p.call("fchownat", unix.SYS_FCHOWNAT, dir.descriptor(), text(path), size(int(int32(uid))), size(int(int32(gid))), bits(uintptr(flags), atNames)).
-		Shell("chown -h %d:%d %s", uid, gid, path)
+		ShellLine(func() string { return chownCommand(where(dir, path), uid, gid) })
 }
 
 // Fchmod sets the mode of an open file.
@@ -212,14 +214,21 @@ func (p *Plan) Fsmount(fs FD, attr uint64) *Step {
 // OpenTree opens a mounted directory or file: with OPEN_TREE_CLONE, as a new
 // mount that is not attached anywhere yet.
 func (p *Plan) OpenTree(dir FD, path string, flags uint) *Step {
-	return p.call("open_tree", unix.SYS_OPEN_TREE, dir.descriptor(), text(path), bits(uintptr(flags)|unix.OPEN_TREE_CLOEXEC, openTreeNames))
+	s := p.call("open_tree", unix.SYS_OPEN_TREE, dir.descriptor(), text(path), bits(uintptr(flags)|unix.OPEN_TREE_CLOEXEC, openTreeNames))
+	s.deep = flags&unix.AT_RECURSIVE != 0
+	return s.found(dir, path)
 }
 
 // MoveMount attaches the mount that from refers to on the file or directory
 // that to refers to. No path is involved, so nothing can be swapped on the way.
 func (p *Plan) MoveMount(from, to FD) *Step {
-	return p.call("move_mount", unix.SYS_MOVE_MOUNT, from.descriptor(), text(""), to.descriptor(), text(""),
+	s := p.call("move_mount", unix.SYS_MOVE_MOUNT, from.descriptor(), text(""), to.descriptor(), text(""),
 		bits(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH, moveMountNames))
+	if tree, ok := from.(*Step); ok {
+		tree.at = to
+		s.ShellLine(func() string { return attach(tree, to) })
+	}
+	return s
 }
 
 // A MountAttr is what mount_setattr(2) changes: struct mount_attr. Linux 5.12.
@@ -279,7 +288,7 @@ func (p *Plan) Clone3(c Clone) *Step {
 	m.bytes = words64(c.Flags, 0, 0, 0, exit, 0, 0, 0, 0, 0, 0)
 	s := p.call("clone3", unix.SYS_CLONE3, block(m, c.String), size(len(m.bytes)))
 	s.program = true
-	return s
+	return s.found(c.Cgroup, "cgroup.procs")
 }
 
 // String prints the fields that are set.
@@ -311,7 +320,9 @@ func (p *Plan) Chdir(path string) *Step {
 }
 
 // Fchdir changes the working directory to an open one.
-func (p *Plan) Fchdir(fd FD) *Step { return p.call("fchdir", unix.SYS_FCHDIR, fd.descriptor()) }
+func (p *Plan) Fchdir(fd FD) *Step {
+	return p.call("fchdir", unix.SYS_FCHDIR, fd.descriptor()).Shell("cd %s", fd)
+}
 
 // Chroot changes the root directory.
 func (p *Plan) Chroot(path string) *Step {
@@ -440,6 +451,9 @@ func (p *Plan) Execve(path string, argv, env []string) *Step {
 	list := func(l []string) Arg { return block(stringArray(l), func() string { return quoteList(l) }) }
 	return p.call("execve", unix.SYS_EXECVE, text(path), list(argv), list(env)).ShellLine(func() string {
 		words := append([]string{path}, argv[min(1, len(argv)):]...)
+		if len(argv) > 0 && !strings.Contains(argv[0], "/") {
+			words[0] = argv[0] // env(1) searches the new PATH
+		}
 		return "exec env -i " + strings.Join(quoteAll(append(slices.Clone(env), words...)), " ")
 	})
 }

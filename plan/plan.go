@@ -56,6 +56,11 @@ type Step struct {
 
 	number  uintptr       // of the system call
 	command func() string // the equivalent at a prompt; nil if there is none
+	path    string        // for that: see Path
+	dir     FD            // what it opened lies there: the directory and
+	file    string        // the name in it
+	deep    bool          // with the mounts below it
+	at      FD            // the mount that it made is attached there; nil: nowhere
 	needs   *Step         // skipped unless this one succeeded
 	or      *Step         // the next alternative; nil if there is none
 	exact   bool          // any result but want is a failure (a gate whose other side is gone)
@@ -110,24 +115,6 @@ func (s *Step) As(name string) *Step { s.Result = name; return s }
 
 // Needs skips the step unless other succeeded.
 func (s *Step) Needs(other *Step) *Step { s.needs = other; return s }
-
-// Shell gives the command that does the same at a prompt; strings among args
-// are quoted for it.
-func (s *Step) Shell(format string, args ...any) *Step {
-	s.command = func() string {
-		quoted := slices.Clone(args)
-		for i, a := range quoted {
-			if word, ok := a.(string); ok {
-				quoted[i] = quoteShell(word)
-			}
-		}
-		return fmt.Sprintf(format, quoted...)
-	}
-	return s
-}
-
-// ShellLine gives it as a whole line, made only when the plan is printed.
-func (s *Step) ShellLine(line func() string) *Step { s.command = line; return s }
 
 // Undo takes the step back when a later step fails: text for the printed plan
 // and a function, run in reverse order. Only the runtime's steps need one;

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -118,42 +117,6 @@ func (s *Step) json() jsonStep {
 	return j
 }
 
-func (s *Step) shell() string {
-	if s.command == nil {
-		return ""
-	}
-	return s.command()
-}
-
-// Sh prints a shell script of the equivalent commands. Steps that have no
-// command are comments.
-func (p *Plan) Sh(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString("#!/bin/sh -e\n")
-	var closing []string
-	for i, s := range p.Steps {
-		if s.Note != "" {
-			b.WriteString("# " + s.Note + "\n")
-		}
-		switch {
-		case s.program:
-			end := "END_OF_" + strings.ToUpper(p.born(i).String())
-			b.WriteString(s.shell() + " sh -e <<'" + end + "'   # " + s.String() + "\n")
-			closing = append(closing, end)
-		case s.command != nil:
-			b.WriteString(s.command() + "\n")
-		default:
-			b.WriteString("#   (no command) " + s.String() + "\n")
-		}
-	}
-	slices.Reverse(closing)
-	for _, end := range closing {
-		b.WriteString(end + "\n")
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
 // born is the side that a clone3 starts: that of the next step of another one.
 func (p *Plan) born(i int) Side {
 	for _, s := range p.Steps[i:] {
@@ -162,66 +125,6 @@ func (p *Plan) born(i int) Side {
 		}
 	}
 	return Child
-}
-
-// mountCommand is mount(8) for mount(2).
-func mountCommand(source, target, fstype string, flags uintptr, data string) string {
-	options := data
-	for _, o := range mountOptions {
-		if flags&o.value == o.value {
-			options = strings.Trim(options+","+o.name, ",")
-		}
-	}
-	words := []string{"mount"}
-	if fstype != "" && flags&unix.MS_BIND == 0 {
-		words = append(words, "-t", fstype)
-	}
-	for _, o := range mountSwitches {
-		if flags&(o.value|unix.MS_REC) == o.value {
-			words = append(words, o.name)
-		}
-	}
-	if options != "" {
-		words = append(words, "-o", options)
-	}
-	if source != "" {
-		words = append(words, quoteShell(source))
-	}
-	return strings.Join(append(words, quoteShell(target)), " ")
-}
-
-// mountOptions are the options of mount(8) that are flags of mount(2).
-var mountOptions = []named{
-	{unix.MS_RDONLY, "ro"}, {unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"},
-	{unix.MS_REMOUNT, "remount"}, {unix.MS_NOATIME, "noatime"}, {unix.MS_NODIRATIME, "nodiratime"},
-	{unix.MS_RELATIME, "relatime"}, {unix.MS_STRICTATIME, "strictatime"},
-}
-
-// mountSwitches are the options of mount(8) that name another operation.
-var mountSwitches = []named{
-	{unix.MS_BIND, "--bind"}, {unix.MS_BIND | unix.MS_REC, "--rbind"},
-	{unix.MS_PRIVATE, "--make-private"}, {unix.MS_PRIVATE | unix.MS_REC, "--make-rprivate"},
-	{unix.MS_SLAVE, "--make-slave"}, {unix.MS_SLAVE | unix.MS_REC, "--make-rslave"},
-	{unix.MS_SHARED, "--make-shared"}, {unix.MS_SHARED | unix.MS_REC, "--make-rshared"},
-	{unix.MS_UNBINDABLE, "--make-unbindable"}, {unix.MS_UNBINDABLE | unix.MS_REC, "--make-runbindable"},
-}
-
-// quoteShell quotes a word for sh(1) where it needs it.
-func quoteShell(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(shellSafe, r) }) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-const shellSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@%+"
-
-func quoteAll(list []string) []string {
-	quoted := make([]string, len(list))
-	for i, s := range list {
-		quoted[i] = quoteShell(s)
-	}
-	return quoted
 }
 
 func quoteList(list []string) string {

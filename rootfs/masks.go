@@ -24,21 +24,21 @@ func (r *Root) mask(p *plan.Plan) {
 			dir = p.OpenIn(r.root, strings.TrimPrefix(path, "/"), unix.O_PATH|unix.O_DIRECTORY, 0).As(path + "/")
 			file = p.OpenIn(r.root, strings.TrimPrefix(path, "/"), unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
 		})
-		hideDirectory(p, dir)
+		hideDirectory(p, dir).Shell("[ ! -d %[1]s ] || mount -t tmpfs -o ro,nr_inodes=2 tmpfs %[1]s", dir)
 		tree := p.OpenTree(null, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH).Needs(file).As("cover")
-		p.MoveMount(tree, file)
+		p.MoveMount(tree, file).Shell("[ -d %[1]s ] || [ ! -e %[1]s ] || mount --bind /dev/null %[1]s", file)
 	}
 }
 
 // hideDirectory records an empty tmpfs on dir, if dir could be opened. Every
 // directory gets its own: a mount that is attached nowhere can be copied only
 // since Linux 6.15.
-func hideDirectory(p *plan.Plan, dir *plan.Step) {
+func hideDirectory(p *plan.Plan, dir *plan.Step) *plan.Step {
 	fs := p.Fsopen("tmpfs").As("fs").Needs(dir)
 	p.FsconfigString(fs, "nr_inodes", "2")
 	p.FsconfigCreate(fs)
 	empty := p.Fsmount(fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("cover")
-	p.MoveMount(empty, dir)
+	return p.MoveMount(empty, dir)
 }
 
 // readonly records read-only paths: each mounted on itself, read-only. The
@@ -49,6 +49,6 @@ func (r *Root) readonly(p *plan.Plan) {
 		target := p.OpenIn(r.root, strings.TrimPrefix(path, "/"), unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
 		tree := p.OpenTree(target, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("copy of " + path)
 		p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
-		p.MoveMount(tree, target)
+		p.MoveMount(tree, target).Shell("[ ! -e %[1]s ] || { mount --rbind %[1]s %[1]s; mount -o remount,bind,ro %[1]s; }", target)
 	}
 }

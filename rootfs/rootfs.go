@@ -88,7 +88,7 @@ func (r *Root) Finish(p *plan.Plan) {
 	r.readonly(p)
 	if r.spec.Root.Readonly {
 		p.Note("the root itself read-only; what is mounted below it keeps its own flags")
-		p.MountSetattr(r.root, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
+		p.MountSetattr(r.root, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY}).Shell("mount -o remount,bind,ro .")
 	}
 }
 
@@ -110,8 +110,8 @@ func (r *Root) open(p *plan.Plan) {
 	dir := p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory")
 	p.Note("why mount a directory on itself? pivot_root wants a mount")
 	root := p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
-	p.MoveMount(root, dir).Shell("mount --rbind %s %s", r.path, r.path)
-	r.root = root
+	p.MoveMount(root, dir).Shell("mount --rbind %s %s\ncd %s", r.path, r.path, r.path)
+	r.root = root.Path(".")
 }
 
 // openOverlay records a root that is stacked from an image's layers. It is
@@ -123,7 +123,7 @@ func (r *Root) openOverlay(p *plan.Plan, m mount) {
 	p.Chdir(base)
 	p.Note("the image's layers, read-only, below a directory for what the container writes")
 	p.Mount("overlay", r.path, "overlay", 0, strings.Join(data, ","))
-	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root").Shell("cd %s", r.path).Path(".")
 }
 
 // shorten makes the directories in overlay options relative to the directory

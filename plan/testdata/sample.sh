@@ -2,7 +2,8 @@
 mkdir -m 755 '/tmp/a b'
 #   (no command) openat(AT_FDCWD, "/sys/fs/cgroup/x", O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY) = <cgroup>
 # the process
-unshare --mount --pid --fork sh -e <<'END_OF_CHILD'   # clone3({flags=CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID|CLONE_CLEAR_SIGHAND|CLONE_INTO_CGROUP, exit_signal=SIGCHLD, cgroup=<cgroup>}, 88)
+echo $$ > /sys/fs/cgroup/x/cgroup.procs
+unshare --mount --pid --fork sh -e /dev/fd/3 3<<'END_OF_CHILD'   # clone3({flags=CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID|CLONE_CLEAR_SIGHAND|CLONE_INTO_CGROUP, exit_signal=SIGCHLD, cgroup=<cgroup>}, 88)
 #   (no command) sendto(<channel>, "maps", 40, MSG_NOSIGNAL, NULL, 0)
 #   (no command) write 0 1000 1 to /proc/PID/uid_map
 #   (no command) read(<channel>, [go], 1)
@@ -18,7 +19,7 @@ mount -t proc -o hidepid=2,nosuid,nodev proc /proc
 #   (no command) move_mount(<tree>, "", <dir>, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)
 #   (no command) open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)
 mknod -m 666 null c 1 3
-ln -s /proc/self/fd fd
+ln -s /proc/self/fd fd 2>/dev/null || :
 #   (no command) capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_CHOWN|1<<CAP_KILL, permitted=1<<CAP_KILL, inheritable=0})
 #   (no command) prctl(PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0)
 #   (no command) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0)
@@ -29,5 +30,5 @@ ln -s /proc/self/fd fd
 #   (no command) close_range(<channel>+1, ~0U, 0)
 #   (no command) sendto(<channel>, "ready", 40, MSG_NOSIGNAL, NULL, 0)
 #   (no command) rt_sigprocmask(SIG_SETMASK, [], NULL, 8)
-exec env -i 'A=b c' /bin/echo 'it'\''s	a"x"'
+exec env -i 'A=b c' echo 'it'\''s	a"x"'
 END_OF_CHILD
