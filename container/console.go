@@ -13,14 +13,17 @@ import (
 // names (--console-socket), or to ourselves.
 
 // DialConsole connects to the socket of an engine.
-func DialConsole(path string) (*os.File, error) {
+func DialConsole(path string) (*os.File, error) { return dial("console socket", path) }
+
+// dial connects to a Unix socket; what says to whom, for errors.
+func dial(what, path string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("console socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", what, path, err)
 	}
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("console socket %s: %w", path, err)
+		return nil, fmt.Errorf("%s %s: %w", what, path, err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }

@@ -155,6 +155,7 @@ type builder struct {
 	root       *rootfs.Root
 	identity   *process.Identity
 	cgroup     *cgroups.Group // nil: the caller's own
+	passed     error          // why the seccomp listener did not reach its agent; nil: it did
 }
 
 // check lets every room look at its part of the spec. Nothing has been changed
@@ -365,7 +366,7 @@ func (b *builder) wait(p *plan.Plan) {
 }
 
 // start carries the plan out.
-func (b *builder) start(p *plan.Plan) (*plan.Process, error) {
+func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 	o := b.options.Look
 	o.FirstFD = 3 + b.options.PreserveFDs
 	if o.Given == nil {
@@ -380,7 +381,7 @@ func (b *builder) start(p *plan.Plan) (*plan.Process, error) {
 		o.Given["console"] = int(b.options.Console.Fd())
 	}
 	if b.options.Wait {
-		fifo, err := b.makeFifo(o.FirstFD)
+		fifo, err := b.makeFifo()
 		if err != nil {
 			return nil, err
 		}
@@ -396,12 +397,21 @@ func (b *builder) start(p *plan.Plan) (*plan.Process, error) {
 		defer exit.Close()
 		o.Given["null"], o.Given["exit"] = int(null.Fd()), int(exit.Fd())
 	}
-	return b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
+	if b.identity.Listens() {
+		agent, err := b.agent(b.spec.Linux.Seccomp)
+		if err != nil {
+			return nil, err
+		}
+		o.Given[plan.Listener] = agent.theirs
+		defer func() { b.passed = agent.finish(process) }()
+	}
+	process, err := b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
+	return process, err
 }
 
 // makeFifo makes exec.fifo and opens it for reading and writing: so it has a
 // reader as long as the container waits, and a read does not end before start.
-func (b *builder) makeFifo(first int) (int, error) {
+func (b *builder) makeFifo() (int, error) {
 	path := b.path("exec.fifo")
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		return -1, fmt.Errorf("mkfifo %s: %w", path, err)
@@ -410,12 +420,14 @@ func (b *builder) makeFifo(first int) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", path, err)
 	}
-	defer unix.Close(fd)
-	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, first+32) // above the channel, and not next to it
+	return fd, nil
 }
 
 // started saves what is known once the child is through.
 func (b *builder) started(p *plan.Process) error {
+	if b.passed != nil {
+		return b.passed
+	}
 	if b.options.PidFile != "" {
 		if err := writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644); err != nil {
 			return err

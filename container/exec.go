@@ -49,13 +49,18 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if identity.NoSets, err = namespaces.SetgroupsDenied(c.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
-	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: &specs.Linux{}}, options: o, host: host{isPipe: isPipe}, identity: identity}
+	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: host{isPipe: isPipe}, identity: identity}
 	b.warn()
 	p, err := b.enter(pidfd)
 	if err != nil {
 		return nil, b.explain(err)
 	}
-	return p, b.pidFile(p)
+	if err := errors.Join(b.passed, b.pidFile(p)); err != nil {
+		unix.Kill(p.Pid, unix.SIGKILL) // ours to reap, so the number is still its own
+		p.Wait()
+		return nil, err
+	}
+	return p, nil
 }
 
 // Passwd opens /etc/passwd or /etc/group of a running container, as its process

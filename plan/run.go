@@ -17,6 +17,10 @@ import (
 // channel: the fifo on which another command waits for the start.
 const Copy Given = "fifo"
 
+// Listener is the Unix socket over which the child passes on the descriptor
+// that answers for a seccomp filter.
+const Listener Given = "seccomp listener"
+
 // Options say how a plan runs. The zero value runs it without looking.
 type Options struct {
 	// Given are the numbers of the descriptors that steps refer to by name.
@@ -158,15 +162,28 @@ func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
 		theirs = append(theirs, pair[0])
 		(*given)[name] = pair[0]
 	}
-	// The child closes what lies between the descriptors that its program gets
-	// and the channel, and what lies above: there must be a between.
-	if first := max(r.options.FirstFD, 3); theirs[0] <= first {
-		fd, err := unix.FcntlInt(uintptr(theirs[0]), unix.F_DUPFD_CLOEXEC, first+1)
-		if err != nil {
-			return theirs, fmt.Errorf("descriptor above %d for the child: %w", first, err)
+	return r.order(*given, theirs)
+}
+
+// order gives the child's descriptors that are not its program's numbers above
+// those, in this order and with a gap before each: the child closes what lies
+// between them with close_range(2), which wants something there.
+func (r *Process) order(given map[Given]int, theirs []int) ([]int, error) {
+	highest := max(r.options.FirstFD, 3) - 1
+	for _, name := range []Given{Channel, Copy, Listener} {
+		fd, ok := given[name]
+		if !ok {
+			continue
 		}
-		theirs = append(theirs, fd)
-		(*given)[Channel] = fd
+		if fd < highest+2 {
+			var err error
+			if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, highest+2); err != nil {
+				return theirs, fmt.Errorf("descriptor above %d for the child: %w", highest, err)
+			}
+			theirs = append(theirs, fd)
+			given[name] = fd
+		}
+		highest = fd
 	}
 	return theirs, nil
 }

@@ -63,7 +63,7 @@ func (i *Identity) Become(p *plan.Plan) {
 	i.user(p)
 	p.Note("a session keyring of its own: the caller's keys stay the caller's (ENOSYS: there are no keys)")
 	p.KeyctlJoinSessionKeyring().Tolerate(unix.ENOSYS).Shell("keyctl new_session")
-	if !i.spec.NoNewPrivileges || i.listens() {
+	if !i.spec.NoNewPrivileges || i.Listens() {
 		i.seccomp(p)
 	}
 	i.capabilities(p)
@@ -89,13 +89,18 @@ func (i *Identity) directory(p *plan.Plan) {
 // gets and those that lead back to the runtime, which execve closes.
 func (i *Identity) closeAll(p *plan.Plan) {
 	p.Note("nothing of ours stays open, whatever the runtime's caller left open")
-	p.CloseRange(plan.Num(3+i.Keep), 0, plan.Channel)
+	kept := []plan.FD{plan.Channel}
 	if i.Fifo {
-		p.CloseRange(plan.Channel, 1, plan.Copy)
-		p.CloseRange(plan.Copy, 1, nil)
-	} else {
-		p.CloseRange(plan.Channel, 1, nil)
+		kept = append(kept, plan.Copy)
 	}
+	if i.Listens() {
+		kept = append(kept, plan.Listener)
+	}
+	p.CloseRange(plan.Num(3+i.Keep), 0, plan.Channel)
+	for n, fd := range kept[1:] {
+		p.CloseRange(kept[n], 1, fd)
+	}
+	p.CloseRange(kept[len(kept)-1], 1, nil)
 }
 
 // dropBounding records which capabilities the process and its children can
@@ -155,9 +160,9 @@ func (i *Identity) capabilities(p *plan.Plan) {
 	}
 }
 
-// listens says whether the filter has a listener, which must be passed on
-// while the runtime is still there.
-func (i *Identity) listens() bool { return i.filter != nil && i.filter.Listener }
+// Listens says whether the filter has a listener, which must be passed on while
+// the runtime is still there: over the Unix socket given as [plan.Listener].
+func (i *Identity) Listens() bool { return i.filter != nil && i.filter.Listener }
 
 // seccomp records the loading of the filter while CAP_SYS_ADMIN is still there
 // to allow it. From here on the filter must let through what we do ourselves:
@@ -175,7 +180,7 @@ func (i *Identity) seccomp(p *plan.Plan) {
 	listener := p.Seccomp(i.filter.Flags, i.filter.Program)
 	if i.filter.Listener {
 		p.Note("somebody else will answer for some system calls: who holds this descriptor")
-		p.Sendmsg(plan.Given("seccomp listener"), "seccompFd", listener.As("listener"))
+		p.Sendmsg(plan.Listener, "seccompFd", listener.As("listener"))
 		p.Close(listener)
 	}
 }
@@ -194,7 +199,7 @@ func (i *Identity) Look(p *plan.Plan) {
 func (i *Identity) Exec(p *plan.Plan) {
 	p.Note("signals were blocked since the clone: nobody could have answered them")
 	p.RtSigprocmask()
-	if i.filter != nil && i.spec.NoNewPrivileges && !i.listens() {
+	if i.filter != nil && i.spec.NoNewPrivileges && !i.Listens() {
 		p.Note("as late as possible: what the filter must allow of ours is only execve")
 		p.Seccomp(i.filter.Flags, i.filter.Program)
 	}
