@@ -157,6 +157,9 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if err := checkManager(c); err != nil {
+				return err
+			}
 			spec, err := container.ReadSpec(dir)
 			if err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -26,11 +27,13 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
+	words := os.Args[1:]
+	log := newLog(words)
 	if err := protect(os.Args); err != nil {
-		os.Exit(report(failure{err, 125}))
+		os.Exit(log.report(forEngine(failure{err, 125}, words)))
 	}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
-	cli.VersionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version", DisableDefaultText: true}
+	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
 	cli.VersionPrinter = printVersion
 	app := &cli.App{
 		Name:  "minirun",
@@ -46,11 +49,12 @@ func main() {
 		HideHelpCommand:      true,
 
 		DisableSliceFlagSeparator: true, // -e A=1,2 is one variable
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "root", Usage: "`DIR` of the states of running containers", Value: string(container.DefaultRoot())},
 			&cli.StringFlag{Name: "store", Usage: "`DIR` of images and containers", Value: string(bundle.DefaultStore())},
-		},
-		Commands:       commands(os.Args[1:]),
+		}, mentioned(engineFlags(), words)...),
+		Commands:       commands(words),
+		Before:         checkEngineFlags,
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage{err} },
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(c *cli.Context) error {
@@ -64,7 +68,7 @@ func main() {
 	if err == nil {
 		err = app.Run(args)
 	}
-	os.Exit(report(err))
+	os.Exit(log.report(forEngine(err, words)))
 }
 
 // protect lets the commands that a container can look into run from where it
@@ -109,7 +113,7 @@ func commands(words []string) []*cli.Command {
 			some = append(some, prepared(c.command()))
 		}
 	}
-	version := len(words) == 1 && words[0] == "--version"
+	version := len(words) == 1 && (words[0] == "--version" || words[0] == "-v")
 	if version || len(some) > 0 && !slices.Contains(words, "--generate-bash-completion") {
 		return some
 	}
@@ -126,8 +130,12 @@ func prepared(c *cli.Command) *cli.Command {
 	return c
 }
 
+// printVersion prints what Docker and Podman parse: a line with the word
+// version, and one for each part. The commit is what make build adds to the
+// version: 0.1.0-COMMIT.
 func printVersion(c *cli.Context) {
-	fmt.Fprintf(c.App.Writer, "minirun version %s\nspec: %s\n", c.App.Version, specs.Version)
+	_, commit, _ := strings.Cut(c.App.Version, "-")
+	fmt.Fprintf(c.App.Writer, "minirun version %s\ncommit: %s\nspec: %s\ngo: %s\n", c.App.Version, commit, specs.Version, runtime.Version())
 }
 
 // An exit is an error that only sets the exit code: the program in the
@@ -154,25 +162,43 @@ func (f failure) Unwrap() error { return f.error }
 // code.
 func report(err error) int {
 	var code exit
+	if err == nil || errors.As(err, &code) {
+		return exitCode(err)
+	}
+	fmt.Fprintf(os.Stderr, "minirun: %s\n", oneLine(err))
+	if h := hint(err); h != "" {
+		fmt.Fprintf(os.Stderr, "hint: %s\n", h)
+	}
+	return exitCode(err)
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// exitCode is that of an error, or of none.
+func exitCode(err error) int {
+	var code exit
 	var own failure
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &code):
 		return int(code)
-	}
-	fmt.Fprintf(os.Stderr, "minirun: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
-	if h := hint(err); h != "" {
-		fmt.Fprintf(os.Stderr, "hint: %s\n", h)
-	}
-	if errors.As(err, &own) {
+	case errors.As(err, &own):
 		return own.code
 	}
 	return 1
 }
 
-// warn prints what was left out.
-func warn(text string) { fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", text) }
+// warn says what was left out: to people on stderr, which for an engine is that
+// of the container, and so to engines in the log.
+func warn(text string) {
+	l := newLog(os.Args[1:])
+	if l.path == "" {
+		fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", text)
+	} else if err := l.add(warning, text); err != nil {
+		fmt.Fprintln(os.Stderr, oneLine(err))
+	}
+}
 
 // hint is what may help with an error; "" if nothing is known.
 func hint(err error) string {

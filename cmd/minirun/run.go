@@ -189,6 +189,9 @@ func runBundle(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkManager(c); err != nil {
+		return err
+	}
 	spec, err := container.ReadSpec(dir)
 	if err != nil {
 		return err
