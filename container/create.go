@@ -128,6 +128,8 @@ type host struct {
 	isPipe func(fd int) bool
 	passwd func(root string) (io.ReadCloser, error)
 	groups func() (*cgroups.Hierarchy, error)
+
+	delegated func() ([]string, error) // the files of a cgroup that go with it
 }
 
 func facts(bundle string) host {
@@ -141,6 +143,8 @@ func facts(bundle string) host {
 		isPipe: isPipe,
 		passwd: func(root string) (io.ReadCloser, error) { return openPasswd(root, "etc/passwd") },
 		groups: cgroups.Find,
+
+		delegated: cgroups.Delegated,
 	}
 }
 
@@ -263,7 +267,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
 			return err
 		}
-		if err := b.devices(p, c.Cgroup); err != nil {
+		if err := errors.Join(b.devices(p, c.Cgroup), b.delegate(p, c.Cgroup)); err != nil {
 			return err
 		}
 	}

@@ -38,9 +38,10 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 				}
 				return false
 			},
-			isPipe: func(int) bool { return false },
-			passwd: func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
-			groups: func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
+			isPipe:    func(int) bool { return false },
+			passwd:    func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
+			delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
+			groups:    func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
 		},
 	}
 	if err := b.check(); err != nil {

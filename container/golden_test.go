@@ -116,6 +116,7 @@ func everything() *specs.Spec {
 		{Destination: "/proc", Type: "proc", Source: "proc"},
 		{Destination: "/data", Source: "/srv/data", Options: []string{"rbind", "rro", "rslave", "nosuid"}},
 		{Destination: "/etc/hosts", Type: "bind", Source: "hosts", Options: []string{"bind", "ro"}},
+		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup"},
 	}
 	hook := []specs.Hook{{Path: "/bin/hook", Timeout: &seconds}}
 	spec.Hooks = &specs.Hooks{Prestart: hook, CreateRuntime: hook, CreateContainer: hook, StartContainer: hook, Poststart: hook, Poststop: hook}
