@@ -61,7 +61,9 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 		return nil, nil, err
 	}
 	if err := b.started(p); err != nil {
-		return nil, nil, errors.Join(err, c.Delete(true))
+		err = errors.Join(err, c.Delete(true))
+		p.Wait() // ECHILD: it was its monitor's
+		return nil, nil, err
 	}
 	return c, p, nil
 }
@@ -360,9 +362,11 @@ func (b *builder) wait(p *plan.Plan) {
 		p.Note("can the program be executed at all? after create has returned it is too late to ask")
 		b.identity.Look(p)
 		p.Ready()
+		conceal := b.reveal(p, startContainer)
 		p.Gate(plan.Created, nil)
 		p.Note("created; start writes one byte here")
 		p.Read(plan.Copy, 1).Wants(1)
+		conceal()
 		return
 	}
 	b.hookGate(p, startContainer)

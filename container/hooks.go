@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,9 +67,12 @@ func (c *Container) hooks(at point) []specs.Hook {
 
 // checkHooks refuses what the runtime-spec does: before anything is made, not
 // when it is the hook's turn.
-func (c *Container) checkHooks() error {
+func (b *builder) checkHooks() error {
 	for _, at := range points {
-		for i, h := range c.hooks(at) {
+		for i, h := range b.hooks(at) {
+			if at.inside && b.host.euid != 0 && !b.alone() {
+				return fmt.Errorf("hooks.%s: those of an ordinary user need a new pid namespace", at.kind)
+			}
 			if !filepath.IsAbs(h.Path) {
 				return fmt.Errorf("hooks.%s[%d].path %q: not absolute", at.kind, i, h.Path)
 			}
@@ -78,6 +82,27 @@ func (c *Container) checkHooks() error {
 		}
 	}
 	return nil
+}
+
+// alone says whether no process but the child and what it starts is in its pid
+// namespace.
+func (b *builder) alone() bool {
+	return slices.ContainsFunc(b.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.PIDNamespace && n.Path == ""
+	})
+}
+
+// reveal records that the hooks of an ordinary user may join the child's
+// namespaces: as long as it is hidden, only who has privileges over the
+// runtime's own user namespace may. Nobody else can use that, since the child is
+// still alone in its pid namespace. After it, conceal hides it again.
+func (b *builder) reveal(p *plan.Plan, at point) (conceal func()) {
+	if !at.inside || b.host.euid == 0 || len(b.hooks(at)) == 0 {
+		return func() {}
+	}
+	p.Note("the " + at.kind + " hooks shall join our namespaces: as for ptrace(2), we must let them")
+	p.Prctl(unix.PR_SET_DUMPABLE, 1)
+	return func() { p.Prctl(unix.PR_SET_DUMPABLE, 0) }
 }
 
 // hookGate records a stop at which the runtime runs hooks.
@@ -91,6 +116,7 @@ func (b *builder) hookGate(p *plan.Plan, at ...point) {
 	if count == 0 {
 		return
 	}
+	conceal := b.reveal(p, at[0])
 	p.Gate(name+" hooks", func() {
 		for _, a := range at {
 			if n := len(b.hooks(a)); n > 0 {
@@ -98,6 +124,7 @@ func (b *builder) hookGate(p *plan.Plan, at ...point) {
 			}
 		}
 	})
+	conceal()
 }
 
 // runHooks runs the hooks of one point in order. The first failure ends it.

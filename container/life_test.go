@@ -1,7 +1,6 @@
 package container
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -409,113 +406,3 @@ func TestPause(t *testing.T) {
 	must(t, c.Pause())
 	must(t, c.Delete(true))
 }
-
-// TestHooks: each kind at its time, with the state on standard input, in the
-// right mount namespace.
-func TestHooks(t *testing.T) {
-	needRoot(t)
-	b := newBox(t, "sleep")
-	log := filepath.Join(b.bundle, "log")
-	outside := func(kind string) []specs.Hook {
-		script := `echo ` + kind + ` $0 "$A" >> ` + log + `; cat >> ` + log + `; echo >> ` + log
-		return []specs.Hook{{Path: "/bin/sh", Args: []string{"argv0", "-c", script}, Env: []string{"A=" + kind}}}
-	}
-	inside := func(name string) []specs.Hook {
-		return []specs.Hook{{Path: "/bin/program", Args: []string{"/bin/program", "write /tmp/" + name + " done", "ls /"}}}
-	}
-	must(t, os.WriteFile(b.rootfs("tmp/start"), nil, 0o666))
-	b.Hooks = &specs.Hooks{Prestart: outside("prestart"), CreateRuntime: outside("createRuntime"), StartContainer: inside("start"),
-		Poststart: outside("poststart"), Poststop: outside("poststop")}
-	c, p, err := b.start(Options{Wait: true})
-	must(t, err)
-	if text, _ := os.ReadFile(b.rootfs("tmp/start")); string(text) != "" {
-		t.Errorf("startContainer ran before start")
-	}
-	must(t, c.Start())
-	if text, _ := os.ReadFile(b.rootfs("tmp/start")); string(text) != "done" {
-		t.Errorf("startContainer wrote %q, want done", text)
-	}
-	must(t, c.Delete(true))
-	p.Wait()
-	text, err := os.ReadFile(log)
-	must(t, err)
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	for i, want := range []struct {
-		kind   string
-		status specs.ContainerState
-	}{{"prestart", "creating"}, {"createRuntime", "creating"}, {"poststart", "running"}, {"poststop", "stopped"}} {
-		var s specs.State
-		if len(lines) != 8 || json.Unmarshal([]byte(lines[2*i+1]), &s) != nil {
-			t.Fatalf("log of the hooks = %s, want eight lines", text)
-		}
-		if lines[2*i] != want.kind+" -c "+want.kind && lines[2*i] != want.kind+" argv0 "+want.kind {
-			t.Errorf("hook %d printed %q, want %s, its own arguments and environment", i, lines[2*i], want.kind)
-		}
-		if s.Status != want.status || s.ID != b.id || (s.Pid == 0) != (want.status == specs.StateStopped) {
-			t.Errorf("state for %s = %+v, want status %s", want.kind, s, want.status)
-		}
-	}
-}
-
-// TestHookFails: a hook that fails, and one that takes too long, end a create;
-// and nothing is left of the container.
-func TestHookFails(t *testing.T) {
-	needRoot(t)
-	second := 1
-	for want, hook := range map[string]specs.Hook{
-		"exit status 3: no luck": {Path: "/bin/sh", Args: []string{"sh", "-c", "echo no luck; exit 3"}},
-		"timeout of 1 s":         {Path: "/bin/sleep", Args: []string{"sleep", "60"}, Timeout: &second},
-		"no such file":           {Path: "/bin/missing"},
-	} {
-		b := newBox(t, "exit 0")
-		b.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{hook}}
-		b.fails("hooks.createRuntime[0] " + hook.Path + ": ")
-		b.fails(want)
-	}
-	for want, hook := range map[string]specs.Hook{
-		"exit status 3": {Path: "/bin/program", Args: []string{"/bin/program", "exit 3"}},
-		"timeout":       {Path: "/bin/program", Args: []string{"/bin/program", "sleep"}, Timeout: &second},
-	} {
-		b := newBox(t, "exit 0")
-		b.Hooks = &specs.Hooks{StartContainer: []specs.Hook{hook}}
-		b.fails("hooks.startContainer[0] /bin/program: " + want)
-	}
-}
-
-// TestPoststartFails: the spec says that the container is then stopped.
-func TestPoststartFails(t *testing.T) {
-	needRoot(t)
-	b := newBox(t, "sleep")
-	b.Hooks = &specs.Hooks{Poststart: []specs.Hook{{Path: "/bin/false"}}}
-	c, p, err := b.start(Options{Wait: true})
-	must(t, err)
-	if err := c.Start(); err == nil || !strings.Contains(err.Error(), "hooks.poststart[0] /bin/false: exit status 1") {
-		t.Errorf("Start() = %v, want the failure of the hook", err)
-	}
-	p.Wait()
-	b.is(specs.StateStopped)
-}
-
-// TestPoststopFails: nothing can be done about it, and the other hooks run.
-func TestPoststopFails(t *testing.T) {
-	needRoot(t)
-	b := newBox(t, "exit 0")
-	mark := filepath.Join(b.bundle, "mark")
-	b.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/false"}, {Path: "/bin/touch", Args: []string{"touch", mark}}}}
-	c, p, err := b.start(Options{})
-	must(t, err)
-	p.Wait()
-	warning := ""
-	c.Warn = func(text string) { warning += text + "\n" }
-	if err := c.Delete(false); err != nil || warning != "hooks.poststop[0] /bin/false: exit status 1\n" {
-		t.Errorf("Delete() = %v, with the warning %q; want nil, and a mention of the hook", err, warning)
-	}
-	if _, err := os.Stat(mark); err != nil {
-		t.Errorf("the second hook did not run: %v", err)
-	}
-	if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
-		t.Errorf("Load() = %v, want %v", err, ErrNotExist)
-	}
-}
-
-var _ plan.Options

@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -36,12 +37,17 @@ func command(word, arg string) (string, error) {
 		os.Exit(n)
 	case "print":
 		return arg, nil
+	case "repeat":
+		n, err := strconv.Atoi(arg)
+		return strings.Repeat("x", n), err
 	case "cat":
 		text, err := os.ReadFile(arg)
 		return string(text), err
 	case "write":
 		path, text, _ := strings.Cut(arg, " ")
 		return "", writeExisting(path, text)
+	case "append":
+		return "", appendInput(arg)
 	case "mkdir":
 		return "", os.Mkdir(arg, 0o755)
 	case "ls":
@@ -100,6 +106,21 @@ func writeExisting(path, text string) error {
 	}
 	defer f.Close()
 	_, err = f.WriteString(text)
+	return err
+}
+
+// appendInput adds a line to a file: what is read from standard input.
+func appendInput(path string) error {
+	text, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, "%s\n", text)
 	return err
 }
 

@@ -231,12 +231,14 @@ func (b *box) prints(want string) {
 	}
 }
 
-// fails runs the container and compares the error; nothing may be left.
-func (b *box) fails(want string) {
+// fails runs the container and looks for words in the error; nothing may be left.
+func (b *box) fails(words ...string) {
 	b.t.Helper()
 	_, _, err := b.try(Options{})
-	if err == nil || !strings.Contains(err.Error(), want) {
-		b.t.Errorf("New() = %v, want an error with %q", err, want)
+	for _, want := range words {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			b.t.Errorf("New() = %v, want an error with %q", err, want)
+		}
 	}
 	if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
 		b.t.Errorf("Load() after a failure = %v, want %v", err, ErrNotExist)

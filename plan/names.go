@@ -287,8 +287,8 @@ func prctlArgument(op int, arg uintptr) Arg {
 	switch {
 	case op == unix.PR_CAPBSET_DROP:
 		return words(arg, capabilityName(arg))
-	case op == unix.PR_SET_DUMPABLE && arg == 0:
-		return words(arg, "SUID_DUMP_DISABLE")
+	case op == unix.PR_SET_DUMPABLE && arg < 2:
+		return words(arg, [...]string{"SUID_DUMP_DISABLE", "SUID_DUMP_USER"}[arg])
 	}
 	return size(int(arg))
 }

@@ -401,6 +401,7 @@ func (r *Process) ended(err error) error {
 func (r *Process) answer(fd int, m *message, s *Step) error {
 	switch m.kind {
 	case kindFailed:
+		r.know(s.Side) // of whom we do not know, we cannot wait for
 		return &StepError{s, unix.Errno(m.value)}
 	case kindTrace:
 		r.trace(Event{Step: s, Start: time.Duration(m.start), Duration: time.Duration(m.end - m.start),
