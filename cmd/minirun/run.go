@@ -120,7 +120,7 @@ func runImage(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"minirun", "--root", c.String("root"), "--store", c.String("store"), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir}
+	args := append(again(c), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	for _, flag := range []string{"detach", "interactive", "explain", "step"} {
 		if c.Bool(flag) {
 			args = append(args, "--"+flag)
@@ -132,7 +132,28 @@ func runImage(c *cli.Context) error {
 	return errors.Join(container.Again(append(args, b.ID)), store(c).Delete(b))
 }
 
+// again begins the command line of another minirun with the same directories.
+func again(c *cli.Context) []string {
+	args := []string{"minirun"}
+	for _, flag := range []string{"root", "store"} {
+		if c.IsSet(flag) {
+			args = append(args, "--"+flag, c.String(flag))
+		}
+	}
+	return args
+}
+
+// makeBundle makes the bundle. Until it is there, nobody may remove the image.
 func makeBundle(c *cli.Context) (*bundle.Bundle, error) {
+	s, err := images(c)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	img, r, err := requested(c)
 	if err != nil {
 		return nil, err
@@ -276,7 +297,7 @@ func (s *session) detached() error {
 		return errors.New("run -d -t: nobody would read the terminal: leave out one of them")
 	}
 	if s.options.Monitor && s.spec.Annotations[bundle.Remove] != "" {
-		s.options.AtExit = []string{"minirun", "--root", c.String("root"), "--store", c.String("store"), "rm", "--force", s.id}
+		s.options.AtExit = append(again(c), "rm", "--force", s.id)
 	}
 	if _, _, err := root(c).New(s.id, s.dir, s.spec, s.options); err != nil {
 		return err
