@@ -170,7 +170,10 @@ func (l *limits) outside(p *plan.Plan) {
 		p.Do("write(/proc/PID/oom_score_adj, \""+text+"\")", func(child *plan.Process) error { return writeScore(child.Pid, text) })
 	}
 	if l.sched != nil {
-		p.Do("sched_setattr(PID, ...)", func(child *plan.Process) error { return unix.SchedSetAttr(child.Pid, l.sched, 0) })
+		a := l.sched
+		shown := fmt.Sprintf("{sched_policy=%d, sched_flags=%d, sched_nice=%d, sched_priority=%d, sched_runtime=%d, sched_deadline=%d, sched_period=%d}",
+			a.Policy, a.Flags, a.Nice, a.Priority, a.Runtime, a.Deadline, a.Period)
+		p.Do("sched_setattr(PID, "+shown+")", func(child *plan.Process) error { return unix.SchedSetAttr(child.Pid, a, 0) })
 	}
 	if l.io != 0 {
 		p.Do("ioprio_set(IOPRIO_WHO_PROCESS, PID, "+strconv.Itoa(l.io)+")", func(child *plan.Process) error {

@@ -150,7 +150,7 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 	if m.fstype == "" {
 		tree = m.bind(p)
 	} else {
-		tree = m.create(p)
+		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
 	target := r.target(p, m.destination, m.directory)
 	p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
@@ -165,8 +165,11 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 	}
 }
 
+// labelled are the file systems of which SELinux takes a label for all files.
+var labelled = []string{"tmpfs", "devpts", "mqueue"}
+
 // create records a new file system of its own.
-func (m mount) create(p *plan.Plan) *plan.Step {
+func (m mount) create(p *plan.Plan, label string) *plan.Step {
 	fs := p.Fsopen(m.fstype).As("fs")
 	if m.source != "" {
 		p.FsconfigString(fs, "source", m.source)
@@ -177,6 +180,9 @@ func (m mount) create(p *plan.Plan) *plan.Step {
 		} else {
 			p.FsconfigFlag(fs, key)
 		}
+	}
+	if label != "" && slices.Contains(labelled, m.fstype) {
+		p.FsconfigString(fs, "context", label)
 	}
 	p.FsconfigCreate(fs)
 	return p.Fsmount(fs, m.attr.Set).As("new " + m.destination)
