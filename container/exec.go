@@ -131,19 +131,19 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	} else {
 		b.stdio(p)
 	}
-	b.identity.Early(p, procfs)
+	b.identity.Early(p, func(*plan.Plan) plan.FD { return plan.Given("procfs") })
 	b.identity.Become(p)
 	p.Ready()
 	b.identity.Exec(p)
-	b.options.Look.Given = map[plan.Given]int{"container": pidfd}
+	// The host's, in which the container has no hand; one of our own could not
+	// be mounted from within a user namespace that sees /proc in parts only.
+	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /proc: %w", err)
+	}
+	defer unix.Close(proc)
+	b.options.Look.Given = map[plan.Given]int{"container": pidfd, "procfs": proc}
 	return b.start(p)
-}
-
-// procfs records a procfs of our own, attached nowhere.
-func procfs(p *plan.Plan) plan.FD {
-	fs := p.Fsopen("proc").As("fs")
-	p.FsconfigCreate(fs)
-	return p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
 }
 
 func (b *builder) pidFile(p *plan.Process) error {
