@@ -70,14 +70,14 @@ func (c *Container) hooks(at point) []specs.Hook {
 func (b *builder) checkHooks() error {
 	for _, at := range points {
 		for i, h := range b.hooks(at) {
-			if at.inside && b.host.euid != 0 && !b.alone() {
-				return fmt.Errorf("hooks.%s: those of an ordinary user need a new pid namespace", at.kind)
-			}
 			if !filepath.IsAbs(h.Path) {
 				return fmt.Errorf("hooks.%s[%d].path %q: not absolute", at.kind, i, h.Path)
 			}
 			if h.Timeout != nil && *h.Timeout <= 0 {
 				return fmt.Errorf("hooks.%s[%d].timeout %d: want more than 0 seconds, or none for no limit", at.kind, i, *h.Timeout)
+			}
+			if at.inside && b.host.euid != 0 && !b.alone() {
+				return fmt.Errorf("hooks.%s: those of an ordinary user need a new pid namespace", at.kind)
 			}
 		}
 	}
