@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,27 @@ func (g *Group) Procs() ([]int, error) {
 		return err
 	})
 	return all, err
+}
+
+// Home is the directory of the group in which another process can be born
+// beside pid: this one. But one that hands controllers down can have no
+// processes of its own (cgroup-v2.rst, "No Internal Process Constraint"): a
+// container that divides its group has moved its processes into those below,
+// and then it is the one that pid is in.
+func (g *Group) Home(pid int) (string, error) {
+	given, err := fields(g.Dir, "cgroup.subtree_control")
+	if err != nil || len(given) == 0 {
+		return g.Dir, err
+	}
+	home := g.Dir
+	err = descend(g.Dir, func(dir string) error {
+		pids, err := numbers(dir, "cgroup.procs")
+		if err == nil && slices.Contains(pids, pid) {
+			home = dir
+		}
+		return nil // EOPNOTSUPP: a threaded group; ENOENT, ENODEV: gone
+	})
+	return home, err
 }
 
 // descend visits a group and all below it. Groups that go away meanwhile are skipped.

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -26,4 +27,25 @@ func TestDelegate(t *testing.T) {
 			t.Errorf("%s: run = %q, want %q", options, got, want)
 		}
 	}
+}
+
+// TestExecDivided: a container has divided its group, so that the group itself
+// can have no processes; exec goes where the container process is.
+func TestExecDivided(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "divide /sys/fs/cgroup", "print divided", "sleep")
+	b.with(specs.CgroupNamespace, "")
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup"})
+	r, w, err := os.Pipe()
+	must(t, err)
+	defer r.Close()
+	c, _, err := b.start(Options{Stdout: w})
+	w.Close()
+	must(t, err)
+	waitLine(t, r, "divided\n")
+	got, code := execute(t, c, &specs.Process{Args: []string{"/bin/program", "cat /proc/self/cgroup"}, Cwd: "/"}, Options{})
+	if !strings.HasSuffix(got, "0::/init") || code != 0 {
+		t.Errorf("cgroup of exec = %q, %d; want /init", got, code)
+	}
+	must(t, c.Delete(true)) // with the groups below it
 }

@@ -108,7 +108,11 @@ func (c *Container) joining(pidfd int) (*plan.Plan, *namespaces.Set, error) {
 	p.On(plan.Runtime)
 	clone := plan.Clone{PidFD: true}
 	if c.Cgroup != "" {
-		clone.Cgroup = p.Openat(plan.CWD, c.Cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
+		home, err := c.group().Home(c.Pid)
+		if err != nil {
+			return nil, nil, err
+		}
+		clone.Cgroup = p.Openat(plan.CWD, home, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
 	}
 	set.Exec(p, plan.Given("container"), clone, namespaces.Host{Euid: os.Geteuid()})
 	p.On(plan.Child)

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -50,6 +51,8 @@ func command(word, arg string) (string, error) {
 		return "", appendInput(arg)
 	case "mkdir":
 		return "", os.Mkdir(arg, 0o755)
+	case "divide": // our cgroup, into one for us and one that gets all controllers
+		return "", errors.Join(os.Mkdir(arg+"/init", 0o755), os.Mkdir(arg+"/rest", 0o755), writeExisting(arg+"/init/cgroup.procs", "0"), handDown(arg))
 	case "ls":
 		return names(arg)
 	case "stat":
@@ -96,6 +99,14 @@ func command(word, arg string) (string, error) {
 		select {}
 	}
 	return "", fmt.Errorf("no command %q", word)
+}
+
+func handDown(group string) error {
+	controllers, err := os.ReadFile(group + "/cgroup.controllers")
+	if err == nil && len(controllers) < 2 {
+		err = errors.New("no controllers to hand down")
+	}
+	return errors.Join(err, writeExisting(group+"/cgroup.subtree_control", "+"+strings.Join(strings.Fields(string(controllers)), " +")))
 }
 
 // writeExisting writes to a file that is there already.
