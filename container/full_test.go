@@ -18,7 +18,6 @@ var unset = map[string]string{
 	"Process.CommandLine":                             "for Windows",
 	"Process.User.Username":                           "for Windows",
 	"Process.Scheduler.Priority":                      "0 is what goes with a deadline",
-	"Linux.NetDevices":                                "refused",
 	"Linux.IntelRdt":                                  "refused",
 	"Linux.Resources.Network":                         "cgroup v1 only",
 	"Linux.Resources.Memory.Kernel":                   "cgroup v1 only",

@@ -71,10 +71,7 @@ func check(spec *specs.Spec) error {
 	if spec.Linux == nil {
 		spec.Linux = &specs.Linux{}
 	}
-	switch l := spec.Linux; {
-	case len(l.NetDevices) > 0:
-		return errors.New("linux.netDevices: minirun does not move network devices")
-	case l.IntelRdt != nil:
+	if spec.Linux.IntelRdt != nil {
 		return errors.New("linux.intelRdt: minirun does not do resource control by resctrl")
 	}
 	return nil

@@ -13,7 +13,8 @@
 //
 //	Before  the runtime opens the namespaces that are joined, and checks them
 //	Clone   the birth: into the new ones, and those that one must be born in
-//	Enter   the child's first steps: id maps, clocks, joins, names, loopback
+//	Enter   the child's first steps: id maps, clocks, joins, names, loopback,
+//	        network devices
 //
 // and, for a process that joins a running container, Exec. Joining turns on
 // privileges, threads and order; the rules are at the top of join.go.
@@ -21,7 +22,8 @@
 // A user namespace comes with a table: which ids inside are which outside. It
 // is written by the runtime, from outside, while the child waits at a gate.
 //
-// Left out: networks beyond loopback (package namespaces/network).
+// Left out: networks beyond loopback and what is moved in; somebody else makes
+// them (an engine, ip(8)).
 //
 // Kernel: Linux 5.14; time namespaces want 6.1, from where on execve(2) enters
 // them. Man pages: [namespaces(7)], [user_namespaces(7)], [time_namespaces(7)],

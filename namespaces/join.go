@@ -159,7 +159,7 @@ func (s *Set) OnThread(start func() (*plan.Process, error)) (process *plan.Proce
 }
 
 // Enter records the child's first steps: id maps, clocks, the joins that are
-// left, names, loopback.
+// left, names, loopback, network devices.
 func (s *Set) Enter(p *plan.Plan, host Host) {
 	if s.Makes(specs.UserNamespace) {
 		p.Note("who is who: only from outside can it be said which users the new user namespace has")
@@ -183,6 +183,7 @@ func (s *Set) Enter(p *plan.Plan, host Host) {
 	if s.Makes(specs.NetworkNamespace) {
 		loopback(p)
 	}
+	s.moveDevices(p)
 }
 
 // becomeRoot records how the child becomes root of its user namespace. It has

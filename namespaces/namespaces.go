@@ -64,7 +64,7 @@ func New(spec *specs.Spec) (*Set, error) {
 		return nil, err
 	}
 	s.spec = spec
-	if err := errors.Join(s.checkUser(), s.checkNames(), s.checkTime(), s.checkSysctls()); err != nil {
+	if err := errors.Join(s.checkUser(), s.checkNames(), s.checkTime(), s.checkSysctls(), s.checkDevices()); err != nil {
 		return nil, err
 	}
 	return s, nil
