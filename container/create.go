@@ -188,6 +188,8 @@ func (b *builder) check() (err error) {
 		UserNS: b.namespaces.Has(specs.UserNamespace),
 		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
 		IsDir:  b.host.isDir,
+
+		Mapping: namespaces.Mapping,
 	})
 	if err != nil {
 		return err
@@ -240,6 +242,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
 	b.namespaces.Before(p)
+	b.root.Before(p)
 	if err := b.clone(p); err != nil {
 		return nil, err
 	}

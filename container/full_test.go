@@ -30,8 +30,6 @@ var unset = map[string]string{
 	"Linux.Resources.BlockIO.LeafWeight":              "cgroup v1 only",
 	"Linux.Resources.BlockIO.WeightDevice.LeafWeight": "cgroup v1 only",
 	"Linux.Personality.Flags":                         "there are none yet",
-	"Mounts.UIDMappings":                              "in the golden plans of package rootfs",
-	"Mounts.GIDMappings":                              "in the golden plans of package rootfs",
 }
 
 // TestEveryProperty: the plan of a spec with every property set, or a reason

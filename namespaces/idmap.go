@@ -1,11 +1,14 @@
 package namespaces
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"minirun/plan"
 
@@ -86,4 +89,37 @@ func idMap(m []specs.LinuxIDMapping) string {
 		b.WriteString(strconv.FormatUint(uint64(l.ContainerID), 10) + " " + strconv.FormatUint(uint64(l.HostID), 10) + " " + strconv.FormatUint(uint64(l.Size), 10) + "\n")
 	}
 	return b.String()
+}
+
+// Mapping records that the runtime gets a descriptor of a user namespace in
+// which nobody lives, for its tables: a mount that is mapped by it shows the
+// first id inside as the owner of files of the first id outside, and so on
+// (mount_setattr(2), MOUNT_ATTR_IDMAP). Needs CAP_SETUID and CAP_SETGID.
+func Mapping(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD {
+	text := "a user namespace with uid_map " + strconv.Quote(idMap(uids)) + ", gid_map " + strconv.Quote(idMap(gids))
+	return p.Open(text, func() (int, error) { return mapping(uids, gids) }).As("id map")
+}
+
+// mapping makes the namespace with a process that lives as long as it takes.
+func mapping(uids, gids []specs.LinuxIDMapping) (fd int, err error) {
+	p := &plan.Plan{}
+	p.Clone3(plan.Clone{Flags: unix.CLONE_NEWUSER})
+	p.On(plan.Child)
+	p.Gate("id maps", func() {
+		p.Do("write the maps", func(r *plan.Process) error {
+			if err := errors.Join(write(r.Pid, "uid_map", idMap(uids)), write(r.Pid, "gid_map", idMap(gids))); err != nil {
+				return err
+			}
+			fd, err = unix.Open(fmt.Sprintf("/proc/%d/ns/user", r.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			return err
+		})
+	})
+	p.Ready()
+	p.ExitGroup(0)
+	r, err := p.Start(plan.Options{})
+	if err != nil {
+		return -1, err
+	}
+	_, err = r.Wait()
+	return fd, err
 }

@@ -71,6 +71,7 @@ type Step struct {
 	opens   bool   // the result is a new descriptor
 	gate    string // name of the gate whose request this is
 	do      func(*Process) error
+	open    func() (int, error)
 	undo    func() error
 	undoes  string // the undo, as printed
 }
@@ -186,6 +187,14 @@ func (p *Plan) tell(gate string) {
 func (p *Plan) Do(text string, do func(*Process) error) *Step {
 	s := p.call(text, 0)
 	s.do = do
+	return s
+}
+
+// Open records a step of the runtime that is more than one system call, and
+// whose result is a new descriptor. It is closed as those of all steps.
+func (p *Plan) Open(text string, open func() (int, error)) *Step {
+	s := p.call(text, 0)
+	s.open, s.opens = open, true
 	return s
 }
 

@@ -14,7 +14,7 @@ import (
 func (s *Step) String() string {
 	var b strings.Builder
 	b.WriteString(s.Call)
-	if s.do == nil {
+	if s.do == nil && s.open == nil {
 		b.WriteByte('(')
 		for i, a := range s.Args {
 			if i > 0 {

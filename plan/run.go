@@ -293,6 +293,14 @@ func (r *Process) do(s *Step) error {
 	if s.do != nil {
 		return s.do(r)
 	}
+	if s.open != nil {
+		fd, err := s.open()
+		if err == nil {
+			r.keep(s, uintptr(fd))
+			r.open = append(r.open, fd)
+		}
+		return err
+	}
 	args := in.args
 	for i, from := range in.from {
 		if from == none {

@@ -25,14 +25,15 @@ type mount struct {
 	attr        plan.MountAttr
 	deep        plan.MountAttr // the options that start with r: for the mounts below, too
 	data        []string       // options of the file system
+
+	idmap      bool // shows files as somebody else's, as the maps say
+	mapDeep    bool // ridmap: so do the mounts below
+	uids, gids []specs.LinuxIDMapping
 }
 
-func newMount(m specs.Mount, host Host) (mount, error) {
+func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
 	if m.Destination == "" {
 		return mount{}, errors.New("destination: missing")
-	}
-	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
-		return mount{}, errors.New("uidMappings: minirun does not do id-mapped mounts")
 	}
 	c := mount{destination: filepath.Join("/", m.Destination), fstype: m.Type, source: m.Source, directory: true}
 	bind := m.Type == "bind" || m.Type == ""
@@ -54,7 +55,10 @@ func newMount(m specs.Mount, host Host) (mount, error) {
 		}
 		c.fstype, c.source = "", absolute(host.Bundle, m.Source)
 		c.directory = host.IsDir(c.source)
-		return c, c.noData()
+		return c, errors.Join(c.noData(), c.maps(m, linux))
+	}
+	if c.idmap || len(m.UIDMappings)+len(m.GIDMappings) > 0 {
+		return mount{}, errors.New("uidMappings: only a bind mount can be mapped")
 	}
 	if c.fstype == "cgroup" {
 		c.fstype = "cgroup2" // the spec's one word for both; version 1 is not for us
@@ -70,10 +74,28 @@ func (m *mount) noData() error {
 	return nil
 }
 
+// maps reads whose ids a mount shows: its own maps or, with the option alone,
+// those of the container's user namespace.
+func (m *mount) maps(spec specs.Mount, linux *specs.Linux) error {
+	m.uids, m.gids = spec.UIDMappings, spec.GIDMappings
+	m.idmap = m.idmap || len(m.uids)+len(m.gids) > 0
+	if m.idmap && len(m.uids)+len(m.gids) == 0 {
+		m.uids, m.gids = linux.UIDMappings, linux.GIDMappings
+	}
+	if m.idmap && (len(m.uids) == 0 || len(m.gids) == 0) {
+		return errors.New("uidMappings: an id-mapped mount needs maps of users and groups")
+	}
+	return nil
+}
+
 // option parses one mount option. What is none of ours is the file system's.
 func (m *mount) option(name string) error {
-	if name == "tmpcopyup" || name == "idmap" || name == "ridmap" {
+	switch name {
+	case "tmpcopyup":
 		return fmt.Errorf("option %q: minirun does not do it", name)
+	case "idmap", "ridmap":
+		m.idmap, m.mapDeep = true, name == "ridmap"
+		return nil
 	}
 	if flags, ok := propagations[name]; ok {
 		if flags&unix.MS_REC != 0 {
@@ -147,7 +169,9 @@ var ignored = []string{"defaults", "async", "loud", "silent", "norelatime", "aut
 // mount records one mount: made detached, then attached to its target.
 func (r *Root) mount(p *plan.Plan, m mount) {
 	var tree *plan.Step
-	if m.fstype == "" {
+	if m.idmap {
+		tree = r.mapped[m.destination]
+	} else if m.fstype == "" {
 		tree = m.bind(p)
 	} else {
 		tree = m.create(p, r.spec.Linux.MountLabel)
@@ -198,6 +222,20 @@ func (m mount) bind(p *plan.Plan) *plan.Step {
 	if m.attr.Set|m.attr.Clear != 0 {
 		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.attr.Set, Clear: m.attr.Clear})
 	}
+	return tree
+}
+
+// mapped records a copy of a mount of the host whose files belong to others.
+// For the time between, nobody has it but who has this descriptor.
+func (m mount) mapped(p *plan.Plan, host Host) *plan.Step {
+	p.Note("an id-mapped mount: who may show a file as somebody else's must have the host's privileges")
+	maps := host.Mapping(p, m.uids, m.gids)
+	tree := m.bind(p)
+	flags := uint(0)
+	if m.mapDeep {
+		flags = unix.AT_RECURSIVE
+	}
+	p.MountSetattr(tree, flags, plan.MountAttr{Set: unix.MOUNT_ATTR_IDMAP, UserNS: maps})
 	return tree
 }
 

@@ -20,6 +20,10 @@ type Host struct {
 	UserNS bool                   // the container has a user namespace of its own: no mknod
 	OwnPID bool                   // it has a pid namespace of its own, or shares one that it may mount proc for
 	IsDir  func(path string) bool // whether a bind source is a directory
+
+	// Mapping records a descriptor of a user namespace with these maps, for
+	// mounts that are mapped by it.
+	Mapping func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD
 }
 
 // A Root is a container's file system, checked and ready to be recorded.
@@ -29,10 +33,11 @@ type Root struct {
 	path   string // of the root directory on the host
 	mounts []mount
 
-	root    plan.FD            // the root directory, once recorded
-	parents map[string]plan.FD // directories by their path in the container: fresh mounts
-	proc    plan.FD            // our own procfs
-	devpts  plan.FD            // the container's /dev/pts
+	root    plan.FD               // the root directory, once recorded
+	mapped  map[string]*plan.Step // mounts by their path that Before has made
+	parents map[string]plan.FD    // directories by their path in the container: fresh mounts
+	proc    plan.FD               // our own procfs
+	devpts  plan.FD               // the container's /dev/pts
 }
 
 // New checks root, mounts, devices, masked and read-only paths of a spec. Its
@@ -41,9 +46,9 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	if spec.Root == nil || spec.Root.Path == "" {
 		return nil, errors.New("root.path: missing")
 	}
-	r := &Root{spec: spec, host: host, path: absolute(host.Bundle, spec.Root.Path), parents: map[string]plan.FD{}}
+	r := &Root{spec: spec, host: host, path: absolute(host.Bundle, spec.Root.Path), parents: map[string]plan.FD{}, mapped: map[string]*plan.Step{}}
 	for i, m := range spec.Mounts {
-		checked, err := newMount(m, host)
+		checked, err := newMount(m, spec.Linux, host)
 		if err != nil {
 			return nil, fmt.Errorf("mounts[%d] (%s): %w", i, m.Destination, err)
 		}
@@ -63,6 +68,16 @@ func absolute(bundle, path string) string {
 		return filepath.Clean(path)
 	}
 	return filepath.Join(bundle, path)
+}
+
+// Before records what the runtime makes before the container process is born:
+// mounts that show files as somebody else's. It takes the host's privileges.
+func (r *Root) Before(p *plan.Plan) {
+	for _, m := range r.mounts {
+		if m.idmap {
+			r.mapped[m.destination] = m.mapped(p, r.host)
+		}
+	}
 }
 
 // Build records what makes the file system, up to the point where only the
