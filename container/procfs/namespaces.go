@@ -35,15 +35,3 @@ func Namespaces(root string, pid int) (map[string]string, error) {
 	}
 	return found, nil
 }
-
-// AllNamespaces returns those of many processes, by process id. Processes that
-// have ended, and those that we have no right to look at, are missing.
-func AllNamespaces(root string, list []*Process) map[int]map[string]string {
-	all := make(map[int]map[string]string, len(list))
-	for _, p := range list {
-		if found, err := Namespaces(root, p.Pid); err == nil {
-			all[p.Pid] = found
-		}
-	}
-	return all
-}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,29 +16,18 @@ import (
 // A Process is one process, as it was when we looked.
 type Process struct {
 	Pid, Parent int
-	NSPid       []int // its ids in this and the nested pid namespaces, outermost first
+	NSPid       []int // its ids in our pid namespace and in those nested in it, outermost first
 
-	Name         string   // the program's, at most 15 bytes; may hold any of them, such as blanks
-	Command      []string // arguments; empty for a kernel thread or a zombie
-	State        byte     // R, S, D, Z, T, … as in ps
-	KernelThread bool
-	UID          uint32 // effective user, in our user namespace
-	TTY          string // controlling terminal below /dev, such as "pts/3"; "" without
+	Name    string   // the program's, at most 15 bytes; may hold any, such as blanks or newlines
+	Command []string // arguments; empty for a kernel thread or a zombie
+	State   byte     // R, S, D, Z, T, … as in ps
+	UID     uint32   // effective user, in our user namespace
 
-	Threads int           // NLWP
-	RSS     int64         // resident memory in bytes; 0 for a kernel thread or a zombie
-	Locked  int64         // of its memory, in bytes, what may not be paged out
-	CPU     time.Duration // processor time it has used, in user and kernel mode
-	Nice    int           // -20 to 19
-
-	Ticks   uint64    // when it started, in clock ticks after boot: StartTime
-	Started time.Time // the same by the clock on the wall
-
-	Group, Session int // process group, session: ids of their leaders
-	Foreground     int // process group in the foreground of TTY; -1 without
+	Threads int   // NLWP
+	RSS     int64 // resident memory in bytes; 0 for a kernel thread or a zombie
 
 	Cgroup       string // path in cgroup v2, from the root of our cgroup namespace; "" without
-	PIDNamespace string // "pid:[4026531836]"; "" if we have no right to know
+	PIDNamespace string // "pid:[4026531836]"; "" if we have no right to know, or it is a zombie
 }
 
 // Inner is the process id in the innermost pid namespace: what the process
@@ -51,8 +39,8 @@ func (p *Process) Inner() int {
 	return p.NSPid[len(p.NSPid)-1]
 }
 
-// Line is the command as ps prints it: [name] where there are no arguments. It
-// may hold control characters.
+// Line is the command as ps prints it: [name] where there are no arguments. The
+// process chose it, and it may hold control characters.
 func (p *Process) Line() string {
 	switch {
 	case p.State == 'Z':
@@ -63,56 +51,32 @@ func (p *Process) Line() string {
 	return strings.Join(p.Command, " ")
 }
 
-// Stat is the column STAT of ps(1): the state, and letters for a high (<) or
-// low (N) priority, locked memory (L), a session leader (s), more than one
-// thread (l), and the foreground of its terminal (+).
-func (p *Process) Stat() string {
-	s := string(p.State)
-	for _, mark := range []struct {
-		letter string
-		holds  bool
-	}{
-		{"<", p.Nice < 0},
-		{"N", p.Nice > 0},
-		{"L", p.Locked > 0},
-		{"s", p.Session == p.Pid},
-		{"l", p.Threads > 1},
-		{"+", p.Foreground == p.Group},
-	} {
-		if mark.holds {
-			s += mark.letter
-		}
-	}
-	return s
-}
-
 // Read returns all processes that we may look at, by ascending id.
 func Read(root string) ([]*Process, error) {
-	boot, err := bootTime(root)
-	if err != nil {
-		return nil, err
-	}
-	pids, err := numbers(root)
+	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, err
 	}
 	var list []*Process
-	for _, pid := range pids {
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue // cpuinfo, meminfo, …
+		}
 		p, err := one(root, pid)
 		if gone(err) || hidden(err) {
 			continue
 		} else if err != nil {
 			return nil, err
 		}
-		p.Started = boot.Add(ticks(p.Ticks))
 		list = append(list, p)
 	}
+	slices.SortFunc(list, func(a, b *Process) int { return a.Pid - b.Pid })
 	return list, nil
 }
 
 // one reads a process. All of its files are opened below the same descriptor:
-// it stays that of this process, whose files then answer ESRCH, when the id has
-// gone to another.
+// it stays that of this process, and says ESRCH when the id has gone to another.
 func one(root string, pid int) (*Process, error) {
 	dir, err := os.OpenRoot(filepath.Join(root, strconv.Itoa(pid)))
 	if err != nil {
@@ -122,9 +86,8 @@ func one(root string, pid int) (*Process, error) {
 	p := &Process{Pid: pid}
 	for _, file := range []struct {
 		name  string
-		parse func([]byte) error
+		parse func(string) error
 	}{
-		{"stat", p.parseStat},
 		{"status", p.parseStatus},
 		{"cmdline", p.parseCommand},
 		{"cgroup", p.parseCgroup},
@@ -133,11 +96,11 @@ func one(root string, pid int) (*Process, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := file.parse(text); err != nil {
+		if err := file.parse(string(text)); err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", dir.Name(), file.name, err)
 		}
 	}
-	p.PIDNamespace, _ = dir.Readlink("ns/pid") // EACCES, EPERM: another user's; we can do without
+	p.PIDNamespace, _ = dir.Readlink("ns/pid") // EACCES: another user's. We can do without
 	return p, nil
 }
 
@@ -146,27 +109,5 @@ func one(root string, pid int) (*Process, error) {
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
 // hidden says whether /proc is mounted with hidepid=1, and the process that of
-// somebody else.
+// somebody else. With hidepid=2 it is not there at all.
 func hidden(err error) bool { return errors.Is(err, fs.ErrPermission) }
-
-// Threads returns the thread ids of a process, ascending: the column LWP of
-// ps -eLf. The first thread of a program has the id of the process.
-func Threads(root string, pid int) ([]int, error) {
-	return numbers(filepath.Join(root, strconv.Itoa(pid), "task"))
-}
-
-// numbers lists the entries of a directory that are numbers, ascending.
-func numbers(dir string) ([]int, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var list []int
-	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil {
-			list = append(list, n)
-		}
-	}
-	slices.Sort(list)
-	return list, nil
-}
