@@ -55,6 +55,9 @@ func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
 		}
 		c.fstype, c.source = "", absolute(host.Bundle, m.Source)
 		c.directory = host.IsDir(c.source)
+		if c.destination == "/" {
+			return mount{}, errors.New("destination: the root can only be an overlay")
+		}
 		return c, errors.Join(c.noData(), c.maps(m, linux))
 	}
 	if c.idmap || len(m.UIDMappings)+len(m.GIDMappings) > 0 {
@@ -63,7 +66,25 @@ func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
 	if c.fstype == "cgroup" {
 		c.fstype = "cgroup2" // the spec's one word for both; version 1 is not for us
 	}
+	if c.destination == "/" {
+		return c, c.overlay()
+	}
 	return c, nil
+}
+
+// overlay refuses a root that is not stacked from layers, and layers that have
+// no place of their own: their names are shortened.
+func (m *mount) overlay() error {
+	if m.fstype != "overlay" {
+		return fmt.Errorf("type %q: the root can only be an overlay", m.fstype)
+	}
+	for _, o := range m.data {
+		key, value, _ := strings.Cut(o, "=")
+		if overlayDirs[key] && slices.ContainsFunc(strings.Split(value, ":"), func(dir string) bool { return !filepath.IsAbs(dir) }) {
+			return fmt.Errorf("option %q: not absolute paths", o)
+		}
+	}
+	return nil
 }
 
 // noData refuses options of a file system on a bind mount, which makes none.
