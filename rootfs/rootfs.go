@@ -50,7 +50,7 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, spec.Linux, host)
 		if err != nil {
-			return nil, fmt.Errorf("mounts[%d] (%s): %w", i, m.Destination, err)
+			return nil, fmt.Errorf("mounts[%d] %q: %w", i, m.Destination, err)
 		}
 		r.mounts = append(r.mounts, checked)
 	}
