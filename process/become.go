@@ -2,6 +2,7 @@ package process
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -136,7 +137,8 @@ func (i *Identity) user(p *plan.Plan) {
 		p.Note("without this, all capabilities would go with the user root")
 		p.Prctl(unix.PR_SET_KEEPCAPS, 1)
 	}
-	if !i.NoSets || len(u.AdditionalGids) > 0 {
+	isOwn := func(gid uint32) bool { return gid == u.GID }
+	if more := slices.DeleteFunc(slices.Clone(u.AdditionalGids), isOwn); !i.NoSets || len(more) > 0 {
 		p.Note("always, even to none: else the caller's groups would be the container's")
 		p.Setgroups(u.AdditionalGids)
 	}

@@ -41,7 +41,7 @@ func TestPlan(t *testing.T) {
 		"limits": {specs.Process{Args: []string{"/bin/sh"}, Cwd: "/", Rlimits: limits, OOMScoreAdj: &score,
 			Scheduler:  &specs.Scheduler{Policy: specs.SchedFIFO, Priority: 5, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}},
 			IOPriority: &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_IDLE, Priority: 4}}, nil, nil},
-		"outside": {specs.Process{Args: []string{"/bin/sh"}, Cwd: "/", Rlimits: limits, OOMScoreAdj: &score}, nil,
+		"outside": {specs.Process{Args: []string{"/bin/sh"}, Cwd: "/", User: specs.User{AdditionalGids: []uint32{0}}, Rlimits: limits, OOMScoreAdj: &score}, nil,
 			func(i *Identity) { i.Outside, i.NoSets = true, true }},
 		"terminal": {specs.Process{Args: []string{"/bin/sh"}, Cwd: "/", Terminal: true, ConsoleSize: &specs.Box{Height: 24, Width: 80}}, nil, nil},
 		"labels":   {specs.Process{Args: []string{"/bin/sh"}, Cwd: "/", ApparmorProfile: "docker-default", SelinuxLabel: "system_u:system_r:container_t:s0"}, nil, nil},
@@ -193,17 +193,17 @@ func TestLookup(t *testing.T) {
 		home string
 		err  string
 	}{
-		{"", specs.User{AdditionalGids: []uint32{4}}, "/root", ""},
-		{"root", specs.User{AdditionalGids: []uint32{4}}, "/root", ""},
-		{"0", specs.User{AdditionalGids: []uint32{4}}, "/root", ""},
-		{"www-data", specs.User{UID: 33, GID: 34}, "/var/www", ""},
-		{"alice", specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{4, 44}}, "/home/alice", ""},
-		{"1000", specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{4, 44}}, "/home/alice", ""}, // not the name 1000 (CVE-2016-3697)
-		{"1234", specs.User{UID: 1234}, "", ""},
-		{"4294967294", specs.User{UID: 4294967294}, "", ""},
-		{"alice:video", specs.User{UID: 1000, GID: 44}, "/home/alice", ""},
-		{"1234:5", specs.User{UID: 1234, GID: 5}, "", ""},
-		{"1234:5000", specs.User{UID: 1234, GID: 5000}, "", ""}, // not the name 5000
+		{"", specs.User{AdditionalGids: []uint32{0, 4}}, "/root", ""},
+		{"root", specs.User{AdditionalGids: []uint32{0, 4}}, "/root", ""},
+		{"0", specs.User{AdditionalGids: []uint32{0, 4}}, "/root", ""},
+		{"www-data", specs.User{UID: 33, GID: 34, AdditionalGids: []uint32{34}}, "/var/www", ""},
+		{"alice", specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{1001, 4, 44}}, "/home/alice", ""},
+		{"1000", specs.User{UID: 1000, GID: 1001, AdditionalGids: []uint32{1001, 4, 44}}, "/home/alice", ""}, // not the name 1000 (CVE-2016-3697)
+		{"1234", specs.User{UID: 1234, AdditionalGids: []uint32{0}}, "", ""},
+		{"4294967294", specs.User{UID: 4294967294, AdditionalGids: []uint32{0}}, "", ""},
+		{"alice:video", specs.User{UID: 1000, GID: 44, AdditionalGids: []uint32{44}}, "/home/alice", ""},
+		{"1234:5", specs.User{UID: 1234, GID: 5, AdditionalGids: []uint32{5}}, "", ""},
+		{"1234:5000", specs.User{UID: 1234, GID: 5000, AdditionalGids: []uint32{5000}}, "", ""}, // not the name 5000
 		{":", specs.User{}, "", `user ":": want USER or USER:GROUP`},
 		{"1000:", specs.User{}, "", `user "1000:": want USER or USER:GROUP`}, // these four: CVE-2026-30892
 		{":5", specs.User{}, "", `user ":5": want USER or USER:GROUP`},

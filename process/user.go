@@ -16,10 +16,10 @@ import (
 // a name, a number, or either with ":" and a group. Names are looked up in
 // passwd and group, which are hostile (they come from an image) and may be
 // empty; what is all digits is a number, whatever passwd says. With a group
-// given, the user's additional groups are left out.
+// given, the groups that passwd's user is a member of are left out.
 //
-// It returns the user, the additional groups in ascending order, and the home
-// directory: "" if passwd does not know. An unknown name, a number above
+// It returns the user, the additional groups in ascending order after the
+// user's own, and the home directory: "" if passwd does not know. An unknown name, a number above
 // 4294967294, or an empty half is an error.
 func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	name, groupName, hasGroup := strings.Cut(user, ":")
@@ -49,11 +49,15 @@ func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	}
 	if err == nil && hasGroup {
 		u.GID, err = groupID(groups, groupName)
-	} else if err == nil && known {
-		u.AdditionalGids = memberOf(groups, field(entry, 0), u.GID)
 	}
 	if err != nil {
 		return specs.User{}, "", fmt.Errorf("user %q: %w", user, err)
+	}
+	// The user's own group is among them, too: a set-group-ID program gives up
+	// the own group, and with it what files deny to that group (CVE-2022-36109).
+	u.AdditionalGids = []uint32{u.GID}
+	if known && !hasGroup {
+		u.AdditionalGids = append(u.AdditionalGids, memberOf(groups, field(entry, 0), u.GID)...)
 	}
 	return u, home, nil
 }

@@ -97,6 +97,9 @@ func checkManager(c *cli.Context) error {
 	return errors.New("--systemd-cgroup: minirun makes cgroups by itself, and does not ask systemd for one: let the engine use cgroupfs")
 }
 
+// valued are the flags before a command whose value may be the next word.
+var valued = []string{"root", "store", "log", "log-format", "log-level", "cgroup-manager", "rootless"}
+
 // globals are the flags before the command, by name, and the words from the
 // command on. Read by hand, for those who must know them before the library
 // has read them, or when it cannot: where an error is to be written, and with
@@ -106,7 +109,7 @@ func globals(words []string) (flags map[string]string, rest []string) {
 	for len(words) > 0 && strings.HasPrefix(words[0], "-") {
 		name, value, found := strings.Cut(strings.TrimLeft(words[0], "-"), "=")
 		words = words[1:]
-		if name != "debug" && name != "systemd-cgroup" && !found && len(words) > 0 {
+		if slices.Contains(valued, name) && !found && len(words) > 0 {
 			value, words = words[0], words[1:]
 		}
 		flags[name] = value

@@ -13,6 +13,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/procfs"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -115,7 +116,7 @@ type inspectedState struct {
 	Paused     bool
 	OOMKilled  bool
 	Pid        int
-	Monitor    int `json:",omitempty"`
+	Monitor    int `json:",omitempty"` // the minirun that waits for the end; 0: nobody does
 	ExitCode   int
 	StartedAt  time.Time
 	FinishedAt time.Time
@@ -165,13 +166,25 @@ func stateOf(k *container.Container) inspectedState {
 	s := inspectedState{Status: statusWord(k), StartedAt: k.Started}
 	s.Running, s.Paused = s.Status == "running" || s.Status == "paused", s.Status == "paused"
 	if s.Running {
-		s.Pid = k.Pid
+		s.Pid, s.Monitor = k.Pid, monitorOf(k.Pid)
 	}
 	if e, ok := k.Exit(); ok {
 		s.ExitCode, s.FinishedAt = e.Code, e.At
 	}
 	s.OOMKilled = k.OOMKilled()
 	return s
+}
+
+// monitorOf is the pid of the minirun that is the parent of a process, or 0.
+func monitorOf(pid int) int {
+	p, err := procfs.One("/proc", pid)
+	if err != nil {
+		return 0
+	}
+	if parent, err := procfs.One("/proc", p.Parent); err != nil || parent.Name != "minirun" {
+		return 0
+	}
+	return p.Parent
 }
 
 // statusWord is docker's word for a status.

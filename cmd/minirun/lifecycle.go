@@ -24,7 +24,9 @@ func each(c *cli.Context, do func(word string) error) error {
 	}
 	var failed error
 	for _, word := range c.Args().Slice() {
-		if err := do(word); err != nil {
+		if err := do(word); err == exit(0) {
+			continue // nothing was done, and do has said so
+		} else if err != nil {
 			if failed != nil {
 				report(failed)
 			}
@@ -122,7 +124,8 @@ func remove(c *cli.Context, word string) error {
 	b, err := store(c).Find(word)
 	if err != nil {
 		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
-			return nil
+			report(err) // as with docker: rm -f of what is not there is no failure
+			return exit(0)
 		}
 		return err
 	}

@@ -70,7 +70,12 @@ func isolated() int {
 	}
 	err = cmd.Run()
 	os.Remove(filepath.Join(group, "tests"))
-	if left := os.Remove(group); left != nil {
+	left := os.Remove(group)
+	for try := 0; errors.Is(left, unix.EBUSY) && try < 100; try++ { // who was killed is still ending
+		time.Sleep(10 * time.Millisecond)
+		left = os.Remove(group)
+	}
+	if left != nil {
 		fmt.Println("left behind:", left)
 		return 1
 	}
@@ -83,7 +88,7 @@ func isolated() int {
 
 // initProcess makes the world of the tests, starts them, and reaps orphans.
 func initProcess() int {
-	signal.Ignore(unix.SIGINT) // a ^C is for the tests
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT) // a ^C is for the tests; to ignore it would be inherited
 	if err := newWorld(); err != nil {
 		fmt.Println(err)
 		return 1

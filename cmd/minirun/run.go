@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 
@@ -270,42 +271,87 @@ func (s *session) run() (code int, err error) {
 // files decides what the container's descriptors 0, 1 and 2 are.
 func (s *session) files() (err error) {
 	c := s.context
-	switch {
-	case c.IsSet("console-socket"):
+	if c.IsSet("console-socket") {
 		s.options.Console, err = container.DialConsole(c.String("console-socket"))
 		return err
+	}
+	if !c.Bool("monitor") && !s.spec.Process.Terminal {
+		return nil // all are the caller's
+	}
+	switch {
 	case s.spec.Process.Terminal:
 		s.options.Console, s.socket, err = container.ConsolePair()
-		return err
-	case c.Bool("monitor") && !c.Bool("interactive"):
-		if s.options.Stdin, err = os.Open("/dev/null"); err != nil {
-			return err
-		}
+	case !c.Bool("interactive"):
+		s.options.Stdin, err = os.Open("/dev/null")
+	case c.Bool("detach"):
+		s.options.Stdin, err = endless()
 	}
-	if c.Bool("monitor") && c.Bool("detach") {
+	if err == nil && c.Bool("monitor") && c.Bool("detach") {
 		b := &bundle.Bundle{Dir: s.dir}
 		s.options.Stdout, s.options.Stderr, err = b.Logs()
 	}
 	return err
 }
 
+// endless is a standard input that says nothing and does not end: a pipe opened
+// for both reading and writing, so that its reader is also its writer.
+func endless() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	defer w.Close()
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", r.Fd()), os.O_RDWR, 0)
+}
+
 // detached starts the container and leaves.
 func (s *session) detached() error {
 	c := s.context
 	s.options.Monitor = c.Bool("monitor")
-	if s.socket != nil {
-		return errors.New("run -d -t: nobody would read the terminal: leave out one of them")
+	if s.socket != nil && !s.options.Monitor {
+		return errors.New("run -d: who takes the terminal? give a --console-socket")
 	}
 	if s.options.Monitor && s.spec.Annotations[bundle.Remove] != "" {
 		s.options.AtExit = append(again(c), "rm", "--force", s.id)
 	}
-	if _, _, err := root(c).New(s.id, s.dir, s.spec, s.options); err != nil {
+	k, _, err := root(c).New(s.id, s.dir, s.spec, s.options)
+	if err != nil {
 		return err
+	}
+	if s.socket != nil {
+		if err := s.drain(); err != nil {
+			return errors.Join(err, k.Delete(true))
+		}
 	}
 	if s.options.Monitor {
 		fmt.Fprintln(c.App.Writer, s.id)
 	}
 	return nil
+}
+
+// drain leaves a process behind that writes what comes out of the container's
+// terminal to its log. A terminal that nobody reads is full after a few pages.
+func (s *session) drain() error {
+	master, err := container.ReceiveConsole(s.socket)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("/proc/self/exe", "drain")
+	cmd.Args[0] = "minirun"
+	cmd.Stdin, cmd.Stdout = master, s.options.Stdout
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true} // a ^C in the user's terminal is not for it
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("drain the terminal: %w", err)
+	}
+	return cmd.Process.Release()
+}
+
+func drainCommand() *cli.Command {
+	return &cli.Command{Name: "drain", Hidden: true, Action: func(*cli.Context) error {
+		io.Copy(os.Stdout, os.Stdin) // EIO: the last process closed the terminal
+		return nil
+	}}
 }
 
 // attached runs the container and waits for it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -151,7 +152,9 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 
 func sendSignal(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := strconv.Atoi(args[1])
-	ts.Check(err)
+	if err != nil || pid <= 1 { // 0 would be ourselves
+		ts.Fatalf("%q: not the pid of a process to signal", args[1])
+	}
 	ts.Check(unix.Kill(pid, unix.SignalNum("SIG"+args[0])))
 }
 
@@ -210,22 +213,49 @@ func imageTar(t *testing.T) string {
 		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}))
 		must2(w.Write([]byte(text)))(t)
 	}
-	addSelf(t, w)
+	addFile(t, w, "bin/program", "/proc/self/exe")
+	for _, name := range programNames() {
+		must(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "program"}))
+	}
+	for inside, path := range libraries(t) {
+		addFile(t, w, inside, path)
+	}
 	must(t, w.Close())
 	return path
 }
 
-func addSelf(t *testing.T, w *tar.Writer) {
-	self, err := os.Open("/proc/self/exe")
+func addFile(t *testing.T, w *tar.Writer, name, path string) {
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	info, err := f.Stat()
+	must(t, err)
+	must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: info.Size()}))
+	must2(io.Copy(w, f))(t)
+}
+
+// libraries are what this binary needs beside itself, if it was linked against
+// a C library (as without CGO_ENABLED=0): the loader where the binary names it,
+// and what the loader has mapped, where it was found.
+func libraries(t *testing.T) map[string]string {
+	self, err := elf.Open("/proc/self/exe")
 	must(t, err)
 	defer self.Close()
-	info, err := self.Stat()
-	must(t, err)
-	must(t, w.WriteHeader(&tar.Header{Name: "bin/program", Mode: 0o755, Size: info.Size()}))
-	must2(io.Copy(w, self))(t)
-	for _, name := range programNames() {
-		must(t, w.WriteHeader(&tar.Header{Name: "bin/" + name, Typeflag: tar.TypeSymlink, Linkname: "program"}))
+	list := map[string]string{}
+	for _, p := range self.Progs {
+		if p.Type == elf.PT_INTERP {
+			name, err := io.ReadAll(p.Open())
+			must(t, err)
+			loader := strings.TrimRight(string(name), "\x00")
+			list[strings.TrimPrefix(loader, "/")] = loader
+		}
 	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	must(t, err)
+	for _, path := range regexp.MustCompile(`/\S+\.so[.0-9]*`).FindAllString(string(maps), -1) {
+		list[strings.TrimPrefix(path, "/")] = path
+	}
+	return list
 }
 
 // importPrograms makes the image "box".

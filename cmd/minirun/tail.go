@@ -28,7 +28,7 @@ func seekTail(f *os.File, n int) error {
 	}
 	const block = 64 << 10
 	end, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
+	if err != nil || n == 0 {
 		return err
 	}
 	buffer := make([]byte, block)
@@ -48,9 +48,6 @@ func seekTail(f *os.File, n int) error {
 				return err
 			}
 		}
-	}
-	if n == 0 {
-		return nil
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return err

@@ -63,7 +63,7 @@ func Read(root string) ([]*Process, error) {
 		if err != nil {
 			continue // cpuinfo, meminfo, …
 		}
-		p, err := one(root, pid)
+		p, err := One(root, pid)
 		if gone(err) || hidden(err) {
 			continue
 		} else if err != nil {
@@ -75,9 +75,9 @@ func Read(root string) ([]*Process, error) {
 	return list, nil
 }
 
-// one reads a process. All of its files are opened below the same descriptor:
+// One returns a process. All of its files are opened below the same descriptor:
 // it stays that of this process, and says ESRCH when the id has gone to another.
-func one(root string, pid int) (*Process, error) {
+func One(root string, pid int) (*Process, error) {
 	dir, err := os.OpenRoot(filepath.Join(root, strconv.Itoa(pid)))
 	if err != nil {
 		return nil, err
