@@ -45,11 +45,11 @@ func (c *Container) kill(signal unix.Signal) error {
 // Zero is no time limit; false says that it ran out.
 func (c *Container) Wait(limit time.Duration) bool {
 	fd, err := unix.PidfdOpen(c.Pid, 0)
-	if err != nil || !c.alive() {
+	if err != nil {
 		return true
 	}
 	defer unix.Close(fd)
-	return ended(fd, limit)
+	return !c.alive() || ended(fd, limit)
 }
 
 // ended waits until the process of a pidfd has. Zero is no time limit; false

@@ -3,10 +3,12 @@ package container
 import (
 	"debug/elf"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,8 +67,9 @@ func guarded(run func() int, patience time.Duration) int {
 	return status
 }
 
-// groups is the group below which all tests make theirs.
-func groups() string { return fmt.Sprintf("minirun-test-container-%d", os.Getpid()) }
+// groups is the group below which all tests make theirs: of a name of its own,
+// since these tests may run several times at once.
+var groups = sync.OnceValue(func() string { return "minirun-test-container-" + strconv.FormatUint(rand.Uint64(), 36) })
 
 // makeGroup makes it, with all controllers handed down: so that the plans of
 // several runs of one container are the same.
@@ -246,9 +249,8 @@ func TestLeaks(t *testing.T) {
 			if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
 				t.Errorf("after leaking a %s: %v, %q; want %q", what, err, out, want)
 			}
-			h, err := cgroups.Find()
-			if err == nil && what == "cgroup" {
-				dir := filepath.Join(h.Mount, "minirun-test-container-1") // its pid in its namespace
+			if _, group, ok := strings.Cut(string(out), "+ cgroup "); ok {
+				dir, _, _ := strings.Cut(group, "\n")
 				os.Remove(dir + "/leak")
 				os.Remove(dir)
 			}
