@@ -130,6 +130,7 @@ type host struct {
 	isPipe func(fd int) bool
 	passwd func(root string) (io.ReadCloser, error)
 	groups func() (*cgroups.Hierarchy, error)
+	grants func() (uint64, error) // the runtime's own capabilities
 
 	delegated func() ([]string, error) // the files of a cgroup that go with it
 }
@@ -145,6 +146,7 @@ func facts(bundle string) host {
 		isPipe: isPipe,
 		passwd: func(root string) (io.ReadCloser, error) { return openPasswd(root, "etc/passwd") },
 		groups: cgroups.Find,
+		grants: process.OwnCapabilities,
 
 		delegated: cgroups.Delegated,
 	}
@@ -176,6 +178,9 @@ func (b *builder) check() (err error) {
 	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
 		return err
 	}
+	if err := b.grant(b.namespaces.Has(specs.UserNamespace)); err != nil {
+		return err
+	}
 	b.warn()
 	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.PreserveFDs
 	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
@@ -199,6 +204,20 @@ func (b *builder) check() (err error) {
 		return err
 	}
 	return b.findGroup()
+}
+
+// grant leaves out the capabilities that the runtime has not itself. In a user
+// namespace of its own a process has them all.
+func (b *builder) grant(userNS bool) error {
+	if userNS || b.host.euid != 0 {
+		return nil
+	}
+	own, err := b.host.grants()
+	if err != nil {
+		return err
+	}
+	b.identity.Grant(own)
+	return nil
 }
 
 func (b *builder) warn() {

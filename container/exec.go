@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,7 +50,11 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if identity.NoSets, err = namespaces.SetgroupsDenied(c.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
-	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: host{isPipe: isPipe}, identity: identity}
+	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: facts(c.Bundle), identity: identity}
+	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+	if err := b.grant(userNS); err != nil {
+		return nil, err
+	}
 	b.warn()
 	p, err := b.enter(pidfd)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"minirun/cgroups"
 	"minirun/plan"
 
@@ -40,6 +42,7 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 			},
 			isPipe:    func(int) bool { return false },
 			passwd:    func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
+			grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
 			delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
 			groups:    func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
 		},

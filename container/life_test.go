@@ -277,6 +277,33 @@ func TestKilledEarly(t *testing.T) {
 	must(t, c.Delete(false))
 }
 
+// TestLackingCapability: what the runtime has not itself, run and exec cannot
+// give; the container runs nevertheless, as runtime-spec wants it.
+func TestLackingCapability(t *testing.T) {
+	needRoot(t)
+	caps := []string{"CAP_CHOWN", "CAP_SYS_TIME"}
+	for do, userNS := range map[string]bool{"run": false, "exec": false, "run in a user namespace": true} {
+		b := newBox(t, "sleep")
+		want := "0000000000000001\n0000000000000001\n"
+		if userNS {
+			b, want = mapped(b), "0000000002000001\n0000000002000001\n"
+		}
+		do, _, _ = strings.Cut(do, " ")
+		if do == "exec" {
+			_, _, err := b.start(Options{})
+			must(t, err)
+		}
+		b.commands("status CapBnd", "status CapPrm")
+		b.Process.Capabilities = &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
+		b.save()
+		got, err := b.request(do).command(t, "setpriv", "--bounding-set=-sys_time").CombinedOutput()
+		if string(got) != want || err != nil {
+			t.Errorf("%s = %q, %v; want %q", do, got, err, want)
+		}
+		b.remove()
+	}
+}
+
 // TestExec: one more process in the same container.
 func TestExec(t *testing.T) {
 	needRoot(t)

@@ -19,7 +19,7 @@ import (
 
 // A request is what a runtime in a process of its own is to do.
 type request struct {
-	Do      string // run, create, start, delete, state
+	Do      string // run, create, start, exec, delete, state
 	Root    string
 	ID      string
 	Bundle  string
@@ -81,6 +81,17 @@ func (r request) carryOut() (int, error) {
 	switch r.Do {
 	case "start":
 		return 0, c.Start()
+	case "exec":
+		spec, err := c.Spec()
+		if err != nil {
+			return 0, err
+		}
+		p, err := c.Exec(spec.Process, nil, Options{})
+		if err != nil {
+			return 0, err
+		}
+		status, err := p.Wait()
+		return ExitCode(status), err
 	case "delete":
 		return 0, c.Delete(true)
 	case "state":

@@ -107,21 +107,12 @@ func (i *Identity) closeAll(p *plan.Plan) {
 // dropBounding records which capabilities the process and its children can
 // never get, whatever they execute. One more than we know of: a newer kernel's.
 func (i *Identity) dropBounding(p *plan.Plan) {
-	keep := i.grant(i.caps.bounding)
 	p.Note("capabilities that no program here can ever gain (EINVAL: the kernel has fewer)")
 	for c := range len(plan.Capabilities) + 1 {
-		if keep&(1<<c) == 0 {
+		if i.caps.bounding&(1<<c) == 0 {
 			p.Prctl(unix.PR_CAPBSET_DROP, uintptr(c)).Tolerate(unix.EINVAL)
 		}
 	}
-}
-
-// grant limits a set to what there is to give.
-func (i *Identity) grant(set uint64) uint64 {
-	if i.Grantable == 0 {
-		return set
-	}
-	return set & i.Grantable
 }
 
 // user records the change of the groups and the user: groups first, since it
@@ -149,14 +140,13 @@ func (i *Identity) user(p *plan.Plan) {
 // capabilities records the final sets. Inheritable ones are none unless the
 // spec asks: a file's capabilities could bring them back.
 func (i *Identity) capabilities(p *plan.Plan) {
-	p.Capset(i.grant(i.caps.effective), i.grant(i.caps.permitted), i.grant(i.caps.inheritable))
-	ambient := i.grant(i.caps.ambient)
-	if ambient == 0 {
+	p.Capset(i.caps.effective, i.caps.permitted, i.caps.inheritable)
+	if i.caps.ambient == 0 {
 		return
 	}
 	p.Note("ambient capabilities outlive an execve by an ordinary user")
 	for c := range len(plan.Capabilities) {
-		if ambient&(1<<c) != 0 {
+		if i.caps.ambient&(1<<c) != 0 {
 			p.PrctlAmbient(unix.PR_CAP_AMBIENT_RAISE, uintptr(c))
 		}
 	}
@@ -176,7 +166,7 @@ func (i *Identity) seccomp(p *plan.Plan) {
 	if i.spec.User.UID != 0 {
 		p.Note("CAP_SYS_ADMIN once more: the change of the user switched it off")
 		const admin = 1 << unix.CAP_SYS_ADMIN
-		p.Capset(admin, i.grant(i.caps.permitted)|admin, 0)
+		p.Capset(admin, i.caps.permitted|admin, 0)
 	}
 	p.Note("loading a filter takes CAP_SYS_ADMIN, or no_new_privs: so before the capabilities go")
 	listener := p.Seccomp(i.filter.Flags, i.filter.Program)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"minirun/plan"
 	"minirun/process/seccomp"
 
@@ -21,15 +23,15 @@ import (
 type Identity struct {
 	// Set these before recording; the zero values are those of an ordinary run.
 
-	Fifo      bool   // the child will wait on exec.fifo
-	Keep      int    // how many descriptors from 3 on the program gets
-	NoSets    bool   // setgroups(2) is denied in this user namespace
-	Grantable uint64 // the capabilities that there are to give, bit n for number n; 0: all
-	Outside   bool   // the child is in a user namespace, where it lacks the host's privileges that the runtime has: limits are the runtime's to set
+	Fifo    bool // the child will wait on exec.fifo
+	Keep    int  // how many descriptors from 3 on the program gets
+	NoSets  bool // setgroups(2) is denied in this user namespace
+	Outside bool // the child is in a user namespace, where it lacks the host's privileges that the runtime has: limits are the runtime's to set
 
 	// Warnings are what the spec asks for that cannot be had, and that the
-	// runtime-spec wants ignored with a warning: unknown capabilities, and
-	// those without the ones that they need. Nil if there are none.
+	// runtime-spec wants ignored with a warning: unknown capabilities, those
+	// without the ones that they need, and those that nobody has to give. Nil
+	// if there are none.
 	Warnings []string
 
 	spec     *specs.Process
@@ -174,4 +176,29 @@ func (i *Identity) set(name string, list []string, allowed uint64, why string) (
 		}
 	}
 	return set
+}
+
+// Grant says which capabilities there are to give, bit n for number n. The
+// others are left out: it is a user namespace or a machine that has less than
+// the spec's author thought of, not a mistake of his.
+func (i *Identity) Grant(have uint64) {
+	c := &i.caps
+	for n, name := range plan.Capabilities {
+		if (c.bounding|c.permitted)&^have&(1<<n) != 0 {
+			i.Warnings = append(i.Warnings, fmt.Sprintf("process.capabilities %s: minirun does not have it to give: left out", name))
+		}
+	}
+	for _, set := range []*uint64{&c.bounding, &c.effective, &c.permitted, &c.inheritable, &c.ambient} {
+		*set &= have
+	}
+}
+
+// OwnCapabilities are those that this process may use, and so may leave to a
+// child in its own user namespace (capget(2)).
+func OwnCapabilities() (uint64, error) {
+	var sets [2]unix.CapUserData
+	if err := unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &sets[0]); err != nil {
+		return 0, fmt.Errorf("capget: %w", err)
+	}
+	return uint64(sets[1].Permitted)<<32 | uint64(sets[0].Permitted), nil
 }

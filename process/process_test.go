@@ -173,9 +173,10 @@ func TestWarnings(t *testing.T) {
 	if !slices.Equal(i.Warnings, want) || i.caps != (capabilities{1 << 5, 1 << 5, 1 << 5, 0, 0}) {
 		t.Errorf("Warnings = %q, sets %v; want %q", i.Warnings, i.caps, want)
 	}
-	i.Grantable = 1
-	if got := i.grant(i.caps.bounding); got != 0 {
-		t.Errorf("grant() = %b, want 0", got)
+	i.Warnings = nil
+	i.Grant(1)
+	if want := []string{"process.capabilities CAP_KILL: minirun does not have it to give: left out"}; !slices.Equal(i.Warnings, want) || i.caps != (capabilities{}) {
+		t.Errorf("Grant(1): Warnings = %q, sets %v; want %q and none", i.Warnings, i.caps, want)
 	}
 }
 
