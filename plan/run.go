@@ -314,7 +314,7 @@ func (r *Process) do(s *Step) error {
 	if s.program {
 		return r.clone(s, args)
 	}
-	n, _, errno := unix.Syscall6(in.number, args[0], args[1], args[2], args[3], args[4], args[5])
+	n, errno := persist(in.number, args)
 	if errno != 0 {
 		return errno
 	}
@@ -331,6 +331,18 @@ func (r *Process) do(s *Step) error {
 		r.open = slices.DeleteFunc(r.open, func(fd int) bool { return fd == int(args[0]) })
 	}
 	return nil
+}
+
+// persist makes a system call. The verifier of BPF programs gives up (EAGAIN) when
+// any signal comes, such as those with which Go's scheduler interrupts a thread.
+func persist(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
+	for range 100 {
+		n, _, errno = unix.Syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
+		if errno != unix.EAGAIN || number != unix.SYS_BPF {
+			break
+		}
+	}
+	return n, errno
 }
 
 // keep remembers a result for later steps.

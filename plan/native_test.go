@@ -1,0 +1,43 @@
+package plan
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestBpfAgain: signals, of which Go's scheduler sends many, do not keep a
+// program from being loaded. Without another try this fails within a few loads.
+func TestBpfAgain(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("no root: BPF_PROG_LOAD needs CAP_BPF")
+	}
+	const move, exit = 0xb7, 0x95 // r0 = 0, and the end
+	code := make([]uint64, 4000)
+	for i := range code {
+		code[i] = move
+	}
+	code[len(code)-1] = exit
+	p := &Plan{}
+	p.On(Runtime)
+	p.BpfProgLoad(unix.BPF_PROG_TYPE_CGROUP_DEVICE, "BPF_PROG_TYPE_CGROUP_DEVICE", code)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				unix.Kill(os.Getpid(), unix.SIGURG) // Go ignores what it has not sent
+			}
+		}
+	}()
+	for range 50 {
+		if _, err := p.Start(Options{}); !errors.Is(err, ErrKilled) { // there is no child
+			t.Fatal(err)
+		}
+	}
+}
