@@ -33,10 +33,13 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("no strace: install the package strace")
 	}
-	tr := traced{calls: map[string][]string{}}
-	var err error
-	tr.plan, err = b.root.Plan(b.id, b.bundle, b.Spec, Options{Monitor: monitor})
+	c := &Container{dir: filepath.Join(string(b.root), b.id), State: State{ID: b.id, Bundle: b.bundle}}
+	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, host: facts(b.bundle)}
+	writer.host.isPipe = func(fd int) bool { return fd != 0 } // what os/exec gives to the run
+	must(t, writer.check())
+	p, err := writer.plan()
 	must(t, err)
+	tr := traced{plan: p, calls: map[string][]string{}}
 	b.save()
 	r := b.request("run")
 	r.Monitor, r.Trace = monitor, true
