@@ -181,7 +181,7 @@ func (b *builder) check() (err error) {
 	if err := b.grant(b.namespaces.Has(specs.UserNamespace)); err != nil {
 		return err
 	}
-	b.warn()
+	b.warn(b.identity.Warnings)
 	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.PreserveFDs
 	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
 	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between())
@@ -199,6 +199,7 @@ func (b *builder) check() (err error) {
 	if err != nil {
 		return err
 	}
+	b.warn(b.root.Warnings)
 	b.Rootfs = b.root.Path()
 	if err := b.identity.Home(func() (io.ReadCloser, error) { return b.host.passwd(b.Rootfs) }); err != nil {
 		return err
@@ -220,9 +221,9 @@ func (b *builder) grant(userNS bool) error {
 	return nil
 }
 
-func (b *builder) warn() {
+func (b *builder) warn(warnings []string) {
 	if b.options.Warn != nil {
-		for _, w := range b.identity.Warnings {
+		for _, w := range warnings {
 			b.options.Warn(w)
 		}
 	}

@@ -55,7 +55,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if err := b.grant(userNS); err != nil {
 		return nil, err
 	}
-	b.warn()
+	b.warn(identity.Warnings)
 	p, err := b.enter(pidfd)
 	if err != nil {
 		return nil, b.explain(err)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,7 +123,6 @@ func TestRefused(t *testing.T) {
 		"root.path: missing":                         {Linux: &specs.Linux{}},
 		`mounts[0] "": destination: missing`:         newSpec(specs.Mount{Type: "tmpfs"}),
 		`mounts[0] "/x": source: missing`:            newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
-		`mounts[0] "/x": option "size=1": not for a`: newSpec(specs.Mount{Destination: "/x", Source: "/y", Options: []string{"bind", "size=1"}}),
 		`mounts[0] "/x": option "tmpcopyup": mini`:   newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
 		`mounts[0] "/": type "tmpfs": the root can`:  newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
 		`mounts[0] "/..": destination: the root can`: newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
@@ -148,6 +148,34 @@ func TestRefused(t *testing.T) {
 		if _, err := New(spec, fake()); err == nil || err.Error() != want {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
+	}
+}
+
+// TestWarnings: options that a bind mount cannot have are left out, and told.
+func TestWarnings(t *testing.T) {
+	plain := specs.Mount{Destination: "/data", Source: "/srv", Options: []string{"bind", "ro"}}
+	spoilt := plain
+	spoilt.Options = []string{"mode=755", "bind", "ro", "size=1k"}
+	var plans [2]bytes.Buffer
+	for i, m := range []specs.Mount{plain, spoilt} {
+		r, err := New(newSpec(m), fake())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &plan.Plan{}
+		p.On(plan.Child)
+		r.Build(p)
+		if err := p.Text(&plans[i]); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{`mounts[0] "/data": option "mode=755": a bind mount makes no file system that could have it: left out`,
+			`mounts[0] "/data": option "size=1k": a bind mount makes no file system that could have it: left out`}
+		if !slices.Equal(r.Warnings, want[:2*i]) {
+			t.Errorf("Warnings = %q, want %q", r.Warnings, want[:2*i])
+		}
+	}
+	if plans[0].String() != plans[1].String() {
+		t.Errorf("with %q the plan is\n%s\nwant\n%s", spoilt.Options, plans[1].String(), plans[0].String())
 	}
 }
 

@@ -58,7 +58,7 @@ func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
 		if c.destination == "/" {
 			return mount{}, errors.New("destination: the root can only be an overlay")
 		}
-		return c, errors.Join(c.noData(), c.maps(m, linux))
+		return c, c.maps(m, linux)
 	}
 	if c.idmap || len(m.UIDMappings)+len(m.GIDMappings) > 0 {
 		return mount{}, errors.New("uidMappings: only a bind mount can be mapped")
@@ -87,12 +87,17 @@ func (m *mount) overlay() error {
 	return nil
 }
 
-// noData refuses options of a file system on a bind mount, which makes none.
-func (m *mount) noData() error {
-	if len(m.data) > 0 {
-		return fmt.Errorf("option %q: not for a bind mount", m.data[0])
+// dropData leaves out, and returns as warnings, the options of a file system on
+// a bind mount, which makes none: mount(2) ignores them, too.
+func (m *mount) dropData() (warnings []string) {
+	if m.fstype != "" {
+		return nil
 	}
-	return nil
+	for _, o := range m.data {
+		warnings = append(warnings, fmt.Sprintf("option %q: a bind mount makes no file system that could have it: left out", o))
+	}
+	m.data = nil
+	return warnings
 }
 
 // maps reads whose ids a mount shows: its own maps or, with the option alone,

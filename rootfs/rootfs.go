@@ -28,6 +28,8 @@ type Host struct {
 
 // A Root is a container's file system, checked and ready to be recorded.
 type Root struct {
+	Warnings []string // what the spec asks for that has no effect; nil: nothing
+
 	spec   *specs.Spec
 	host   Host
 	path   string // of the root directory on the host
@@ -51,6 +53,9 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 		checked, err := newMount(m, spec.Linux, host)
 		if err != nil {
 			return nil, fmt.Errorf("mounts[%d] %q: %w", i, m.Destination, err)
+		}
+		for _, w := range checked.dropData() {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: %s", i, m.Destination, w))
 		}
 		r.mounts = append(r.mounts, checked)
 	}
