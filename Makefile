@@ -2,6 +2,7 @@
 # make demo     builds it and an httpd image, and replays the essay: four containers, seen as processes
 # make test     the tests: pure, native, and on a kernel of our own
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
+# make validate the OCI's own validation suite, case by case (examples/validation)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -28,8 +29,12 @@ test: build
 bench: build
 	MINIRUN=$(CURDIR)/minirun go run ./examples/bench -o bench.svg
 
+# Its module is its own: what the suite needs is no dependency of minirun's.
+validate: build
+	cd examples/validation && go vet . && go test . && go run . -runtime $(CURDIR)/minirun
+
 install: build
 	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build demo test bench install
+.PHONY: build demo test bench validate install
