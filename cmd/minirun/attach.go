@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -25,19 +27,24 @@ var forwarded = []os.Signal{
 // container, and can be made meanwhile.
 func catchSignals() chan os.Signal {
 	signals := make(chan os.Signal, 64)
-	go signal.Notify(signals, forwarded...)
+	go func() {
+		signal.Notify(signals, forwarded...)
+		signals <- unix.SIGWINCH // the window may have changed before we could hear of it
+	}()
 	return signals
 }
 
 // forward passes signals on to the container process, and changes of the
-// window's size to its terminal.
+// window's size to its terminal. A program without one does not hear of them:
+// our window is not its own, and httpd would take SIGWINCH for a call to stop.
 func forward(signals chan os.Signal, pid int, master *os.File) {
 	for s := range signals {
-		if s == unix.SIGWINCH && master != nil {
+		switch {
+		case s != unix.SIGWINCH:
+			unix.Kill(pid, s.(unix.Signal)) // ESRCH: it ended
+		case master != nil:
 			resize(master)
-			continue
 		}
-		unix.Kill(pid, s.(unix.Signal)) // ESRCH: it ended
 	}
 }
 
@@ -65,8 +72,9 @@ func (s *session) attachTerminal(*plan.Process) (done func(), err error) {
 	}
 	restore := func() {}
 	if ours, err := console.ConsoleFromFile(os.Stdin); err == nil {
-		if err := ours.SetRaw(); err != nil {
-			return nil, err
+		// The container's terminal has made "\r\n" of its ends of line; once is enough.
+		if err := errors.Join(ours.SetRaw(), console.ClearONLCR(os.Stdin.Fd())); err != nil {
+			return nil, fmt.Errorf("terminal: %w", err)
 		}
 		restore = func() { ours.Reset() } // EIO: our terminal is gone
 	}
