@@ -130,6 +130,10 @@ func (w write) to(dir string) error {
 // With memory.checkBeforeUpdate, a limit below what is in use is an error
 // instead of a reason to kill.
 func (g *Group) Update(r *specs.LinuxResources) error {
+	r, err := g.complete(r)
+	if err != nil {
+		return err
+	}
 	list, err := writes(r)
 	if err != nil || len(list) == 0 {
 		return err
@@ -149,6 +153,60 @@ func (g *Group) Update(r *specs.LinuxResources) error {
 	}
 	give(levels)
 	return g.write(list)
+}
+
+// complete adds to r what the group has now, where the meaning of a property
+// hangs on another that r does not mention: cpu.max holds the quota and the
+// period; memory.swap is swap and memory.limit together.
+func (g *Group) complete(r *specs.LinuxResources) (*specs.LinuxResources, error) {
+	full := *r
+	if r.CPU != nil && (value(r.CPU.Quota) == 0) != (value(r.CPU.Period) == 0) {
+		quota, period, err := g.cpuMax()
+		if err != nil {
+			return nil, err
+		}
+		c := *r.CPU
+		if value(c.Quota) == 0 {
+			c.Quota = &quota
+		} else {
+			c.Period = &period
+		}
+		full.CPU = &c
+	}
+	if r.Memory != nil && value(r.Memory.Swap) > 0 && value(r.Memory.Limit) == 0 {
+		limit, err := number(g.Dir, "memory.max")
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return nil, err
+		}
+		if m := *r.Memory; err == nil && limit != Unlimited {
+			m.Limit = new(int64(limit))
+			full.Memory = &m
+		}
+	}
+	return &full, nil
+}
+
+// cpuMax reads cpu.max, "50000 100000" or "max 100000". Where there is no such
+// file yet, both are zero: nothing was asked for.
+func (g *Group) cpuMax() (quota int64, period uint64, err error) {
+	words, err := fields(g.Dir, "cpu.max")
+	if errors.Is(err, unix.ENOENT) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	var limit uint64
+	if len(words) != 2 {
+		return 0, 0, fmt.Errorf("read %s: %q: not two words", filepath.Join(g.Dir, "cpu.max"), words)
+	}
+	if err := errors.Join(parse(words[0], &limit), parse(words[1], &period)); err != nil {
+		return 0, 0, wrap(g.Dir, "cpu.max", err)
+	}
+	if limit == Unlimited {
+		return -1, period, nil
+	}
+	return int64(limit), period, nil
 }
 
 // give is what [record] records, done at once. A controller that is needed and

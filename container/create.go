@@ -30,6 +30,7 @@ type Options struct {
 	Console               *os.File // a Unix socket for the terminal's master, if process.terminal
 	PidFile               string   // "": none
 	PreserveFDs           int      // how many descriptors from 3 on the program keeps
+	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
 
 	Warn func(text string) // what is left out of the spec, as it wants, with a warning; nil: nobody listens
@@ -50,7 +51,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 	defer c.Unlock()
 	c.Warn = o.Warn
 	c.State = State{ID: id, Bundle: bundle, Created: time.Now().UTC(), Owner: os.Geteuid(),
-		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks}
+		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks, MemorySwap: memorySwap(spec.Linux.Resources)}
 	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
 	p, err := b.make()
 	if err != nil {

@@ -28,6 +28,9 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if !c.alive() || c.waiting() {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
 	}
+	if c.frozen() && !o.IgnorePaused {
+		return nil, fmt.Errorf("exec in %s: container is paused: the program would not run until it is resumed", c.ID)
+	}
 	if linux == nil {
 		linux = &specs.Linux{}
 	}

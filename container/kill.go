@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,15 +13,30 @@ import (
 )
 
 // Kill sends a signal to the container process, or with all to every process
-// of the container.
+// of the container: none is then as good. Signal 0 asks whether it could be sent.
+//
+// SIGKILL is always for all. It ends a pid namespace with its first process; but
+// where the container has none of its own, the others would go on, and nobody
+// would know whose they are.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
-	if !c.alive() && !all {
+	alive := c.alive()
+	if !alive && !all {
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
 	}
-	if all && c.Cgroup != "" {
+	switch {
+	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !c.ownPids()):
 		return c.group().Signal(signal)
+	case !alive:
+		return nil
 	}
 	return c.kill(signal)
+}
+
+// ownPids says whether the container has a pid namespace of its own.
+func (c *Container) ownPids() bool {
+	return slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.PIDNamespace && n.Path == ""
+	})
 }
 
 // kill signals the container process by a pidfd: should it end and its number
@@ -113,23 +129,4 @@ func (c *Container) end() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Pause freezes every process of the container; Resume lets them go on.
-func (c *Container) Pause() error { return c.freeze(true) }
-
-// Resume lets a paused container go on.
-func (c *Container) Resume() error { return c.freeze(false) }
-
-func (c *Container) freeze(on bool) error {
-	if !c.alive() {
-		return fmt.Errorf("%s: %w", c.ID, ErrNotRunning)
-	}
-	if c.Cgroup == "" {
-		return fmt.Errorf("%s: has no cgroup of its own to freeze", c.ID)
-	}
-	if on {
-		return c.group().Freeze()
-	}
-	return c.group().Thaw()
 }

@@ -55,6 +55,7 @@ type State struct {
 	Annotations map[string]string      `json:"annotations,omitempty"`
 	Namespaces  []specs.LinuxNamespace `json:"namespaces"`
 	Hooks       *specs.Hooks           `json:"hooks,omitempty"`
+	MemorySwap  int64                  `json:"memorySwap,omitempty"` // resources.memory.swap as last asked for; see Update
 }
 
 // A Container is a container's directory, opened and, while a command changes
@@ -211,13 +212,22 @@ func (c *Container) Status() specs.ContainerState {
 		return specs.StateCreating
 	case !c.alive():
 		return specs.StateStopped
+	case c.frozen():
+		return Paused
 	case c.waiting():
 		return specs.StateCreated
 	}
-	if frozen, err := c.group().Frozen(); c.Cgroup != "" && err == nil && frozen {
-		return "paused"
-	}
 	return specs.StateRunning
+}
+
+// frozen says whether the processes are stopped. A group of which we cannot
+// know that is none that we have frozen.
+func (c *Container) frozen() bool {
+	if c.Cgroup == "" {
+		return false
+	}
+	frozen, err := c.group().Frozen()
+	return err == nil && frozen
 }
 
 // locked says whether another command is at work on the container.

@@ -38,7 +38,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 
 // runsProgram are the commands whose arguments end in those of a program:
 // after the first that is no flag, nothing is minirun's.
-var runsProgram = map[string]bool{"run": true, "exec": true, "plan": true}
+var runsProgram = map[string]bool{"run": true, "exec": true, "plan": true, "ps": true}
 
 // usageOf makes an error one of a command's usage; run and exec have an exit
 // code for their own.
@@ -156,7 +156,6 @@ var instead = map[string]string{
 	"container ls": "minirun ps",
 	"cp":           "run with -v, or minirun exec CONTAINER cat FILE",
 	"diff":         "what a container wrote is in the directory UpperDir of minirun inspect",
-	"events":       "minirun ps -a",
 	"export":       "minirun exec CONTAINER tar -c / > FILE",
 	"history":      "minirun inspect IMAGE",
 	"image":        "leave out the word: minirun images, minirun rmi",
@@ -164,7 +163,6 @@ var instead = map[string]string{
 	"info":         "minirun doctor",
 	"login":        "docker save IMAGE | minirun load",
 	"network":      "run --network none or host",
-	"pause":        "echo 1 > CGROUP/cgroup.freeze; minirun inspect shows Cgroup",
 	"port":         "run --network host, and look with ss -ltnp",
 	"pull":         "docker save IMAGE | minirun load",
 	"push":         "docker push",
@@ -172,12 +170,11 @@ var instead = map[string]string{
 	"restart":      "minirun stop, minirun rm and minirun run",
 	"save":         "docker save",
 	"search":       "docker search",
-	"stats":        "the files of the Cgroup that minirun inspect shows: memory.current, cpu.stat, pids.current",
+	"stats":        "minirun events --stats CONTAINER",
 	"system":       "minirun ps -a, minirun images",
 	"tag":          "minirun load keeps the names of the archive; minirun import gives one",
 	"top":          "minirun tree",
-	"unpause":      "echo 0 > CGROUP/cgroup.freeze; minirun inspect shows Cgroup",
-	"update":       "write to the files of the Cgroup that minirun inspect shows: memory.max, cpu.max, pids.max",
+	"unpause":      "minirun resume",
 	"version":      "minirun --version",
 	"volume":       "run -v /directory:/mount",
 	"wait":         "minirun logs -f CONTAINER ends with it; minirun inspect -f '{{.State.ExitCode}}' tells how",

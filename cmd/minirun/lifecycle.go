@@ -91,12 +91,13 @@ func ignore(err, harmless error) error {
 	return err
 }
 
-// parseSignal takes a number, KILL or SIGKILL; "" is the default.
+// parseSignal takes a number, KILL or SIGKILL; "" is the default. Number 0 is no
+// signal, but asks whether one could be sent.
 func parseSignal(name string, otherwise unix.Signal) (unix.Signal, error) {
 	if name == "" {
 		return otherwise, nil
 	}
-	if n, err := strconv.Atoi(name); err == nil && n > 0 && n < 65 {
+	if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < 65 {
 		return unix.Signal(n), nil
 	}
 	if s := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")); s != 0 {
@@ -208,43 +209,6 @@ func startCommand() *cli.Command {
 		Name: "start", Usage: "let a created container run its program", ArgsUsage: "ID",
 		Action: func(c *cli.Context) error { return one(c, (*container.Container).Start) },
 	}
-}
-
-func stateCommand() *cli.Command {
-	return &cli.Command{
-		Name: "state", Usage: "print a container's state as JSON", ArgsUsage: "ID",
-		Action: func(c *cli.Context) error {
-			if c.Args().Len() != 1 {
-				return usage{errors.New("state: want one argument, the container")}
-			}
-			k, err := find(c, c.Args().First())
-			if err != nil {
-				return err
-			}
-			data, err := json.MarshalIndent(ociState(k), "", "  ")
-			if err != nil {
-				return err
-			}
-			_, err = c.App.Writer.Write(data)
-			return err
-		},
-	}
-}
-
-// ociState is the state in the form that callers of runc expect.
-func ociState(k *container.Container) any {
-	s := k.OCI()
-	return struct {
-		Version     string            `json:"ociVersion"`
-		ID          string            `json:"id"`
-		Pid         int               `json:"pid"`
-		Status      string            `json:"status"`
-		Bundle      string            `json:"bundle"`
-		Rootfs      string            `json:"rootfs"`
-		Created     time.Time         `json:"created"`
-		Annotations map[string]string `json:"annotations,omitempty"`
-		Owner       string            `json:"owner"`
-	}{s.Version, s.ID, s.Pid, string(s.Status), s.Bundle, k.Rootfs, k.Created, s.Annotations, ""}
 }
 
 func killCommand() *cli.Command {

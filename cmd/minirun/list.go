@@ -1,172 +1,88 @@
 package main
 
 import (
-	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
+	"os"
+	"os/user"
+	"strconv"
+	"text/tabwriter"
 	"time"
 
-	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
-
-	"minirun/container"
-	"minirun/container/bundle"
-	"minirun/container/procfs"
 )
 
-// A listed container is what ps, tree, threads and ns show of one.
-type listed struct {
-	ID, Name, Image, Command, Ports string
-	Created                         time.Time
-	Status                          string // as docker words it
-	State                           string // created, running, paused, exited
-	Pid                             int    // 0 if it does not run
-	Cgroup                          string
-	ExitCode                        int
+func listCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "list",
+		Usage: "list containers as engines want it; ps is for people",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "`table` or json", Value: "table"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usage{errors.New("list: wants no argument")}
+			}
+			states, err := states(c)
+			if err != nil {
+				return err
+			}
+			return printStates(c, states)
+		},
+	}
 }
 
-// running says whether it has processes.
-func (l *listed) running() bool { return l.Pid != 0 }
-
-// list returns the store's containers, newest first, and those that were made
-// from a bundle of a user's own.
-func list(c *cli.Context) ([]*listed, error) {
-	bundles, err := store(c).List()
-	if err != nil {
-		return nil, err
-	}
-	states, err := root(c).List()
-	if err != nil {
-		return nil, err
-	}
-	byID := map[string]*container.Container{}
-	for _, k := range states {
-		byID[k.ID] = k
-	}
-	var all []*listed
-	for _, b := range bundles {
-		l := &listed{ID: b.ID, Name: b.Annotation(bundle.Name), Image: b.Annotation(bundle.Image), Command: b.Annotation(bundle.Command),
-			Ports: b.Annotation(bundle.Ports), Created: b.CreatedAt(), Status: "Created", State: "created"}
-		if k := byID[b.ID]; k != nil {
-			l.take(k)
-			delete(byID, b.ID)
-		}
-		all = append(all, l)
-	}
-	for _, k := range byID {
-		l := &listed{ID: k.ID, Name: k.ID, Image: k.Bundle, Created: k.Created}
-		l.take(k)
-		all = append(all, l)
-	}
-	slices.SortStableFunc(all, func(a, b *listed) int { return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID)) })
-	return all, nil
-}
-
-// take adds what the container's state says.
-func (l *listed) take(k *container.Container) {
-	l.State, l.Cgroup = statusWord(k), k.Cgroup
-	switch l.State {
-	case "running":
-		l.Status = "Up " + units.HumanDuration(time.Since(k.Started))
-	case "paused":
-		l.Status = "Up " + units.HumanDuration(time.Since(k.Started)) + " (Paused)"
-	case "exited":
-		l.Status = "Exited"
-		if e, ok := k.Exit(); ok {
-			l.Status = fmt.Sprintf("Exited (%d) %s ago", e.Code, units.HumanDuration(time.Since(e.At)))
-			l.ExitCode = e.Code
-		}
-		return
-	default:
-		l.Status = "Created"
-	}
-	l.Pid = k.Pid
-}
-
-// chosen returns the running containers that the arguments name, or all.
-func chosen(c *cli.Context) ([]*listed, error) {
-	all, err := list(c)
-	if err != nil {
-		return nil, err
-	}
-	if !c.Args().Present() {
-		return slices.DeleteFunc(all, func(l *listed) bool { return !l.running() }), nil
-	}
-	var some []*listed
-	for _, word := range c.Args().Slice() {
-		k, err := find(c, word)
-		if err != nil {
+// states are those of all containers, oldest first; nil if there are none. A
+// directory that was named must be there; the usual one is made by the first
+// container.
+func states(c *cli.Context) ([]shownState, error) {
+	if c.IsSet("root") {
+		if _, err := os.Stat(c.String("root")); err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(all, func(l *listed) bool { return l.ID == k.ID })
-		if i < 0 || !all[i].running() {
-			return nil, fmt.Errorf("%s: %w", word, container.ErrNotRunning)
-		}
-		some = append(some, all[i])
 	}
-	return some, nil
-}
-
-// A view is the process list and who belongs to which container.
-type view struct {
-	processes []*procfs.Process
-	byPid     map[int]*procfs.Process
-	children  map[int][]*procfs.Process
-	owner     map[int]*listed // of a process, by id
-}
-
-// look reads the process list and finds the containers' processes in it: the
-// container process, its descendants, and whoever is in its cgroup.
-func lookAt(containers []*listed) (*view, error) {
-	processes, err := procfs.Read("/proc")
+	containers, err := root(c).List()
 	if err != nil {
 		return nil, err
 	}
-	v := &view{processes: processes, byPid: map[int]*procfs.Process{}, children: map[int][]*procfs.Process{}, owner: map[int]*listed{}}
-	for _, p := range processes {
-		v.byPid[p.Pid] = p
-		v.children[p.Parent] = append(v.children[p.Parent], p)
+	var list []shownState
+	for _, k := range containers {
+		list = append(list, ociState(k, ownerName(k.Owner)))
 	}
-	for _, l := range containers {
-		if first := v.byPid[l.Pid]; first != nil {
-			v.claim(l, first)
+	return list, nil
+}
+
+func ownerName(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return "#" + strconv.Itoa(uid)
+}
+
+func printStates(c *cli.Context, list []shownState) error {
+	w := c.App.Writer
+	switch format := c.String("format"); {
+	case format != "table" && format != "json":
+		return usage{fmt.Errorf("list: format %q: want table or json", format)}
+	case c.Bool("quiet"):
+		for _, s := range list {
+			fmt.Fprintln(w, s.ID)
 		}
+		return nil
+	case format == "json":
+		return json.NewEncoder(w).Encode(list) // null if there are none: callers parse that
 	}
-	return v, nil
+	return stateTable(w, list)
 }
 
-func (v *view) claim(l *listed, first *procfs.Process) {
-	inside := func(p *procfs.Process) bool {
-		return p.Cgroup != "/" && (p.Cgroup == first.Cgroup || strings.HasPrefix(p.Cgroup, first.Cgroup+"/"))
+func stateTable(w io.Writer, list []shownState) error {
+	t := tabwriter.NewWriter(w, 12, 1, 3, ' ', 0)
+	fmt.Fprintln(t, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
+	for _, s := range list {
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.Pid, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
 	}
-	for _, p := range v.processes {
-		if p == first || inside(p) || v.owner[p.Parent] == l {
-			v.owner[p.Pid] = l
-		}
-	}
+	return t.Flush()
 }
-
-// of lists a container's processes, by ascending id.
-func (v *view) of(l *listed) []*procfs.Process {
-	var list []*procfs.Process
-	for _, p := range v.processes {
-		if v.owner[p.Pid] == l {
-			list = append(list, p)
-		}
-	}
-	return list
-}
-
-// heading names a container in tree, threads and ns.
-func heading(w io.Writer, l *listed) {
-	text := fmt.Sprintf("%.12s  %s  (%s)", l.ID, l.Name, l.Image)
-	if colour() {
-		text = "\033[1m" + text + "\033[0m"
-	}
-	fmt.Fprintln(w, text)
-}
-
-var errNone = errors.New("no container is running")

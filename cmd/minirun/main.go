@@ -101,7 +101,8 @@ var commandTable = []struct {
 	{"run", runCommand}, {"ps", psCommand}, {"logs", logsCommand}, {"exec", execCommand}, {"stop", stopCommand}, {"rm", rmCommand}, {"inspect", inspectCommand},
 	{"images", imagesCommand}, {"load", loadCommand}, {"import", importCommand}, {"rmi", rmiCommand},
 	{"tree", treeCommand}, {"threads", threadsCommand}, {"ns", nsCommand}, {"plan", planCommand}, {"doctor", doctorCommand},
-	{"create", createCommand}, {"start", startCommand}, {"state", stateCommand}, {"kill", killCommand}, {"delete", deleteCommand}, {"spec", specCommand}, {"drain", drainCommand},
+	{"create", createCommand}, {"start", startCommand}, {"state", stateCommand}, {"kill", killCommand}, {"delete", deleteCommand},
+	{"list", listCommand}, {"pause", pauseCommand}, {"resume", resumeCommand}, {"update", updateCommand}, {"events", eventsCommand}, {"spec", specCommand}, {"drain", drainCommand},
 }
 
 // commands are those whose names are among the words, or all if none is: no

@@ -17,12 +17,15 @@ import (
 
 func psCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "ps",
-		Usage: "list containers",
+		Name:      "ps",
+		Usage:     "list containers, or the processes of one",
+		ArgsUsage: "   |   CONTAINER [OPTION OF ps(1)...]",
 		Description: "Examples:\n" +
 			"   minirun ps                        those that run\n" +
 			"   minirun ps -a -f status=exited    those that have ended\n" +
-			"   minirun ps --wide                 with what they are to the host",
+			"   minirun ps --wide                 with what they are to the host\n" +
+			"   minirun ps web -o pid,rss,comm    the host's ps(1), of its processes only\n" +
+			"   minirun ps --format json web      their process ids",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "also those that do not run"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
@@ -33,7 +36,12 @@ func psCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: name, id, status, ancestor, exited"},
 			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
 		},
-		Action: ps,
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return pids(c)
+			}
+			return ps(c)
+		},
 	}
 }
 

@@ -39,6 +39,11 @@ func TestNativeScripts(t *testing.T) {
 	scripts(t, "testdata/native")
 }
 
+var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
+	"exits": exits, "eventually": eventually, "signal": sendSignal, "let": let, "user": asUser, "mounted": mounted,
+	"bundle": bundleFor, "strict": strictly, "apart": apart, // oci_test.go
+}
+
 func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -53,9 +58,7 @@ func scripts(t *testing.T, dir string) {
 		Dir:         dir,
 		WorkdirRoot: root, ContinueOnError: true,
 		Setup: func(e *testscript.Env) error { return setUp(t, e) },
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "eventually": eventually, "signal": sendSignal, "let": let, "user": asUser, "mounted": mounted,
-		},
+		Cmds:  scriptCommands,
 	})
 }
 
@@ -66,7 +69,7 @@ func openUp(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, filepath.Dir(minirun)} {
-		for ; path != "/" && path != os.TempDir(); path = filepath.Dir(path) {
+		for ; path != "/" && path != filepath.Clean(os.TempDir()); path = filepath.Dir(path) {
 			if err := os.Chmod(path, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -258,10 +261,14 @@ func libraries(t *testing.T) map[string]string {
 	return list
 }
 
+// programsTar is the root directory of that image.
+var programsTar string
+
 // importPrograms makes the image "box".
 func importPrograms(t *testing.T) {
+	programsTar = imageTar(t)
 	out, err := exec.Command("minirun", "import", "--change", `CMD ["echo", "hello"]`, "--change", "ENV COLOUR=blue,green",
-		"--change", "EXPOSE 80", imageTar(t), "box").CombinedOutput()
+		"--change", "EXPOSE 80", programsTar, "box").CombinedOutput()
 	if err != nil {
 		t.Fatalf("import: %v, %s", err, out)
 	}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/urfave/cli/v2"
+
+	"minirun/container"
+	"minirun/container/bundle"
+	"minirun/container/procfs"
+)
+
+// A listed container is what ps, tree, threads and ns show of one.
+type listed struct {
+	ID, Name, Image, Command, Ports string
+	Created                         time.Time
+	Status                          string // as docker words it
+	State                           string // created, running, paused, exited
+	Pid                             int    // 0 if it does not run
+	Cgroup                          string
+	ExitCode                        int
+}
+
+// running says whether it has processes.
+func (l *listed) running() bool { return l.Pid != 0 }
+
+// list returns the store's containers, newest first, and those that were made
+// from a bundle of a user's own.
+func list(c *cli.Context) ([]*listed, error) {
+	bundles, err := store(c).List()
+	if err != nil {
+		return nil, err
+	}
+	states, err := root(c).List()
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]*container.Container{}
+	for _, k := range states {
+		byID[k.ID] = k
+	}
+	var all []*listed
+	for _, b := range bundles {
+		l := &listed{ID: b.ID, Name: b.Annotation(bundle.Name), Image: b.Annotation(bundle.Image), Command: b.Annotation(bundle.Command),
+			Ports: b.Annotation(bundle.Ports), Created: b.CreatedAt(), Status: "Created", State: "created"}
+		if k := byID[b.ID]; k != nil {
+			l.take(k)
+			delete(byID, b.ID)
+		}
+		all = append(all, l)
+	}
+	for _, k := range byID {
+		l := &listed{ID: k.ID, Name: k.ID, Image: k.Bundle, Created: k.Created}
+		l.take(k)
+		all = append(all, l)
+	}
+	slices.SortStableFunc(all, func(a, b *listed) int { return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID)) })
+	return all, nil
+}
+
+// take adds what the container's state says.
+func (l *listed) take(k *container.Container) {
+	l.State, l.Cgroup = statusWord(k), k.Cgroup
+	switch l.State {
+	case "running":
+		l.Status = "Up " + units.HumanDuration(time.Since(k.Started))
+	case "paused":
+		l.Status = "Up " + units.HumanDuration(time.Since(k.Started)) + " (Paused)"
+	case "exited":
+		l.Status = "Exited"
+		if e, ok := k.Exit(); ok {
+			l.Status = fmt.Sprintf("Exited (%d) %s ago", e.Code, units.HumanDuration(time.Since(e.At)))
+			l.ExitCode = e.Code
+		}
+		return
+	default:
+		l.Status = "Created"
+	}
+	l.Pid = k.Pid
+}
+
+// chosen returns the running containers that the arguments name, or all.
+func chosen(c *cli.Context) ([]*listed, error) {
+	all, err := list(c)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Args().Present() {
+		return slices.DeleteFunc(all, func(l *listed) bool { return !l.running() }), nil
+	}
+	var some []*listed
+	for _, word := range c.Args().Slice() {
+		k, err := find(c, word)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(all, func(l *listed) bool { return l.ID == k.ID })
+		if i < 0 || !all[i].running() {
+			return nil, fmt.Errorf("%s: %w", word, container.ErrNotRunning)
+		}
+		some = append(some, all[i])
+	}
+	return some, nil
+}
+
+// A view is the process list and who belongs to which container.
+type view struct {
+	processes []*procfs.Process
+	byPid     map[int]*procfs.Process
+	children  map[int][]*procfs.Process
+	owner     map[int]*listed // of a process, by id
+}
+
+// look reads the process list and finds the containers' processes in it: the
+// container process, its descendants, and whoever is in its cgroup.
+func lookAt(containers []*listed) (*view, error) {
+	processes, err := procfs.Read("/proc")
+	if err != nil {
+		return nil, err
+	}
+	v := &view{processes: processes, byPid: map[int]*procfs.Process{}, children: map[int][]*procfs.Process{}, owner: map[int]*listed{}}
+	for _, p := range processes {
+		v.byPid[p.Pid] = p
+		v.children[p.Parent] = append(v.children[p.Parent], p)
+	}
+	for _, l := range containers {
+		if first := v.byPid[l.Pid]; first != nil {
+			v.claim(l, first)
+		}
+	}
+	return v, nil
+}
+
+func (v *view) claim(l *listed, first *procfs.Process) {
+	inside := func(p *procfs.Process) bool {
+		return p.Cgroup != "/" && (p.Cgroup == first.Cgroup || strings.HasPrefix(p.Cgroup, first.Cgroup+"/"))
+	}
+	for _, p := range v.processes {
+		if p == first || inside(p) || v.owner[p.Parent] == l {
+			v.owner[p.Pid] = l
+		}
+	}
+}
+
+// of lists a container's processes, by ascending id.
+func (v *view) of(l *listed) []*procfs.Process {
+	var list []*procfs.Process
+	for _, p := range v.processes {
+		if v.owner[p.Pid] == l {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// heading names a container in tree, threads and ns.
+func heading(w io.Writer, l *listed) {
+	text := fmt.Sprintf("%.12s  %s  (%s)", l.ID, l.Name, l.Image)
+	if colour() {
+		text = "\033[1m" + text + "\033[0m"
+	}
+	fmt.Fprintln(w, text)
+}
+
+var errNone = errors.New("no container is running")
