@@ -140,7 +140,7 @@ func TestAddRefuses(t *testing.T) {
 		want            string
 	}{
 		{nil, "/web", `{}`, ErrNotMounted, "cgroup /cgroup/web: cgroup v2 is not mounted"},
-		{root("cpu", "cpu"), "/web", `{"memory":{"limit":-5}}`, nil, "memory.limit -5: neither bytes nor -1"},
+		{root("cpu", "cpu"), "/web", `{"memory":{"limit":-5}}`, nil, "linux.resources.memory.limit -5: neither bytes nor -1"},
 		{root("cpu", "cpu"), "/web", `{"unified":{"dreams.max":"5"}}`, nil,
 			"dreams.max 5: the dreams controller is not available: /cgroup/cgroup.controllers does not list it (the kernel lacks it, the group above keeps it, or a cgroup v1 not mounted here has it)"},
 		{join(root("memory", "memory"), inner("own", "memory", ""), []string{"own/cgroup.procs: 7\n8"}), "/own/web", memory, unix.EBUSY,

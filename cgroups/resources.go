@@ -57,7 +57,7 @@ func writes(r *specs.LinuxResources) ([]write, error) {
 	} {
 		list, err := translate(r)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("linux.resources.%w", err)
 		}
 		all = append(all, list...)
 	}

@@ -196,8 +196,11 @@ func request(c *cli.Context) (bundle.Request, error) {
 		}
 		r.Memory = size
 	}
-	if (c.IsSet("cpus") && r.CPUs <= 0) || (c.IsSet("pids-limit") && r.Pids == 0) {
-		return r, fmt.Errorf("limit 0: want more, or no flag for no limit")
+	if c.IsSet("cpus") && r.CPUs <= 0 {
+		return r, fmt.Errorf("--cpus %v: want more than 0, such as 1.5", r.CPUs)
+	}
+	if c.IsSet("pids-limit") && r.Pids <= 0 && r.Pids != -1 {
+		return r, fmt.Errorf("--pids-limit %d: want more than 0, or -1 for no limit", r.Pids)
 	}
 	if r.Terminal {
 		r.ConsoleSize = terminalSize()
@@ -237,8 +240,12 @@ func idAndBundle(c *cli.Context) (id, dir string, err error) {
 	if c.Args().Len() != 1 {
 		return "", "", usage{fmt.Errorf("%s: want one argument, the container's id", c.Command.Name)}
 	}
+	id = c.Args().First()
+	if err := container.CheckID(id); err != nil {
+		return "", "", err
+	}
 	dir, err = filepath.Abs(c.String("bundle"))
-	return c.Args().First(), dir, err
+	return id, dir, err
 }
 
 // A session is one run of a container, from its making to its end or, if it is

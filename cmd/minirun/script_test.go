@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"debug/elf"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -29,7 +28,7 @@ import (
 //	signal NAME PID              send a signal; the pid may be $VARIABLE
 //	let VARIABLE COMMAND...      set a variable to what COMMAND prints
 //	user COMMAND...              run COMMAND as an ordinary user
-//	mounted DIR OPTIONS COMMAND  run COMMAND while a tmpfs is mounted on DIR
+//	mounted DIR OPTIONS COMMAND  run COMMAND while a tmpfs is mounted on DIR; if it fails, no file may be left there
 
 func TestScripts(t *testing.T) { scripts(t, "testdata/script") }
 
@@ -187,11 +186,10 @@ func mounted(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(unix.Mount("tmpfs", dir, "tmpfs", flags, args[1]))
 	err := ts.Exec(args[2], args[3:]...)
-	left, _ := filepath.Glob(dir + "/*/*/*")
-	fmt.Fprintf(ts.Stderr(), "left: %q\n", left)
+	left, _ := filepath.Glob(dir + "/*/*/*/*")
 	ts.Check(unix.Unmount(dir, unix.MNT_DETACH))
-	if (err != nil) != neg {
-		ts.Fatalf("with %s mounted: %v", args[0], err)
+	if (err != nil) != neg || neg && left != nil {
+		ts.Fatalf("with %s mounted: %v; left: %q", args[0], err, left)
 	}
 }
 

@@ -14,14 +14,6 @@ import (
 // instructions for [Change]. The zero name gives none. Names in the archive
 // that begin with .wh. are whiteouts, as in any layer.
 func (s *Store) Import(r io.Reader, name Reference, changes ...string) (*Image, error) {
-	image, err := s.importRoot(r, name, changes)
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
-	}
-	return image, nil
-}
-
-func (s *Store) importRoot(r io.Reader, name Reference, changes []string) (*Image, error) {
 	config := newConfig(time.Now().UTC())
 	for _, change := range changes {
 		// Before anything is read, so that a typing error costs nothing.
