@@ -145,12 +145,13 @@ func unknown(word string, rest []string) error {
 	return usage{fmt.Errorf("%q is not a command; see minirun --help", word)}
 }
 
-// instead says, for docker's commands and flags that minirun has not, what to
+// instead says, for the commands and flags of docker and runc that minirun has not, what to
 // do instead.
 var instead = map[string]string{
 	// commands
 	"attach":       "minirun logs -f shows the output, minirun exec -it runs a shell",
 	"build":        "docker build, then docker save IMAGE | minirun load",
+	"checkpoint":   "minirun pause stops a container for as long as the machine runs",
 	"commit":       "minirun import makes an image from a tar",
 	"container":    "leave out the word: minirun ps, minirun rm",
 	"container ls": "minirun ps",
@@ -168,6 +169,7 @@ var instead = map[string]string{
 	"push":         "docker push",
 	"rename":       "run again with --name",
 	"restart":      "minirun stop, minirun rm and minirun run",
+	"restore":      "minirun run starts anew",
 	"save":         "docker save",
 	"search":       "docker search",
 	"stats":        "minirun events --stats CONTAINER",

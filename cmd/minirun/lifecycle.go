@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -257,7 +258,10 @@ func specCommand() *cli.Command {
 			&cli.BoolFlag{Name: "rootless", Usage: "for an ordinary user"},
 		},
 		Action: func(c *cli.Context) error {
-			path := c.String("bundle") + "/config.json"
+			if c.Args().Present() {
+				return usage{errors.New("spec: wants no argument; --bundle names the directory")}
+			}
+			path := filepath.Join(c.String("bundle"), "config.json")
 			data, err := json.MarshalIndent(bundle.Example(c.Bool("rootless")), "", "\t")
 			if err != nil {
 				return err

@@ -102,7 +102,7 @@ var commandTable = []struct {
 	{"images", imagesCommand}, {"load", loadCommand}, {"import", importCommand}, {"rmi", rmiCommand},
 	{"tree", treeCommand}, {"threads", threadsCommand}, {"ns", nsCommand}, {"plan", planCommand}, {"doctor", doctorCommand},
 	{"create", createCommand}, {"start", startCommand}, {"state", stateCommand}, {"kill", killCommand}, {"delete", deleteCommand},
-	{"list", listCommand}, {"pause", pauseCommand}, {"resume", resumeCommand}, {"update", updateCommand}, {"events", eventsCommand}, {"spec", specCommand}, {"drain", drainCommand},
+	{"list", listCommand}, {"pause", pauseCommand}, {"resume", resumeCommand}, {"update", updateCommand}, {"events", eventsCommand}, {"features", featuresCommand}, {"spec", specCommand}, {"drain", drainCommand},
 }
 
 // commands are those whose names are among the words, or all if none is: no

@@ -67,7 +67,7 @@ var arches = [...]arch{
 // does not are left out: no system call can come from them.
 func archesOf(goarch string, wanted []specs.Arch) ([]*arch, error) {
 	for _, name := range wanted {
-		if !known(name) {
+		if !slices.Contains(specArches, name) {
 			return nil, fmt.Errorf("seccomp architecture %q: unknown", name)
 		}
 	}
@@ -85,18 +85,14 @@ func archesOf(goarch string, wanted []specs.Arch) ([]*arch, error) {
 	return list, nil
 }
 
-// known reports whether runtime-spec has an architecture of this name.
-func known(name specs.Arch) bool {
-	switch name {
-	case specs.ArchX86, specs.ArchX86_64, specs.ArchX32, specs.ArchARM, specs.ArchAARCH64,
-		specs.ArchMIPS, specs.ArchMIPS64, specs.ArchMIPS64N32,
-		specs.ArchMIPSEL, specs.ArchMIPSEL64, specs.ArchMIPSEL64N32,
-		specs.ArchPPC, specs.ArchPPC64, specs.ArchPPC64LE, specs.ArchS390, specs.ArchS390X,
-		specs.ArchPARISC, specs.ArchPARISC64, specs.ArchRISCV64, specs.ArchLOONGARCH64,
-		specs.ArchM68K, specs.ArchSH, specs.ArchSHEB:
-		return true
-	}
-	return false
+// specArches are the architectures of which runtime-spec has a name.
+var specArches = []specs.Arch{
+	specs.ArchX86, specs.ArchX86_64, specs.ArchX32, specs.ArchARM, specs.ArchAARCH64,
+	specs.ArchMIPS, specs.ArchMIPS64, specs.ArchMIPS64N32,
+	specs.ArchMIPSEL, specs.ArchMIPSEL64, specs.ArchMIPSEL64N32,
+	specs.ArchPPC, specs.ArchPPC64, specs.ArchPPC64LE, specs.ArchS390, specs.ArchS390X,
+	specs.ArchPARISC, specs.ArchPARISC64, specs.ArchRISCV64, specs.ArchLOONGARCH64,
+	specs.ArchM68K, specs.ArchSH, specs.ArchSHEB,
 }
 
 // lookup finds a system call by name; nil if no architecture has it.

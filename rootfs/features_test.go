@@ -1,0 +1,26 @@
+package rootfs
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestMountOptions: what is listed is known: none of it goes to the file system
+// as data but what the kernel takes for every one.
+func TestMountOptions(t *testing.T) {
+	list := MountOptions()
+	for _, name := range list {
+		m := mount{}
+		if err := m.option(name); err != nil || len(m.data) > 0 && !slices.Contains(superblock, name) && name != "bind" && name != "rbind" {
+			t.Errorf("option(%q) = %v, data %q, want none", name, err, m.data)
+		}
+	}
+	for _, want := range []string{"ro", "rro", "rnosuid", "bind", "rbind", "rslave", "nosymfollow", "idmap", "defaults"} {
+		if !slices.Contains(list, want) {
+			t.Errorf("MountOptions() = %q, want %q among them", list, want)
+		}
+	}
+	if !slices.IsSorted(list) || slices.Contains(list, "tmpcopyup") {
+		t.Errorf("MountOptions() = %q, want them sorted and without tmpcopyup", list)
+	}
+}
