@@ -65,7 +65,8 @@ type Step struct {
 	or      *Step         // the next alternative; nil if there is none
 	exact   bool          // any result but want is a failure (a gate whose other side is gone)
 	want    uintptr
-	unlike  error  // with exact: what any other result means; nil: the other side is gone
+	unlike  error // with exact: what any other result means; nil: the other side is gone
+	means   map[unix.Errno]string
 	report  bool   // send the result to the runtime
 	program bool   // clone3: the new process goes on with the child's steps
 	opens   bool   // the result is a new descriptor
@@ -135,6 +136,16 @@ func (s *Step) Wants(n int) *Step { s.exact, s.want = true, uintptr(n); return s
 // Expect makes any result but n the given failure. For steps of the runtime's:
 // a child can report no more than an errno.
 func (s *Step) Expect(n int, otherwise error) *Step { s.unlike = otherwise; return s.Wants(n) }
+
+// Means adds words to the error, should the step fail with errno: what the
+// kernel lacks, where the errno alone does not tell.
+func (s *Step) Means(errno unix.Errno, words string) *Step {
+	if s.means == nil {
+		s.means = map[unix.Errno]string{}
+	}
+	s.means[errno] = words
+	return s
+}
 
 // Alternatives records steps of which the first to succeed counts; the others
 // after it are skipped. Each but the last goes on to the next after one of the

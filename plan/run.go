@@ -85,7 +85,11 @@ type StepError struct {
 }
 
 func (e *StepError) Error() string {
-	return fmt.Sprintf("step %d (%s): %s: %v", e.Step.Index, e.Step.Side, e.Step, e.Err)
+	text := fmt.Sprintf("step %d (%s): %s: %v", e.Step.Index, e.Step.Side, e.Step, e.Err)
+	if errno, ok := e.Err.(unix.Errno); ok && e.Step.means[errno] != "" {
+		text += " (" + e.Step.means[errno] + ")"
+	}
+	return text
 }
 
 func (e *StepError) Unwrap() error { return e.Err }

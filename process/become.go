@@ -16,16 +16,16 @@ import (
 // where anything may lie in the way (CVE-2025-52881).
 func (i *Identity) Early(p *plan.Plan, proc func(*plan.Plan) plan.FD) {
 	if profile := i.spec.ApparmorProfile; profile != "" {
-		i.label(p, proc(p), "AppArmor profile", "exec "+profile, "thread-self/attr/apparmor/exec", "thread-self/attr/exec")
+		i.label(p, proc(p), "AppArmor profile", "exec "+profile, "the kernel does not run AppArmor", "thread-self/attr/apparmor/exec", "thread-self/attr/exec")
 	}
 	if label := i.spec.SelinuxLabel; label != "" {
-		i.label(p, proc(p), "SELinux label", label, "thread-self/attr/exec")
+		i.label(p, proc(p), "SELinux label", label, "no such label, or the kernel does not run SELinux", "thread-self/attr/exec")
 	}
 }
 
 // label records the writing of one label. A kernel without the security module
 // says EINVAL, or has no such file; but without one, all are unconfined.
-func (i *Identity) label(p *plan.Plan, proc plan.FD, name, text string, files ...string) {
+func (i *Identity) label(p *plan.Plan, proc plan.FD, name, text, invalid string, files ...string) {
 	// Not OpenProc: thread-self is a link, of procfs's own.
 	const resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_MAGICLINKS
 	var opened []*plan.Step
@@ -36,7 +36,7 @@ func (i *Identity) label(p *plan.Plan, proc plan.FD, name, text string, files ..
 		}
 	})
 	for _, f := range opened {
-		w := p.Write(f, text)
+		w := p.Write(f, text).Means(unix.EINVAL, invalid).Means(unix.ENOENT, "no such profile is loaded")
 		if text == "exec unconfined" {
 			w.Tolerate(unix.EINVAL)
 		}

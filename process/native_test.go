@@ -381,6 +381,8 @@ func TestLabel(t *testing.T) {
 		child, err := p.Start(plan.Options{})
 		if !errors.Is(err, want) || want == nil && err != nil {
 			t.Errorf("%s: %v, want %v", label, err, want)
+		} else if words := "(the kernel does not run AppArmor)"; want != nil && !strings.HasSuffix(err.Error(), words) {
+			t.Errorf("%s: %v, want %s at its end", label, err, words)
 		}
 		if err == nil {
 			child.Wait()

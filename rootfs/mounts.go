@@ -232,7 +232,7 @@ func (m mount) create(p *plan.Plan, label string) *plan.Step {
 		}
 	}
 	if label != "" && slices.Contains(labelled, m.fstype) {
-		p.FsconfigString(fs, "context", label)
+		p.FsconfigString(fs, "context", label).Means(unix.EINVAL, "no such label, or the kernel does not run SELinux")
 	}
 	p.FsconfigCreate(fs)
 	return p.Fsmount(fs, m.attr.Set).As("new " + m.destination)
