@@ -10,6 +10,9 @@
 // capabilities, on a kernel of our own (../kernel/run). The file cannot-pass
 // names the cases that fail for a reason that is not minirun's, and the reason.
 //
+// A skipped case is one that the spec of the container does not ask for: no
+// sysctl is set, no device has an owner.
+//
 // The exit code is 1 if a case failed that is not in that file.
 package main
 
