@@ -26,6 +26,8 @@ type listed struct {
 	Pid                             int    // 0 if it does not run
 	Cgroup                          string
 	ExitCode                        int
+
+	container *container.Container // nil: only its bundle is there
 }
 
 // running says whether it has processes.
@@ -67,7 +69,7 @@ func list(c *cli.Context) ([]*listed, error) {
 
 // take adds what the container's state says.
 func (l *listed) take(k *container.Container) {
-	l.State, l.Cgroup = statusWord(k), k.Cgroup
+	l.State, l.Cgroup, l.container = statusWord(k), k.Cgroup, k
 	switch l.State {
 	case "running":
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started))
@@ -118,8 +120,7 @@ type view struct {
 	owner     map[int]*listed // of a process, by id
 }
 
-// look reads the process list and finds the containers' processes in it: the
-// container process, its descendants, and whoever is in its cgroup.
+// lookAt reads the process list and finds the containers' processes in it.
 func lookAt(containers []*listed) (*view, error) {
 	processes, err := procfs.Read("/proc")
 	if err != nil {
@@ -131,22 +132,18 @@ func lookAt(containers []*listed) (*view, error) {
 		v.children[p.Parent] = append(v.children[p.Parent], p)
 	}
 	for _, l := range containers {
-		if first := v.byPid[l.Pid]; first != nil {
-			v.claim(l, first)
+		if !l.running() {
+			continue
+		}
+		pids, err := l.container.Processes()
+		if err != nil {
+			return nil, err
+		}
+		for _, pid := range pids {
+			v.owner[pid] = l
 		}
 	}
 	return v, nil
-}
-
-func (v *view) claim(l *listed, first *procfs.Process) {
-	inside := func(p *procfs.Process) bool {
-		return p.Cgroup != "/" && (p.Cgroup == first.Cgroup || strings.HasPrefix(p.Cgroup, first.Cgroup+"/"))
-	}
-	for _, p := range v.processes {
-		if p == first || inside(p) || v.owner[p.Parent] == l {
-			v.owner[p.Pid] = l
-		}
-	}
 }
 
 // of lists a container's processes, by ascending id.

@@ -105,6 +105,7 @@ func nothingLeft(t *testing.T) {
 // setUp gives a script directories for an ordinary user.
 func setUp(t *testing.T, e *testscript.Env) error {
 	home := filepath.Join(e.WorkDir, "home")
+	e.Setenv("PROGRAMS", programsTar)
 	e.Setenv("HOME", home)
 	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	e.Setenv("XDG_DATA_HOME", filepath.Join(home, "share"))
