@@ -223,7 +223,9 @@ func TestFailure(t *testing.T) {
 	if !errors.Is(err, unix.ENOENT) {
 		t.Error("errors.Is(err, ENOENT) = false")
 	}
-	p = shell("exit 0", func(p *Plan) { p.Chdir("/nowhere").Means(unix.EPERM, "forbidden").Means(unix.ENOENT, "the moon is not up") })
+	p = shell("exit 0", func(p *Plan) {
+		p.Chdir("/nowhere").Means(unix.EPERM, "forbidden").Means(unix.ENOENT, "the moon is not up")
+	})
 	_, err = p.Start(Options{})
 	if want := `step 2 (child): chdir("/nowhere"): no such file or directory (the moon is not up)`; err == nil || err.Error() != want {
 		t.Errorf("Start() = %v, want %s", err, want)
