@@ -18,6 +18,9 @@ type reason struct {
 	cases []string // "program: text"
 }
 
+// sometimes says that the cases may pass as well.
+func (r reason) sometimes() bool { return strings.HasPrefix(r.why, "sometimes ") }
+
 // readReasons reads the file cannot-pass: a reason on a line of its own, below
 // it, indented by a tab, the cases. A line with # is a comment.
 func readReasons(file string) ([]reason, error) {
@@ -44,86 +47,83 @@ func readReasons(file string) ([]reason, error) {
 	return list, err
 }
 
-// tally counts cases.
-type tally struct{ passed, skipped, expected, failed int }
+// unexpected returns the cases of a program that failed and are not listed.
+func unexpected(r run, reasons []reason) (cases []verdict) {
+	for _, v := range judge(r) {
+		if v.outcome == failed && !slices.ContainsFunc(reasons, func(r reason) bool { return slices.Contains(r.cases, v.name()) }) {
+			cases = append(cases, v)
+		}
+	}
+	return cases
+}
 
 // report prints a table of the programs, the cases that failed, expected or
 // not, and those that were expected to and did not. It says whether all is as
 // expected. If everything ran, a listed case that did not come up is told, too.
 func report(w io.Writer, ran []run, reasons []reason, everything bool) bool {
-	listed := map[string]bool{} // whether it failed
-	for _, r := range reasons {
-		for _, c := range r.cases {
-			listed[c] = false
-		}
-	}
 	var all tally
-	var failures, surprises []string
+	var failures []string
+	came := map[string]int{} // the outcome of each case
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, "passed\tskipped\texpected to fail\tfailed\t\n")
 	slices.SortFunc(ran, func(a, b run) int { return strings.Compare(a.Program, b.Program) })
 	for _, r := range ran {
-		var one tally
+		one := tally{}
 		for _, v := range judge(r) {
-			name := v.Program + ": " + v.Text
-			_, known := listed[name]
-			switch {
-			case v.outcome == failed && known:
-				one.expected++
-				listed[name] = true
-			case v.outcome == failed:
-				one.failed++
-				failures = append(failures, name+indent(v.why))
-			case v.outcome == passed:
-				one.passed++
-			default:
-				one.skipped++
-			}
-			if known && v.outcome != failed {
-				surprises = append(surprises, name)
-				delete(listed, name)
-			}
+			came[v.name()] = v.outcome
+			one[v.outcome]++
+		}
+		for _, v := range unexpected(r, reasons) {
+			failures = append(failures, v.name()+indent(v.why))
+			one[failed]--
+			one[unlisted]++
 		}
 		one.print(table, r.Program)
 		all.add(one)
 	}
 	all.print(table, fmt.Sprintf("%d programs", len(ran)))
 	table.Flush()
-	printReasons(w, reasons, listed)
-	for _, r := range reasons {
-		for _, c := range r.cases {
-			if failedAsListed, waiting := listed[c]; everything && waiting && !failedAsListed {
-				surprises = append(surprises, c+"  (did not come up)")
-			}
-		}
-	}
-	section(w, "expected to fail, but did not: take them off the list", surprises)
+	section(w, "expected to fail, but did not: take them off the list", expectations(w, reasons, came, everything))
 	section(w, "failed", failures)
-	return all.failed == 0
+	return len(failures) == 0
 }
 
-func (t *tally) add(o tally) {
-	t.passed += o.passed
-	t.skipped += o.skipped
-	t.expected += o.expected
-	t.failed += o.failed
-}
-
-func (t tally) print(w io.Writer, name string) {
-	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t  %s\n", t.passed, t.skipped, t.expected, t.failed, name)
-}
-
-// printReasons prints the cases that failed as expected, below the reason.
-func printReasons(w io.Writer, reasons []reason, failed map[string]bool) {
+// expectations prints the cases that failed as expected, below the reason, and
+// returns those that did not.
+func expectations(w io.Writer, reasons []reason, came map[string]int, everything bool) (surprises []string) {
 	for _, r := range reasons {
 		var cases []string
 		for _, c := range r.cases {
-			if failed[c] {
+			switch outcome, ok := came[c]; {
+			case ok && outcome == failed:
 				cases = append(cases, c)
+			case r.sometimes():
+			case ok:
+				surprises = append(surprises, c)
+			case everything:
+				surprises = append(surprises, c+"  (did not come up)")
 			}
 		}
 		section(w, "expected to fail: "+r.why, cases)
 	}
+	return surprises
+}
+
+// unlisted is one more column besides the outcomes: failed is there what was
+// expected to fail.
+const unlisted = failed + 1
+
+// A tally counts cases by outcome.
+type tally [unlisted + 1]int
+
+func (t *tally) add(o tally) {
+	for i, n := range o {
+		t[i] += n
+	}
+}
+
+func (t tally) print(w io.Writer, name string) {
+	fmt.Fprintf(w, "%d\t%d\t%d\t%d\t  %s\n", t[passed], t[skipped], t[failed], t[unlisted], name)
 }
 
 func section(w io.Writer, title string, lines []string) {

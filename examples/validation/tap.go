@@ -39,6 +39,9 @@ type verdict struct {
 	why           string // of a failure; "" if there is nothing to say
 }
 
+// name is how the case is listed.
+func (v verdict) name() string { return v.Program + ": " + v.Text }
+
 // ends is the text of the case that every program has: that it ran to its end.
 const ends = "runs to its end"
 

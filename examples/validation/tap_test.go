@@ -60,9 +60,13 @@ func TestReport(t *testing.T) {
 			t.Errorf("report() prints\n%s\nwant %q in it", out.String(), want)
 		}
 	}
-	reasons[0].cases = append(reasons[0].cases, "p: c")
+	reasons = append(reasons, reason{"sometimes it rains", []string{"p: c", "p: dry"}})
+	out.Reset()
 	if !report(&out, ran, reasons, true) {
 		t.Errorf("report() = false, want true: all is listed")
+	}
+	if strings.Contains(out.String(), "dry") {
+		t.Errorf("report() prints\n%s\nand in it a case that need not come up", out.String())
 	}
 }
 
