@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,8 @@ func TestMain(m *testing.M) {
 		os.Exit(programs[name](os.Args[1:]))
 	case name == "tests' init":
 		os.Exit(initProcess())
+	case slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.fuzz=") }):
+		os.Exit(m.Run()) // starts itself by its name, in which no world of its own is needed
 	case name != "tests" && os.Geteuid() == 0:
 		os.Exit(isolated())
 	}

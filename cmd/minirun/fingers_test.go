@@ -1,0 +1,138 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+func testApp() *cli.App {
+	cli.HelpFlag = &cli.BoolFlag{Name: "help"} // as main has it: -h is run's
+	app := &cli.App{Flags: []cli.Flag{&cli.StringFlag{Name: "root"}, &cli.BoolFlag{Name: "debug"}}}
+	for _, c := range commandTable {
+		app.Commands = append(app.Commands, prepared(c.command()))
+	}
+	return app
+}
+
+// TestArrange: what fingers type, and what the library gets.
+func TestArrange(t *testing.T) {
+	app := testApp()
+	for words, want := range map[string]string{
+		"":                              "",
+		"ps":                            "ps --",
+		"ps -aq":                        "ps -a -q --",
+		"ps -n5":                        "ps -n 5 --",
+		"ps -n=5":                       "ps -n=5 --",
+		"run -it httpd sh":              "run -i -t -- httpd sh",
+		"run -dit --name x httpd":       "run -d -i -t --name x -- httpd",
+		"run -v/src:/dst -eA=B httpd":   "run -v /src:/dst -e A=B -- httpd",
+		"run -e=A=B httpd":              "run -e=A=B -- httpd",
+		"run -itv /a:/b httpd":          "run -i -t -v /a:/b -- httpd",
+		"run httpd -it --rm":            "run -- httpd -it --rm",
+		"run --rm -- httpd -d":          "run --rm -- httpd -d",
+		"run -h web httpd":              "run -h web -- httpd",
+		"run --memory=64m httpd":        "run --memory=64m -- httpd",
+		"run -m64m httpd":               "run -m 64m -- httpd",
+		"exec -it web sh -c exit":       "exec -i -t -- web sh -c exit",
+		"exec web ls -l":                "exec -- web ls -l",
+		"logs web -f":                   "logs -f -- web",
+		"logs -fn5 web":                 "logs -f -n 5 -- web",
+		"rm web -f db":                  "rm -f -- web db",
+		"stop web -t 3":                 "stop -t 3 -- web",
+		"rm -- -f":                      "rm -- -f",
+		"rm -h":                         "rm --help --",
+		"help rm":                       "rm --help",
+		"help":                          "--help",
+		"--root /x --debug state a":     "--root /x --debug state -- a",
+		"--root=/x state a":             "--root=/x state -- a",
+		"-root /x state a":              "-root /x state -- a",
+		"create -b /x --pid-file=p a":   "create -b /x --pid-file=p -- a",
+		"kill a KILL":                   "kill -- a KILL",
+		"kill --all a 9":                "kill --all -- a 9",
+		"exec --process - -d a":         "exec --process - -d -- a",
+		"run --bundle /x a":             "run --bundle /x -- a",
+		"import - name":                 "import -- - name",
+		"run -d --entrypoint= httpd ls": "run -d --entrypoint= -- httpd ls",
+	} {
+		got, err := arrange(app, append([]string{"minirun"}, strings.Fields(words)...))
+		if err != nil || strings.Join(got, " ") != strings.TrimSpace("minirun "+want) {
+			t.Errorf("minirun %s becomes %q, %v; want minirun %s", words, got, err, want)
+		}
+	}
+}
+
+// TestNotDone: what docker has and minirun has not is an error that helps, with
+// the exit code that docker's errors have.
+func TestNotDone(t *testing.T) {
+	app := testApp()
+	for words, want := range map[string]struct {
+		text, hint string
+		code       int
+	}{
+		"run -p 80:80 httpd":     {"run: minirun does not do -p", "--network host", 125},
+		"run -dp80:80 httpd":     {"run: minirun does not do -p", "--network host", 125},
+		"run --publish=80 httpd": {"run: minirun does not do --publish", "--network host", 125},
+		"run --nosuch httpd":     {"run: minirun does not do --nosuch", "", 125},
+		"exec --nosuch web true": {"exec: minirun does not do --nosuch", "", 125},
+		"ps --nosuch":            {"ps: minirun does not do --nosuch", "", 1},
+		"--nosuch ps":            {"minirun does not do --nosuch", "", 1},
+		"pull httpd":             {"minirun does not do pull", "docker save IMAGE | minirun load", 1},
+		"container ls":           {"minirun does not do container ls", "minirun ps", 1},
+		"frobnicate":             {`"frobnicate" is not a command; see minirun --help`, "", 1},
+	} {
+		_, err := arrange(app, append([]string{"minirun"}, strings.Fields(words)...))
+		if err == nil || err.Error() != want.text || exitCode(err) != want.code {
+			t.Errorf("minirun %s = %v, exit code %d; want %s, %d", words, err, exitCode(err), want.text, want.code)
+			continue
+		}
+		var n notDone
+		if errors.As(err, &n); n.instead() != want.hint {
+			t.Errorf("minirun %s: hint %q, want %q", words, n.instead(), want.hint)
+		}
+	}
+}
+
+// TestInstead: no answer is given for what minirun does do.
+func TestInstead(t *testing.T) {
+	for what, answer := range instead {
+		if answer == "" {
+			t.Errorf("%s: no answer", what)
+		}
+		for _, c := range commandTable {
+			if c.name == what {
+				t.Errorf("%s: a command that there is", what)
+			}
+		}
+	}
+}
+
+// FuzzArrange: whatever is typed, no word of a program's is lost, changed or
+// taken for a flag of minirun's.
+func FuzzArrange(f *testing.F) {
+	for _, words := range []string{"run -it httpd sh -c x", "ps -aq", "logs web -fn5", "--root x state y", "run -- -x", "-", "--", "exec -e", "rm -=", "run -\xff"} {
+		f.Add(strings.ReplaceAll(words, " ", "\n"))
+	}
+	app := testApp()
+	f.Fuzz(func(t *testing.T, text string) {
+		words := strings.Split(text, "\n")
+		got, err := arrange(app, append([]string{"minirun"}, words...))
+		if err != nil {
+			if strings.TrimSpace(oneLine(err)) == "" {
+				t.Error("an error without words")
+			}
+			return
+		}
+		if i := slices.Index(got, "--"); i >= 0 && len(got)-i-1 > len(words) {
+			t.Errorf("%q becomes %q: more words than there were", words, got)
+		}
+		if words[0] == "run" && len(words) > 1 && !strings.HasPrefix(words[1], "-") {
+			if want := append([]string{"minirun", "run", "--"}, words[1:]...); !slices.Equal(got, want) {
+				t.Errorf("%q becomes %q, want %q", words, got, want)
+			}
+		}
+	})
+}
