@@ -129,8 +129,12 @@ func (s Store) take(name string, b *Bundle) (string, error) {
 // forget removes the link of a bundle that is gone: one of us was killed
 // between the two.
 func (s Store) forget(name string) bool {
-	_, err := os.Stat(s.link(name))
-	return errors.Is(err, fs.ErrNotExist) && os.Remove(s.link(name)) == nil
+	return !exists(s.link(name)) && os.Remove(s.link(name)) == nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 func (s Store) holder(name string) string {
@@ -152,7 +156,8 @@ func (b *Bundle) save() error {
 }
 
 // List returns all bundles, newest first. One that is still being made, or
-// whose making was cut short, has no spec: an empty one stands for it.
+// whose making was cut short, or whose config.json somebody has spoilt, has no
+// spec: an empty one stands for it, so that it can be seen and removed.
 func (s Store) List() ([]*Bundle, error) {
 	entries, err := os.ReadDir(s.containers())
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -160,23 +165,18 @@ func (s Store) List() ([]*Bundle, error) {
 	}
 	var list []*Bundle
 	for _, e := range entries {
-		b, err := s.load(e.Name())
-		if errors.Is(err, fs.ErrNotExist) {
-			b = &Bundle{ID: e.Name(), Dir: filepath.Join(s.containers(), e.Name()), Spec: &specs.Spec{}}
-		} else if err != nil {
-			return nil, err
-		}
-		list = append(list, b)
+		list = append(list, s.load(e.Name()))
 	}
 	slices.SortFunc(list, func(a, b *Bundle) int { return b.CreatedAt().Compare(a.CreatedAt()) })
 	return list, nil
 }
 
-func (s Store) load(id string) (*Bundle, error) {
-	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id)}
-	spec, err := container.ReadSpec(b.Dir)
-	b.Spec = spec
-	return b, err
+func (s Store) load(id string) *Bundle {
+	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id), Spec: &specs.Spec{}}
+	if spec, err := container.ReadSpec(b.Dir); err == nil {
+		b.Spec = spec
+	}
+	return b
 }
 
 // Find returns the bundle with a name, an id, or the beginning of an id that
@@ -185,8 +185,8 @@ func (s Store) Find(word string) (*Bundle, error) {
 	if word == "" || strings.ContainsRune(word, '/') {
 		return nil, fmt.Errorf("%q: %w", word, ErrNoSuch)
 	}
-	if dir, err := os.Readlink(s.link(word)); err == nil {
-		return s.load(filepath.Base(dir))
+	if dir, err := os.Readlink(s.link(word)); err == nil && exists(dir) {
+		return s.load(filepath.Base(dir)), nil
 	}
 	list, err := s.List()
 	if err != nil {

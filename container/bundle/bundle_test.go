@@ -1,0 +1,258 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"minirun/container"
+	"minirun/container/bundle/names"
+	"minirun/rootfs/image"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// newStore has one image: a user ann, and the program httpd.
+func newStore(t *testing.T) (Store, *image.Image) {
+	t.Helper()
+	dir := t.TempDir()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, text := range map[string]string{"etc/passwd": "ann:x:33:34::/home/ann:/bin/sh\n", "etc/group": "ann:x:34:\nvideo:x:44:ann\n"} {
+		must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}))
+		_, err := w.Write([]byte(text))
+		must(t, err)
+	}
+	must(t, w.Close())
+	o := image.Options{}
+	if os.Geteuid() != 0 {
+		o.Ownership = image.Mine
+	}
+	images, err := image.Open(dir, o)
+	must(t, err)
+	name, err := image.ParseReference("web:v1")
+	must(t, err)
+	img, err := images.Import(&b, name, `CMD ["-D", "FOREGROUND"]`, `ENTRYPOINT ["httpd"]`, "ENV COLOUR=blue", "WORKDIR /srv", "USER ann",
+		"EXPOSE 80", "EXPOSE 53/udp", "STOPSIGNAL SIGWINCH")
+	must(t, err)
+	return Store(dir), img
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestGolden compares the config.json of a request with a golden one: root's,
+// or an ordinary user's.
+func TestGolden(t *testing.T) {
+	s, img := newStore(t)
+	b, err := s.Make(img, Request{Name: "web", Hostname: "web", Env: []string{"A=1,2"}, Volumes: []string{"/etc:/host:ro"}, ReadOnly: true,
+		Memory: 64 << 20, CPUs: 1.5, Pids: 10, CapDrop: []string{"ALL"}, CapAdd: []string{"NET_BIND_SERVICE"}})
+	must(t, err)
+	text, err := os.ReadFile(filepath.Join(b.Dir, "config.json"))
+	must(t, err)
+	got := strings.ReplaceAll(string(text), string(s), "STORE")
+	for from, to := range map[string]string{
+		`[0-9a-f]{64}`:                                      "DIGEST",
+		`"hostID": [1-9][0-9]*`:                             `"hostID": 1000`,
+		`"org.minirun.created": "[^"]*"`:                    `"org.minirun.created": "NOW"`,
+		`(?s)"seccomp": \{.*?\n\t\t\},(\n\t\t"maskedPaths)`: `"seccomp": "the default",$1`,
+	} {
+		got = regexp.MustCompile(from).ReplaceAllString(got, to)
+	}
+	path := "testdata/root.json"
+	if os.Geteuid() != 0 {
+		path = "testdata/user.json"
+	}
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	if want, err := os.ReadFile(path); err != nil || got != string(want) {
+		t.Errorf("config.json is not that of %s (%v):\n%s", path, err, got)
+	}
+}
+
+// TestCommand: what entrypoint and command of image and request become.
+func TestCommand(t *testing.T) {
+	_, img := newStore(t)
+	empty := &image.Image{}
+	text := func(s string) *string { return &s }
+	for _, c := range []struct {
+		request Request
+		image   *image.Image
+		want    string
+	}{
+		{Request{}, img, "[httpd -D FOREGROUND]"},
+		{Request{Args: []string{"-v"}}, img, "[httpd -v]"},
+		{Request{Entrypoint: text("sh")}, img, "[sh]"},
+		{Request{Entrypoint: text("sh"), Args: []string{"-c", "x"}}, img, "[sh -c x]"},
+		{Request{Entrypoint: text(""), Args: []string{"ls"}}, img, "[ls]"},
+		{Request{Entrypoint: text("")}, img, "image web:v1: names no command, and none was given"},
+		{Request{Args: []string{"ls"}}, empty, "[ls]"},
+	} {
+		args, err := c.request.command(c.image)
+		if got := fmt.Sprint(args); got != c.want && (err == nil || err.Error() != c.want) {
+			t.Errorf("command(%+v) = %s, %v; want %s", c.request, got, err, c.want)
+		}
+	}
+}
+
+// TestEnvironment: the last of one name wins, and what the caller has not is
+// not passed on.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("MINE", "from outside")
+	os.Unsetenv("NOBODYS")
+	r := Request{Hostname: "web", Terminal: true, Env: []string{"A=1,2", "MINE", "NOBODYS", "COLOUR=red", "EMPTY="}}
+	got := strings.Join(r.environment([]string{"COLOUR=blue", "PATH=/bin"}, ""), " ")
+	if want := "PATH=/bin COLOUR=red HOME=/ HOSTNAME=web TERM=xterm A=1,2 MINE=from outside EMPTY="; got != want {
+		t.Errorf("environment() = %s, want %s", got, want)
+	}
+}
+
+// TestUser: names are those of the image's topmost layer.
+func TestUser(t *testing.T) {
+	_, img := newStore(t)
+	for word, want := range map[string]string{"": "33 34 [34 44] /home/ann", "ann": "33 34 [34 44] /home/ann", "0": "0 0 [0] ", "5:6": "5 6 [6] "} {
+		u, home, err := Request{User: word}.user(img)
+		if got := fmt.Sprint(u.UID, u.GID, u.AdditionalGids) + " " + home; got != want || err != nil {
+			t.Errorf("user(%q) = %s, %v; want %s", word, got, err, want)
+		}
+	}
+}
+
+// TestRefused: nothing is made, and the error says what was wrong.
+func TestRefused(t *testing.T) {
+	s, img := newStore(t)
+	for want, r := range map[string]Request{
+		`network "bridge": want none or host`:                                        {Network: "bridge"},
+		`volume "x": want source:/destination or source:/destination:ro`:             {Volumes: []string{"x"}},
+		`volume "/etc:x": want source:/destination or source:/destination:ro`:        {Volumes: []string{"/etc:x"}},
+		`volume "/etc:/x:rw:ro": want source:/destination or source:/destination:ro`: {Volumes: []string{"/etc:/x:rw:ro"}},
+		`volume "/etc:/x:z": option "z": want ro or rw`:                              {Volumes: []string{"/etc:/x:z"}},
+		`volume "/no/such:/x": stat /no/such: no such file or directory`:             {Volumes: []string{"/no/such:/x"}},
+		`user "eve": no such user in the image's /etc/passwd`:                        {User: "eve"},
+		`memory limit 1: want at least 256k`:                                         {Memory: 1},
+		`cpus 0.001: want 0.01 or more`:                                              {CPUs: 0.001},
+		`pids limit -5: want 1 or more, or -1 for none`:                              {Pids: -5},
+		`name "a/b": want letters, digits, or _+.- and none of these first`:          {Name: "a/b"},
+		`name "-a": want letters, digits, or _+.- and none of these first`:           {Name: "-a"},
+	} {
+		_, err := s.Make(img, r)
+		if err == nil || err.Error() != want {
+			t.Errorf("Make() = %v, want %s", err, want)
+		}
+	}
+	nothingLeft(t, s)
+}
+
+func nothingLeft(t *testing.T, s Store) {
+	t.Helper()
+	for _, dir := range []string{"containers", "names"} {
+		entries, _ := os.ReadDir(filepath.Join(string(s), dir))
+		for _, e := range entries {
+			t.Errorf("left: %s/%s", dir, e.Name())
+		}
+	}
+}
+
+// TestNames: who has a name has it until it is removed, and a bundle is found
+// by its name, its id, or a beginning of that which no other has.
+func TestNames(t *testing.T) {
+	s, img := newStore(t)
+	web, err := s.Make(img, Request{Name: "web"})
+	must(t, err)
+	if _, err := s.Make(img, Request{Name: "web"}); err == nil || err.Error() != fmt.Sprintf("name \"web\": in use by container %.12s", web.ID) {
+		t.Errorf("the name is given away: %v", err)
+	}
+	other, err := s.Make(img, Request{})
+	must(t, err)
+	for _, word := range []string{"web", web.ID, web.ID[:40]} {
+		if b, err := s.Find(word); err != nil || b.ID != web.ID || b.Annotation(Image) != "web:v1" {
+			t.Errorf("Find(%q) = %v, %v", word, b, err)
+		}
+	}
+	for _, word := range []string{"", "nosuch", "..", ".", "a/b", "/etc", "../containers/" + web.ID} {
+		if b, err := s.Find(word); !errors.Is(err, ErrNoSuch) {
+			t.Errorf("Find(%q) = %v, %v, want no such container", word, b, err)
+		}
+	}
+	for _, id := range []string{"aa11", "aa22"} {
+		must(t, os.Mkdir(filepath.Join(string(s), "containers", id), 0o755))
+	}
+	if _, err := s.Find("aa"); err == nil || err.Error() != "aa: 2 containers have ids that begin so" {
+		t.Errorf("Find(aa) = %v", err)
+	}
+	list, err := s.List()
+	must(t, err)
+	if ids := []string{list[0].ID, list[1].ID}; !slices.Equal(ids, []string{other.ID, web.ID}) || len(list) != 4 {
+		t.Errorf("List() = %v, of %d; want the newest first", ids, len(list))
+	}
+	for _, b := range list {
+		must(t, s.Delete(b))
+	}
+	nothingLeft(t, s)
+}
+
+// TestSpoilt: one bad bundle hides no other, and can be removed; a name whose
+// bundle has gone can be taken.
+func TestSpoilt(t *testing.T) {
+	s, img := newStore(t)
+	web, err := s.Make(img, Request{Name: "web"})
+	must(t, err)
+	config := filepath.Join(web.Dir, "config.json")
+	text, err := os.ReadFile(config)
+	must(t, err)
+	for n := 0; n < len(text)-1; n += 97 {
+		must(t, os.WriteFile(config, text[:n], 0o600))
+		list, err := s.List()
+		if err != nil || len(list) != 1 || list[0].ID != web.ID {
+			t.Fatalf("with %d bytes of config.json, List() = %v, %v", n, list, err)
+		}
+		if b, err := s.Find("web"); err != nil || b.ID != web.ID {
+			t.Fatalf("with %d bytes of config.json, Find() = %v, %v", n, b, err)
+		}
+	}
+	b, err := s.Find("web")
+	must(t, err)
+	must(t, s.Delete(b))
+	again, err := s.Make(img, Request{Name: "web"})
+	must(t, err)
+	must(t, s.Delete(again))
+	nothingLeft(t, s)
+}
+
+// TestReadOnly: a store that nothing can be written to is an error.
+func TestReadOnly(t *testing.T) {
+	_, img := newStore(t)
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o644))
+	if _, err := Store(file).Make(img, Request{}); err == nil || !strings.HasSuffix(err.Error(), "not a directory") {
+		t.Errorf("Make() = %v, want an error", err)
+	}
+}
+
+// TestRandomNames: names that are names, and seldom the same.
+func TestRandomNames(t *testing.T) {
+	seen := map[string]bool{}
+	for try := range 200 {
+		name := names.Random(try % 2)
+		if err := container.CheckID(name); err != nil || !strings.Contains(name, "_") {
+			t.Errorf("Random() = %q: %v", name, err)
+		}
+		seen[name] = true
+	}
+	if len(seen) < 150 {
+		t.Errorf("of 200 names only %d are different", len(seen))
+	}
+}
