@@ -18,6 +18,30 @@ func testApp() *cli.App {
 	return app
 }
 
+// TestExamples: every command shows how it is used, in a form that it takes.
+func TestExamples(t *testing.T) {
+	app := testApp()
+	for _, c := range app.Commands {
+		if c.Hidden {
+			continue
+		}
+		found := false
+		for line := range strings.Lines(c.Description) {
+			words := strings.Fields(line)
+			if len(words) < 2 || words[0] != "minirun" {
+				continue
+			}
+			found = found || words[1] == c.Name
+			if _, err := arrange(app, words); err != nil {
+				t.Errorf("minirun %s --help shows %q: %v", c.Name, strings.TrimSpace(line), err)
+			}
+		}
+		if !found {
+			t.Errorf("minirun %s --help shows no example", c.Name)
+		}
+	}
+}
+
 // TestArrange: what fingers type, and what the library gets.
 func TestArrange(t *testing.T) {
 	app := testApp()

@@ -127,6 +127,7 @@ func commands(words []string) []*cli.Command {
 func prepared(c *cli.Command) *cli.Command {
 	c.UseShortOptionHandling = true
 	c.HideHelpCommand = true
+	c.Description = describe(c.Name, c.Description)
 	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageOf(c.Name, err) }
 	return c
 }

@@ -1,0 +1,39 @@
+package main
+
+import "strings"
+
+// examples are what --help shows of the commands that describe themselves in a
+// line. A name that is missing has its examples in its own description.
+var examples = map[string][]string{
+	"logs":     {"minirun logs web", "minirun logs -f -n 10 web"},
+	"stop":     {"minirun stop web", "minirun stop -t 2 -s INT web db"},
+	"rm":       {"minirun rm web", "minirun rm -f web db"},
+	"images":   {"minirun images", "minirun images --format '{{.Repository}} {{.Size}}' httpd"},
+	"rmi":      {"minirun rmi httpd busybox:latest"},
+	"tree":     {"minirun tree", "minirun tree -o json web"},
+	"threads":  {"minirun threads", "minirun threads web"},
+	"ns":       {"minirun ns web"},
+	"doctor":   {"minirun doctor"},
+	"create":   {"minirun create --bundle /tmp/bundle web", "minirun start web"},
+	"start":    {"minirun create --bundle /tmp/bundle web", "minirun start web"},
+	"state":    {"minirun state web"},
+	"list":     {"minirun list --format json"},
+	"kill":     {"minirun kill web", "minirun kill --all web KILL"},
+	"delete":   {"minirun delete web", "minirun delete --force web"},
+	"pause":    {"minirun pause web"},
+	"resume":   {"minirun resume web"},
+	"events":   {"minirun events --stats web", "minirun events --interval 10s web"},
+	"features": {"minirun features"},
+	"spec":     {"minirun spec --bundle /tmp/bundle", "minirun run --bundle /tmp/bundle web"},
+}
+
+// describe is a command's description with its examples.
+func describe(name, description string) string {
+	if examples[name] == nil {
+		return description
+	}
+	if description != "" {
+		description += "\n\n"
+	}
+	return description + "Examples:\n   " + strings.Join(examples[name], "\n   ")
+}
