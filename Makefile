@@ -3,6 +3,7 @@
 # make test     the tests: pure, native, and on a kernel of our own
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)
+# make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -33,8 +34,11 @@ bench: build
 validate: build
 	cd examples/validation && go vet . && go test . && go run . -runtime $(CURDIR)/minirun
 
+attacks: build
+	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
+
 install: build
 	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build demo test bench validate install
+.PHONY: build demo test bench validate attacks install

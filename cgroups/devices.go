@@ -60,7 +60,8 @@ type rule struct {
 }
 
 // alwaysAllowed are the devices that every container has, and making (not
-// opening) any device file: a file system may be unpacked in a container.
+// opening) any device file: a file system may be unpacked in a container. Not
+// 5:1, the machine's console: a container's is a pseudo-terminal.
 var alwaysAllowed = []rule{
 	{deviceSet{character, wildcard, wildcard}, mknod},
 	{deviceSet{block, wildcard, wildcard}, mknod},
@@ -70,7 +71,6 @@ var alwaysAllowed = []rule{
 	{deviceSet{character, 1, 8}, everything},          // random
 	{deviceSet{character, 1, 9}, everything},          // urandom
 	{deviceSet{character, 5, 0}, everything},          // tty
-	{deviceSet{character, 5, 1}, everything},          // console
 	{deviceSet{character, 5, 2}, everything},          // ptmx
 	{deviceSet{character, 136, wildcard}, everything}, // pts/*
 }

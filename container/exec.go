@@ -114,7 +114,7 @@ func (c *Container) joining(pidfd int) (*plan.Plan, *namespaces.Set, error) {
 	}
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
-	clone := plan.Clone{PidFD: true}
+	clone := plan.Clone{}
 	if c.Cgroup != "" {
 		home, err := c.group().Home(c.Pid)
 		if err != nil {
@@ -143,19 +143,38 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	} else {
 		b.stdio(p)
 	}
-	b.identity.Early(p, func(*plan.Plan) plan.FD { return plan.Given("procfs") })
+	b.options.Look.Given = map[plan.Given]int{"container": pidfd}
+	if err := b.label(p); err != nil {
+		return nil, err
+	}
 	b.identity.Become(p)
 	p.Ready()
 	b.identity.Exec(p)
-	// The host's, in which the container has no hand; one of our own could not
-	// be mounted from within a user namespace that sees /proc in parts only.
-	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open /proc: %w", err)
+	if proc, ok := b.options.Look.Given["procfs"]; ok {
+		defer unix.Close(proc)
 	}
-	defer unix.Close(proc)
-	b.options.Look.Given = map[plan.Given]int{"container": pidfd, "procfs": proc}
 	return b.start(p)
+}
+
+// label records the labels of a process that joins, through a procfs in which
+// the container has no hand. From within a user namespace that sees /proc in
+// parts only none can be mounted: there it is the host's, which nobody in the
+// container can get at. Elsewhere somebody might (see [namespaces.Set.Exec]).
+func (b *builder) label(p *plan.Plan) (err error) {
+	b.identity.Early(p, func(p *plan.Plan) plan.FD {
+		if !b.namespaces.Has(specs.UserNamespace) {
+			return rootfs.Proc(p)
+		}
+		var fd int
+		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
+			b.options.Look.Given["procfs"] = fd
+		}
+		return plan.Given("procfs")
+	})
+	if err != nil {
+		return fmt.Errorf("open /proc: %w", err)
+	}
+	return nil
 }
 
 func (b *builder) pidFile(p *plan.Process) error {

@@ -51,7 +51,7 @@ func explain(err error, data []byte) error {
 		offset = syntax.Offset
 	case errors.As(err, &kind):
 		offset = kind.Offset
-		err = fmt.Errorf("%s: %s where %s is wanted", kind.Field, kind.Value, kind.Type)
+		err = fmt.Errorf("%s: %.100s where %s is wanted", kind.Field, kind.Value, kind.Type)
 	default:
 		return err
 	}

@@ -109,7 +109,7 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 	n := len(p.Steps)
 	monitor := n > 0 && p.Steps[n-1].Side == plan.Monitor // has no threads either, and may join itself
 	if !monitor {
-		c = between(p, c)
+		c = between(p, c, "the runtime has threads, and so may not join a user namespace")
 	}
 	hide(p, "processes in the namespaces that are joined must not look into this one")
 	user := s.opened[unix.CLONE_NEWUSER]
@@ -135,8 +135,8 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 
 // between records a process between the runtime and the child, and returns how
 // it is to clone. It is not the child's parent: the runtime is.
-func between(p *plan.Plan, c plan.Clone) plan.Clone {
-	p.Note("a process in between: the runtime has threads, and so may not join a user namespace")
+func between(p *plan.Plan, c plan.Clone, why string) plan.Clone {
+	p.Note("a process in between: " + why)
 	p.Clone3(plan.Clone{Cgroup: c.Cgroup})
 	p.On(plan.Monitor)
 	return plan.Clone{Flags: c.Flags | unix.CLONE_PARENT}
@@ -250,40 +250,45 @@ func loopback(p *plan.Plan) {
 // the set lists; container is a pidfd of its process (setns(2), Linux 5.8).
 // The plan is on the child's side afterwards.
 //
-// Who is not root needs the container's user namespace first, and for it a
-// process in between; then the runtime gets no pidfd.
+// Processes of the container see the child from its birth. To be hidden is not
+// enough: who has CAP_SYS_PTRACE, and no user namespace around it, looks into
+// any process that it sees (CVE-2016-9962). So a process in between, which it
+// does not see, joins everything first; the child is born with the container's
+// root, and without a descriptor that leads to the host. (Who is not root
+// needs it in any case: a process with threads cannot join a user namespace.)
+// The runtime then gets no pidfd.
 func (s *Set) Exec(p *plan.Plan, container plan.FD, c plan.Clone, host Host) {
 	all := s.all()
-	if all&unix.CLONE_NEWUSER != 0 && host.Euid != 0 {
-		c = between(p, c)
-		hide(p, "processes of the container must not look into this one")
-		p.Setns(container, int(all))
-		p.Clone3(c).Reported()
-		p.ExitGroup(0)
+	if all&(unix.CLONE_NEWPID|unix.CLONE_NEWUSER) == 0 { // nothing is between it and the host's processes
+		p.Clone3(c)
 		p.On(plan.Child)
-		becomeRootIfMapped(p)
+		s.follow(p, container, all)
 		return
 	}
-	hide(p, "processes of the container will see the child from its birth: they must not look into it")
-	var back plan.FD
-	if all&unix.CLONE_NEWPID != 0 {
-		back = home(p, kinds[1])
-		p.Note("joining a pid namespace moves no process, it is where the next child will be born")
-		p.Setns(container, unix.CLONE_NEWPID)
-		s.thread = true
+	group := c.Cgroup
+	c = between(p, c, "the container sees the child from its birth, and this one not at all")
+	hide(p, "processes of the container must not look into this one, nor into the child")
+	if group != nil {
+		p.Note("the child is born where this process is, and must not have a directory of the host's")
+		p.Close(group)
 	}
-	p.Clone3(c)
-	if back != nil {
-		p.Setns(back, unix.CLONE_NEWPID)
+	if host.Euid != 0 && all&unix.CLONE_NEWUSER != 0 {
+		p.Setns(container, int(all))
+	} else {
+		s.follow(p, container, all)
 	}
+	p.Clone3(c).Reported()
+	p.ExitGroup(0)
 	p.On(plan.Child)
-	s.follow(p, container, all)
+	if host.Euid != 0 && all&unix.CLONE_NEWUSER != 0 {
+		becomeRootIfMapped(p)
+	}
 }
 
-// follow records how a child of root's joins the rest: the user namespace
-// last, since with it go the privileges over the others.
+// follow records how a process of root's joins them: the user namespace last,
+// since with it go the privileges over the others.
 func (s *Set) follow(p *plan.Plan, container plan.FD, all uint64) {
-	if rest := all &^ (unix.CLONE_NEWPID | unix.CLONE_NEWUSER); rest != 0 {
+	if rest := all &^ unix.CLONE_NEWUSER; rest != 0 {
 		p.Setns(container, int(rest))
 	}
 	if all&unix.CLONE_NEWUSER == 0 {

@@ -40,7 +40,7 @@ var namespaced = []struct {
 func (s *Set) checkSysctls() error {
 	for name := range s.spec.Linux.Sysctl {
 		path := sysctlPath(name)
-		if strings.Contains("/"+path+"/", "/../") || strings.Contains("/"+path+"/", "/./") || strings.Contains(path, "//") {
+		if strings.Contains("/"+path+"/", "/../") || strings.Contains("/"+path+"/", "/./") || strings.Contains(path+"/", "//") {
 			return fmt.Errorf("linux.sysctl %q: not a parameter", name)
 		}
 		kind, ok := sysctlKind(path)

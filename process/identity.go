@@ -72,6 +72,8 @@ func (i *Identity) check() error {
 		return errors.New("process.args: contains a NUL byte")
 	case !path.IsAbs(p.Cwd):
 		return fmt.Errorf("process.cwd %q: not an absolute path", p.Cwd)
+	case len(p.Cwd) >= unix.PathMax: // an image's author may choose how many directories we are to make
+		return fmt.Errorf("process.cwd: %w", unix.ENAMETOOLONG)
 	case p.User.UID == none || p.User.GID == none || slices.Contains(p.User.AdditionalGids, none):
 		return errors.New("process.user: 4294967295 is no id, but means no change")
 	case p.User.Umask != nil && *p.User.Umask > 0o777:

@@ -104,10 +104,11 @@ func golden(t *testing.T, name string, p *plan.Plan) {
 func TestRefusals(t *testing.T) {
 	const ok = `"args": ["sh"], "cwd": "/", `
 	for text, want := range map[string]string{
-		`"cwd": "/"`:                                                         `process.args: no program`,
-		`"args": [""], "cwd": "/"`:                                           `process.args: no program`,
-		`"args": ["a\u0000b"], "cwd": "/"`:                                   `process.args: contains a NUL byte`,
-		`"args": ["sh"], "cwd": ""`:                                          `process.cwd "": not an absolute path`,
+		`"cwd": "/"`:                       `process.args: no program`,
+		`"args": [""], "cwd": "/"`:         `process.args: no program`,
+		`"args": ["a\u0000b"], "cwd": "/"`: `process.args: contains a NUL byte`,
+		`"args": ["sh"], "cwd": ""`:        `process.cwd "": not an absolute path`,
+		`"args": ["sh"], "cwd": "` + strings.Repeat("/x", 2048) + `"`:        `process.cwd: file name too long`,
 		`"args": ["sh"], "cwd": "tmp"`:                                       `process.cwd "tmp": not an absolute path`,
 		ok + `"env": ["PATH"]`:                                               `process.env[0] "PATH": want NAME=value`,
 		ok + `"env": ["A=b", "=c"]`:                                          `process.env[1] "=c": want NAME=value`,

@@ -52,6 +52,9 @@ func (r *Root) checkDevices() error {
 		if !filepath.IsAbs(d.Path) {
 			return fmt.Errorf("linux.devices[%d].path %q: not an absolute path", i, d.Path)
 		}
+		if len(d.Path) >= unix.PathMax {
+			return fmt.Errorf("linux.devices[%d].path: %w", i, unix.ENAMETOOLONG)
+		}
 	}
 	return nil
 }

@@ -120,15 +120,16 @@ func TestGolden(t *testing.T) {
 func TestRefused(t *testing.T) {
 	ids := []specs.LinuxIDMapping{{HostID: 1, Size: 1}}
 	for want, spec := range map[string]*specs.Spec{
-		"root.path: missing":                         {Linux: &specs.Linux{}},
-		`mounts[0] "": destination: missing`:         newSpec(specs.Mount{Type: "tmpfs"}),
-		`mounts[0] "/x": source: missing`:            newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
-		`mounts[0] "/x": option "tmpcopyup": mini`:   newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
-		`mounts[0] "/": type "tmpfs": the root can`:  newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
-		`mounts[0] "/..": destination: the root can`: newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
-		`mounts[0] "/": option "lowerdir=/a:b": not`: newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:b"}}),
-		`mounts[0] "/x": uidMappings: only a bind`:   newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", UIDMappings: ids, GIDMappings: ids}),
-		`mounts[0] "/x": uidMappings: an id-mapped`:  newSpec(specs.Mount{Destination: "/x", Source: "/y", Options: []string{"bind", "idmap"}}),
+		"root.path: missing":                              {Linux: &specs.Linux{}},
+		`mounts[0] "": destination: missing`:              newSpec(specs.Mount{Type: "tmpfs"}),
+		`mounts[0] "/x": source: missing`:                 newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
+		`mounts[0] "/x": option "tmpcopyup": mini`:        newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
+		`mounts[0] "/": type "tmpfs": the root can`:       newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
+		`mounts[0] "/..": destination: the root can`:      newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
+		`mounts[0] "/": option "lowerdir=/a:b": not`:      newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:b"}}),
+		`mounts[0] "/x": uidMappings: only a bind`:        newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", UIDMappings: ids, GIDMappings: ids}),
+		`mounts[0] "/x": uidMappings: an id-mapped`:       newSpec(specs.Mount{Destination: "/x", Source: "/y", Options: []string{"bind", "idmap"}}),
+		`mounts[0] "/` + strings.Repeat("x", 99) + `": d`: newSpec(specs.Mount{Destination: "/" + strings.Repeat("x", 4095), Type: "tmpfs"}),
 	} {
 		if _, err := New(spec, fake()); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("New() = %v, want %s", err, want)
@@ -141,6 +142,7 @@ func TestRefused(t *testing.T) {
 	}
 	for want, d := range map[string]specs.LinuxDevice{
 		`linux.devices[0].type "x": want c, b, u or p`:        {Path: "/dev/x", Type: "x"},
+		`linux.devices[0].path: file name too long`:           {Path: "/" + strings.Repeat("x", 4095), Type: "c"},
 		`linux.devices[0].path "dev/x": not an absolute path`: {Path: "dev/x", Type: "c"},
 	} {
 		spec := newSpec()

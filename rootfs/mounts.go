@@ -35,6 +35,9 @@ func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
 	if m.Destination == "" {
 		return mount{}, errors.New("destination: missing")
 	}
+	if len(m.Destination) >= unix.PathMax { // each of its directories would be a step
+		return mount{}, fmt.Errorf("destination: %w", unix.ENAMETOOLONG)
+	}
 	c := mount{destination: filepath.Join("/", m.Destination), fstype: m.Type, source: m.Source, directory: true}
 	bind := m.Type == "bind" || m.Type == ""
 	for _, name := range m.Options {

@@ -52,7 +52,7 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, spec.Linux, host)
 		if err != nil {
-			return nil, fmt.Errorf("mounts[%d] %q: %w", i, m.Destination, err)
+			return nil, fmt.Errorf("mounts[%d] %.100q: %w", i, m.Destination, err)
 		}
 		for _, w := range checked.dropData() {
 			r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: %s", i, m.Destination, w))
@@ -186,11 +186,17 @@ func (r *Root) Proc(p *plan.Plan) plan.FD {
 		r.proc = p.Openat(plan.CWD, "/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("procfs")
 		return r.proc
 	}
+	r.proc = Proc(p)
+	return r.proc
+}
+
+// Proc records a procfs of the caller's pid namespace that is mounted nowhere.
+// It takes CAP_SYS_ADMIN over that namespace.
+func Proc(p *plan.Plan) plan.FD {
 	p.Note("a procfs of our own, attached nowhere: the container cannot put something else in its place")
 	fs := p.Fsopen("proc").As("fs")
 	p.FsconfigCreate(fs)
-	r.proc = p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
-	return r.proc
+	return p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
 }
 
 // Enter records the change of the root.

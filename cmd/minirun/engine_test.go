@@ -63,6 +63,17 @@ func TestForEngine(t *testing.T) {
 	}
 }
 
+// TestOneLine: an error is one line, and does nothing to a terminal.
+func TestOneLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"open ä: denied": "open ä: denied", "a\nb": "a; b", "\x1b]0;owned\a\r": `\x1b]0;owned\a\r`, "x\x00y\u009b31m": `x\x00y\u009b31m`,
+	} {
+		if got := oneLine(errors.New(text)); got != want {
+			t.Errorf("oneLine(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestMentioned(t *testing.T) {
 	for words, want := range map[string]string{
 		"":                      "",

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"minirun/container"
 	"minirun/container/bundle"
@@ -69,9 +71,33 @@ func execute(c *cli.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := closeInherited(3 + c.Int("preserve-fds")); err != nil {
+		return 0, err
+	}
 	s := &session{context: c, id: k.ID, spec: spec}
 	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
 	return s.exec(k)
+}
+
+// closeInherited closes the descriptors from first on that the caller left
+// open. The process that enters closes them, too, but there is a moment before
+// in which the container sees it, and with CAP_SYS_PTRACE looks into it
+// (CVE-2016-9962). Those of our own are close-on-exec.
+func closeInherited(first int) error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < first {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd) // EIO is for the caller to know
+		}
+	}
+	return nil
 }
 
 // exec starts the program and, unless it is detached, waits for it.

@@ -10,7 +10,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -174,7 +176,20 @@ func report(err error) int {
 	return exitCode(err)
 }
 
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// oneLine is an error as it can be printed: what it repeats of a configuration,
+// an image or a command line may be meant for the terminal, or for a log, to
+// look like something else.
+func oneLine(err error) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(err.Error(), "\n", "; ") {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
 
 // exitCode is that of an error, or of none.
 func exitCode(err error) int {
@@ -196,7 +211,7 @@ func exitCode(err error) int {
 func warn(text string) {
 	l := newLog(os.Args[1:])
 	if l.path == "" {
-		fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", text)
+		fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", oneLine(errors.New(text)))
 	} else if err := l.add(warning, text); err != nil {
 		fmt.Fprintln(os.Stderr, oneLine(err))
 	}

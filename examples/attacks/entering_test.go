@@ -1,0 +1,185 @@
+package attacks
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// The moments in which a process of the runtime's becomes one of the
+// container's. What it still has of the host's then is what an attacker wants.
+
+// execs is how often one enters while the container is on the watch.
+const execs = 50
+
+// watch runs a hostile part in a container while execs enter it, and returns
+// what the part caught.
+func watch(t *testing.T, b *box, part string) string {
+	t.Helper()
+	b.Process.Args = []string{"/probe", part}
+	b.start()
+	b.eventually("tmp/ready", "ready")
+	leaked := openDirectories(t)
+	for n := range execs {
+		cmd := command("exec", b.id, "/probe", "say", "hello")
+		cmd.ExtraFiles = leaked
+		if r := finish(t, cmd); r.out != "hello" {
+			t.Fatalf("exec %d: %v", n, r)
+		}
+	}
+	b.file("tmp/stop", "")
+	b.eventually("tmp/caught", "\n")
+	caught, err := os.ReadFile(b.rootfs("tmp/caught"))
+	must(t, err)
+	return strings.TrimSpace(string(caught))
+}
+
+// inEverySet are capabilities that a process has, and may use.
+func inEverySet(names ...string) *specs.LinuxCapabilities {
+	return &specs.LinuxCapabilities{Bounding: names, Effective: names, Permitted: names}
+}
+
+// CVE-2016-9962. Somebody with CAP_SYS_PTRACE may look into every process that
+// he sees, dumpable or not: so what he sees must have nothing of the host's.
+func lookIntoExec(t *testing.T) {
+	b := newBox(t)
+	b.Process.Capabilities = inEverySet("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE")
+	caught := watch(t, b, "hunt")
+	t.Log(caught)
+	if strings.Contains(caught, "\n") || strings.HasPrefix(caught, "0 looks") {
+		t.Errorf("caught of %d execs:\n%s", execs, caught)
+	}
+}
+
+// CVE-2016-9962, of somebody who is nothing but root.
+func lookIntoExecWithout(t *testing.T) {
+	b := newBox(t)
+	b.Process.Capabilities = nil
+	caught := watch(t, b, "hunt")
+	t.Log(caught)
+	if strings.Contains(caught, "\n") || strings.HasPrefix(caught, "0 looks") {
+		t.Errorf("caught of %d execs:\n%s", execs, caught)
+	}
+}
+
+// CVE-2019-5736. The program of an entering process can be held on to, and
+// opened for writing when nobody executes it any more.
+func overwriteByExec(t *testing.T) {
+	b := newBox(t)
+	b.Process.Capabilities = inEverySet("CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE")
+	caught := watch(t, b, "overwrite")
+	t.Log(caught)
+	if strings.Contains(caught, "overwritten") || !strings.Contains(caught, "held") {
+		t.Errorf("caught of %d execs: %s; want programs that were held, but not written to", execs, caught)
+	}
+}
+
+// CVE-2019-5736. The container's program is whatever executes it.
+func executeSelf(t *testing.T) {
+	b := newBox(t)
+	b.link("link", "/proc/self/exe")
+	b.file("script", "#!/proc/self/exe\n")
+	must(t, os.Chmod(b.rootfs("script"), 0o755))
+	for _, program := range []string{"/proc/self/exe", "/link", "/script"} {
+		b.Process.Args = []string{program, "sleep", "1000"}
+		// What then runs is minirun, in the container: it has no such command.
+		if r := b.run(); r.code == 0 {
+			t.Errorf("%s: %v", program, r)
+		}
+	}
+	b.Process.Args = []string{"/probe", "sleep"}
+	b.start()
+	for _, program := range []string{"/proc/self/exe", "/link", "/script"} {
+		if r := b.execProcess(func(p *specs.Process) { p.Args = []string{program, "--version"} }); strings.Contains(r.err, "owned") {
+			t.Errorf("exec %s: %v", program, r)
+		}
+	}
+}
+
+// openDirectories are descriptors of the host's directories that a careless
+// caller leaves to a command.
+func openDirectories(t *testing.T) (files []*os.File) {
+	t.Helper()
+	for range 20 {
+		f, err := os.Open(canary)
+		must(t, err)
+		t.Cleanup(func() { f.Close() })
+		files = append(files, f)
+	}
+	return files
+}
+
+// CVE-2024-21626. The numbers that a runtime's own descriptors may have.
+func cwdDescriptor(t *testing.T) {
+	b := newBox(t, "cat", "secret")
+	running := newBox(t, "sleep")
+	running.start()
+	for n := 3; n <= 64; n += 1 {
+		cwd := fmt.Sprintf("/proc/self/fd/%d", n)
+		if n%2 == 0 {
+			cwd += "/../../../.."
+		}
+		b.Process.Cwd = cwd
+		b.save()
+		cmd := command("run", "--bundle", b.dir, b.id)
+		cmd.ExtraFiles = openDirectories(t)
+		if r := finish(t, cmd); r.code == 0 || strings.Contains(r.out, "the host's secret") {
+			t.Errorf("run with cwd %s: %v", cwd, r)
+		}
+		if n%8 != 0 {
+			continue // the same code: a few will do
+		}
+		cmd = command("exec", "--workdir", cwd, running.id, "/probe", "cat", "secret")
+		cmd.ExtraFiles = openDirectories(t)
+		if r := finish(t, cmd); r.code == 0 || strings.Contains(r.out, "the host's secret") {
+			t.Errorf("exec with cwd %s: %v", cwd, r)
+		}
+	}
+}
+
+// CVE-2024-21626, the variant with the program. A descriptor of a directory
+// leads to the host's programs.
+func argsDescriptor(t *testing.T) {
+	b := newBox(t)
+	running := newBox(t, "sleep")
+	running.start()
+	for n := 3; n <= 64; n += 3 {
+		program := fmt.Sprintf("/proc/self/fd/%d/../../../../srv/bin/probe", n)
+		b.Process.Args = []string{program, "say", "owned"}
+		b.save()
+		for _, args := range [][]string{{"run", "--bundle", b.dir, b.id}, {"exec", running.id, program, "say", "owned"}} {
+			cmd := command(args...)
+			cmd.ExtraFiles = openDirectories(t)
+			if r := finish(t, cmd); r.code == 0 || r.out != "" {
+				t.Errorf("%s of %s: %v", args[0], program, r)
+			}
+		}
+	}
+}
+
+// CVE-2024-21626. What the caller has open is not the container's, unless it
+// says so.
+func inheritedDescriptors(t *testing.T) {
+	b := newBox(t, "fds")
+	b.save()
+	running := newBox(t, "sleep")
+	running.start()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "--bundle", b.dir, b.id}, "0 1 2"},
+		{[]string{"run", "--preserve-fds", "2", "--bundle", b.dir, b.id}, "0 1 2 3 4"},
+		{[]string{"exec", running.id, "/probe", "fds"}, "0 1 2"},
+		{[]string{"exec", "--preserve-fds", "1", running.id, "/probe", "fds"}, "0 1 2 3"},
+	} {
+		cmd := command(c.args...)
+		cmd.ExtraFiles = openDirectories(t)
+		if r := finish(t, cmd); r.out != c.want {
+			t.Errorf("%q: %v; want %q", c.args, r, c.want)
+		}
+	}
+}

@@ -1,0 +1,248 @@
+package attacks
+
+import (
+	"archive/tar"
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// What a container has in the places where a runtime works.
+
+// ownDev gives a container a /dev of its own making: a directory that is
+// mounted there in place of the tmpfs.
+func ownDev(b *box, links map[string]string) {
+	b.t.Helper()
+	dev := filepath.Join(b.dir, "dev")
+	must(b.t, os.Mkdir(dev, 0o755))
+	for name, target := range links {
+		must(b.t, os.Symlink(target, filepath.Join(dev, name)))
+	}
+	for i, m := range b.Mounts {
+		if m.Destination == "/dev" {
+			b.Mounts[i] = specs.Mount{Destination: "/dev", Type: "bind", Source: dev, Options: []string{"rbind"}}
+		}
+	}
+}
+
+// CVE-2025-31133, CVE-2025-62161. The mask would be a way to a kernel parameter.
+func nullMask(t *testing.T) {
+	b := newBox(t, "device", "c", "1", "3")
+	ownDev(b, map[string]string{"null": "/proc/sys/kernel/core_pattern"})
+	b.file("masked", "visible")
+	b.Linux.MaskedPaths = append(b.Linux.MaskedPaths, "/masked")
+	b.Process.Args = []string{"/probe", "cat", "/masked"}
+	b.prints("")
+	b.Process.Args = []string{"/probe", "mounted", "/masked"}
+	if r := b.run(); !strings.HasPrefix(r.out, "devtmpfs ") {
+		t.Errorf("on /masked is mounted: %v; want the host's null device", r)
+	}
+}
+
+// CVE-2026-88265. Standard input is the host's /dev/null or the caller's.
+func nullStdio(t *testing.T) {
+	b := newBox(t, "sleep")
+	ownDev(b, map[string]string{"null": "/tmp/trap"})
+	b.file("tmp/trap", "trap")
+	b.Process.User = specs.User{UID: 1000, GID: 1000}
+	b.start()
+	if r := b.exec([]string{"--user", "1000:1000"}, "cat", "/proc/self/fd/0"); r.out != "" {
+		t.Errorf("standard input holds: %v", r)
+	}
+	var s unix.Stat_t
+	if err := unix.Stat(b.rootfs("tmp/trap"), &s); err != nil || s.Uid != 0 {
+		t.Errorf("the trap belongs to %d (%v); want 0", s.Uid, err)
+	}
+}
+
+// CVE-2025-52565, CVE-2026-88264. The terminal's end is a descriptor, and the
+// place for it is made where it is said to be, or not at all.
+func consoleLink(t *testing.T) {
+	for _, target := range []string{canary + "/new", canary + "/plain", "/dev/pts/0", "/proc/sys/kernel/core_pattern"} {
+		b := newBox(t, "say", "hello")
+		ownDev(b, map[string]string{"console": target, "ptmx": canary + "/plain"})
+		b.Process.Terminal = true
+		b.save()
+		server, path := consoleSocket(t)
+		r := minirun(t, "run", "--console-socket", path, "--bundle", b.dir, b.id)
+		if strings.Contains(r.err, "\n") {
+			t.Errorf("/dev/console -> %s: %v", target, r)
+		}
+		oneLine(t, r.err)
+		unix.Close(server)
+	}
+}
+
+// consoleSocket is one for a terminal's master, as engines have it.
+func consoleSocket(t *testing.T) (int, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "socket")
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	must(t, unix.Bind(s, &unix.SockaddrUnix{Name: path}))
+	must(t, unix.Listen(s, 1))
+	return s, path
+}
+
+// CVE-2025-52881, CVE-2025-62596, CVE-2019-16884. Over /proc lies a directory
+// that looks like it. A label is either set where the kernel sees it or refused;
+// a parameter goes where the kernel has it.
+func fakeProc(t *testing.T) {
+	files := []string{"self/attr/exec", "self/attr/apparmor/exec", "thread-self/attr/exec", "thread-self/attr/apparmor/exec", "1/attr/exec", "sys/kernel/msgmax", "sys/net/ipv4/ip_forward", "sysrq-trigger"}
+	fake := func(b *box, destination string) func() {
+		dir := filepath.Join(b.dir, "fake")
+		for _, f := range files {
+			must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, f), []byte("untouched"), 0o666))
+		}
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: destination, Type: "bind", Source: filepath.Join(dir, strings.TrimPrefix(destination, "/proc")), Options: []string{"rbind"}})
+		return func() {
+			t.Helper()
+			for _, f := range files {
+				if text, err := os.ReadFile(filepath.Join(dir, f)); err != nil || string(text) != "untouched" {
+					t.Errorf("over %s, %s holds %q, %v: it was written to", destination, f, text, err)
+				}
+			}
+		}
+	}
+	for _, destination := range []string{"/proc", "/proc/sys", "/proc/self/attr", "/proc/thread-self/attr"} {
+		b := newBox(t, "say", "hello")
+		untouched := fake(b, destination)
+		b.Linux.Sysctl = map[string]string{"kernel.msgmax": "12345"}
+		b.run() // may fail: /proc/self is a link to nowhere before the program is there
+		untouched()
+		b.Linux.Sysctl = nil
+		b.Process.ApparmorProfile = "attacked"
+		if r := b.run(); r.code == 0 && os.Getenv("APPARMOR") == "" {
+			t.Errorf("over %s: a profile that does not exist was set: %v", destination, r)
+		}
+		untouched()
+	}
+	// The parameter does arrive.
+	b := newBox(t, "cat", "/real/sys/kernel/msgmax")
+	fake(b, "/proc/sys")
+	b.Linux.Sysctl = map[string]string{"kernel.msgmax": "12345"}
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/real", Type: "proc", Source: "proc"})
+	b.prints("12345")
+}
+
+// CVE-2026-115521. Nothing below the container's /proc says what becomes
+// read-only.
+func fakeSelfFd(t *testing.T) {
+	b := newBox(t, "write", "/etc/file", "owned")
+	b.file("etc/file", "")
+	b.file("elsewhere/file", "")
+	for _, fd := range []string{"3", "4", "5", "6", "7", "8", "9", "10"} {
+		b.link("proc/self/fd/"+fd, "/elsewhere")
+		b.link("proc/thread-self/fd/"+fd, "/elsewhere")
+	}
+	b.Root.Readonly = true
+	b.Mounts = nil
+	b.Linux.MaskedPaths, b.Linux.ReadonlyPaths = nil, nil
+	if r := b.run(); !strings.Contains(r.out, "read-only file system") {
+		t.Errorf("writing below a read-only root: %v", r)
+	}
+}
+
+// CVE-2022-0492. There is no cgroup version 1 to be mounted.
+func releaseAgent(t *testing.T) {
+	b := newBox(t, "mounted", "/sys/fs/cgroup")
+	if r := b.run(); !strings.HasPrefix(r.out, "cgroup2 ") {
+		t.Errorf("on /sys/fs/cgroup is mounted: %v; want cgroup2", r)
+	}
+	for _, option := range []string{"memory", "rdma", "release_agent=/owned", "name=evil", "all"} {
+		b := newBox(t, "say", "hello")
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: "/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{option}})
+		b.refused("fsconfig(<fs>, FSCONFIG_SET_")
+	}
+}
+
+// CVE-2023-25809. Without a cgroup namespace what is to be read-only is; and in
+// a user namespace, where the kernel mounts none then, there is no container.
+func cgroupReadOnly(t *testing.T) {
+	for _, user := range []bool{false, true} {
+		b := newBox(t, "write", "/sys/fs/cgroup/cgroup.procs", "1")
+		var kept []specs.LinuxNamespace
+		for _, n := range b.Linux.Namespaces {
+			if n.Type != specs.CgroupNamespace {
+				kept = append(kept, n)
+			}
+		}
+		b.Linux.Namespaces = kept
+		if user {
+			b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			maps := []specs.LinuxIDMapping{{HostID: 0, Size: 65536}}
+			b.Linux.UIDMappings, b.Linux.GIDMappings = maps, maps
+		}
+		if r := b.run(); !strings.Contains(r.out, "read-only file system") && (!user || r.code == 0) {
+			t.Errorf("user namespace %v: writing to cgroup.procs: %v", user, r)
+		}
+	}
+}
+
+// CVE-2025-24965. Files that minirun adds to an image's go beside the image's
+// links, not through them.
+func etcLink(t *testing.T) {
+	for name, entries := range map[string][]tar.Header{
+		"etc": {{Name: "etc", Typeflag: tar.TypeSymlink, Linkname: canary}},
+		"files": {{Name: "etc", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "etc/hosts", Typeflag: tar.TypeSymlink, Linkname: canary + "/plain"},
+			{Name: "etc/hostname", Typeflag: tar.TypeSymlink, Linkname: canary + "/new"}, {Name: "etc/resolv.conf", Typeflag: tar.TypeLink, Linkname: "etc/hosts"},
+			{Name: "etc/passwd", Typeflag: tar.TypeSymlink, Linkname: canary + "/secret"}},
+		"up":   {{Name: "../../../../../../../srv/canary/new", Typeflag: tar.TypeReg}, {Name: "/srv/canary/new", Typeflag: tar.TypeReg}},
+		"slip": {{Name: "out", Typeflag: tar.TypeSymlink, Linkname: canary}, {Name: "out/new", Typeflag: tar.TypeReg}},
+		"hard": {{Name: "out", Typeflag: tar.TypeLink, Linkname: "../../../../../../../srv/canary/plain"}, {Name: "out", Typeflag: tar.TypeReg}},
+	} {
+		imported := importImage(t, "hostile-"+name, entries)
+		if imported.code == 0 {
+			if r := minirun(t, "run", "--rm", "hostile-"+name, "/probe", "say", "hello"); r.out != "hello" {
+				t.Errorf("image %s: %v", name, r)
+			}
+		} else {
+			oneLine(t, imported.err[strings.LastIndex(imported.err, "\n")+1:]) // before it is told what is unpacked
+		}
+		if r := minirun(t, "rmi", "hostile-"+name); r.code != imported.code {
+			t.Errorf("rmi %s: %v", name, r)
+		}
+	}
+}
+
+// importImage makes an image of the probe and a few entries more.
+func importImage(t testing.TB, name string, entries []tar.Header) result {
+	t.Helper()
+	program, err := os.ReadFile(prober)
+	must(t, err)
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	must(t, w.WriteHeader(&tar.Header{Name: "probe", Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(program))}))
+	_, err = w.Write(program)
+	must(t, err)
+	for _, e := range entries {
+		must(t, w.WriteHeader(&e))
+	}
+	must(t, w.Close())
+	path := filepath.Join(t.TempDir(), "image.tar")
+	must(t, os.WriteFile(path, b.Bytes(), 0o644))
+	return minirun(t, "import", path, name)
+}
+
+// TestExec that the state's directory is root's alone: what it says is believed.
+func TestStatePrivate(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	b.start()
+	for _, path := range []string{string(container.DefaultRoot()), string(container.DefaultRoot()) + "/" + b.id} {
+		info, err := os.Stat(path)
+		must(t, err)
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has the mode %o; want it to be root's alone", path, info.Mode().Perm())
+		}
+	}
+}

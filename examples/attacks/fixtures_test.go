@@ -1,0 +1,92 @@
+package attacks
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// A fixture is one attack.
+type fixture struct {
+	id    string // of the vulnerability; "" where the attack is known without one
+	about string // the attack
+	naive string // the runtime that it succeeds against
+	run   func(t *testing.T)
+}
+
+// fixtures are the attacks, by what they are aimed at. Several identifiers in
+// one line are the same mistake, made by different people.
+var fixtures = []fixture{
+	// While a process enters: entering_test.go
+	{"CVE-2016-9962", "a container with CAP_SYS_PTRACE looks into what enters", "clones into the container's pid namespace while it still has the host's root and descriptors", lookIntoExec},
+	{"CVE-2016-9962", "a container without capabilities looks into what enters", "leaves the entering process dumpable", lookIntoExecWithout},
+	{"CVE-2019-5736", "a container overwrites the runtime through /proc/PID/exe of an exec", "enters as a program that can be written to", overwriteByExec},
+	{"CVE-2019-5736", "the container's program is /proc/self/exe", "lets the container execute the runtime, from a place that can be written to", executeSelf},
+	{"CVE-2024-21626", "the working directory is a descriptor of the runtime's", "changes directory before closing its descriptors", cwdDescriptor},
+	{"CVE-2024-21626", "the program is a descriptor of the runtime's", "executes before closing its descriptors", argsDescriptor},
+	{"CVE-2024-21626", "the caller leaves descriptors open", "hands on what it inherits", inheritedDescriptors},
+
+	// The container's files: files_test.go
+	{"CVE-2025-31133 CVE-2025-62161", "the container's /dev/null is a link, and masks a path", "mounts the container's own /dev/null on masked paths", nullMask},
+	{"CVE-2026-88265", "the container's /dev/null is a link, and becomes standard input", "opens, and chowns, the container's /dev/null", nullStdio},
+	{"CVE-2025-52565 CVE-2026-88264", "the container's /dev/console is a link", "makes or mounts /dev/console by its path", consoleLink},
+	{"CVE-2025-52881 CVE-2025-62596 CVE-2019-16884", "a volume over /proc takes the writes of labels and parameters", "writes labels and parameters through the container's /proc", fakeProc},
+	{"CVE-2026-115521", "the image has a /proc/self/fd of its own", "makes the root read-only by a path below /proc", fakeSelfFd},
+	{"CVE-2022-0492", "a cgroup mount has a release_agent", "mounts cgroup version 1", releaseAgent},
+	{"CVE-2023-25809", "the cgroup mount is writable without a cgroup namespace", "drops the option ro of the cgroup mount", cgroupReadOnly},
+	{"CVE-2025-24965", "the image's /etc is a link to the host's", "writes hosts and resolv.conf by path", etcLink},
+
+	// The configuration: config_test.go
+	{"GHSA-g54h-m393-cpwq", "no device rules, or only allowing ones", "takes the device list for a list of what is forbidden", deviceList},
+	{"CVE-2021-43784", "strings longer than any buffer", "passes the configuration to its child in a message with 16 bit lengths", longStrings},
+	{"CVE-2021-43784", "strings with a NUL in the middle", "cuts strings where C does", nulStrings},
+	{"CVE-2022-0811", "parameters that are not the container's own", "writes any sysctl, or splits at +", hostParameters},
+	{"CVE-2024-3154", "annotations with systemd's properties", "hands every annotation to systemd", annotations},
+	{"CVE-2025-23266", "variables of the container's for the hooks", "runs hooks with the container's environment", hookEnvironment},
+	{"CVE-2026-119101 CVE-2026-115520", "restoring a checkpoint from elsewhere", "restores mounts by name", noRestore},
+	{"", "container ids that are paths", "makes the state's path of the id", idPaths},
+	{"", "errors that write to the terminal", "prints names from the configuration as they are", errorText},
+	{"", "a configuration nested without end", "parses by recursion", nestedConfig},
+
+	// Who the process is: user_test.go
+	{"CVE-2016-3697", "a user whose name is a number", "looks names up before numbers", numericName},
+	{"CVE-2026-30892", "users that cannot be parsed", "takes what strtol leaves it", badUsers},
+	{"", "hostile lines of /etc/passwd and /etc/group", "believes them", hostilePasswd},
+	{"CVE-2022-29162 CVE-2022-27650 CVE-2025-27612", "inheritable capabilities of exec", "sets all five sets alike", inheritable},
+	{"CVE-2022-2989 CVE-2022-36109 CVE-2023-25173", "the caller's supplementary groups", "calls setgroups only if there are groups to set", supplementaryGroups},
+	{"CVE-2014-8989", "a user namespace drops a group that forbids", "writes gid_map without denying setgroups", deniesSetgroups},
+	{"CVE-2016-2568", "a container types into the caller's terminal", "leaves the container in the terminal's session", typeIntoTerminal},
+	{"", "a reused process id", "signals numbers", reusedPid},
+}
+
+// TestAttacks carries out every fixture. After it, the host is what it was.
+func TestAttacks(t *testing.T) {
+	needRoot(t)
+	for _, f := range fixtures {
+		before := host()
+		t.Run(f.about, func(t *testing.T) { f.run(t) })
+		if left := harm(before, 2*time.Second); len(left) > 0 {
+			t.Fatalf("%s %s: the host has changed:\n%s", f.id, f.about, strings.Join(left, "\n")) // the next ones would not know theirs
+		}
+	}
+}
+
+var tables = flag.Bool("tables", false, "print the attacks and the matrix")
+
+// TestTable: make attacks prints the attacks, and every line is complete.
+func TestTable(t *testing.T) {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	for _, f := range fixtures {
+		if f.about == "" || f.naive == "" || f.run == nil {
+			t.Errorf("fixture %q %q is not complete", f.id, f.about)
+		}
+		if *tables {
+			fmt.Fprintf(w, "%s\t%s\n", f.about, f.id)
+		}
+	}
+	w.Flush()
+}

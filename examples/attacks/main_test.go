@@ -1,0 +1,217 @@
+package attacks
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+)
+
+// Where things are in the tests' world.
+const (
+	world  = "/srv"             // a tmpfs
+	canary = world + "/canary"  // the host's files, which nobody may touch
+	bin    = world + "/bin"     // minirun and the probe
+	work   = world + "/work"    // bundles
+	runner = bin + "/minirun"   // root's own, and writable for root: what an attacker wants
+	prober = bin + "/probe"     // the program in the containers
+	ground = "/sys/fs/cgroup"   // a pure cgroup2, rooted at the tests' own group
+	secret = canary + "/secret" // only root may read it
+)
+
+// The test binary plays two parts more, by its own name (argv[0]):
+//
+//	tests' init   process 1 of the tests' own namespaces: makes the world, reaps
+//	tests         the tests, below it
+//
+// Why namespaces of their own? Here are attackers at work. Should minirun, or a
+// layer of it, fail, then what they reach is not the machine.
+func TestMain(m *testing.M) {
+	switch {
+	case os.Args[0] == "tests' init":
+		os.Exit(initProcess())
+	case os.Args[0] != "tests" && os.Geteuid() == 0:
+		os.Exit(isolated())
+	}
+	os.Exit(m.Run())
+}
+
+// isolated builds the programs, and runs the tests in namespaces and a cgroup
+// of their own.
+func isolated() int {
+	dir, err := build()
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = inGroup(func(group int) error {
+			cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+			cmd.Args[0] = "tests' init"
+			cmd.Env = append(os.Environ(), "PROGRAMS="+dir)
+			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+			cmd.SysProcAttr = &unix.SysProcAttr{
+				Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+				UseCgroupFD: true, CgroupFD: group, Pdeathsig: unix.SIGKILL,
+			}
+			return cmd.Run()
+		})
+	}
+	var failed *exec.ExitError
+	if err != nil && !errors.As(err, &failed) {
+		fmt.Println(err)
+	}
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+// build makes the two programs, static: minirun, unless $MINIRUN is one, and
+// the probe.
+func build() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "minirun-attacks-"); err != nil {
+		return "", err
+	}
+	programs := [][]string{{"-o", dir + "/probe", "./probe"}, {"-tags", "urfave_cli_no_docs", "-o", dir + "/minirun", "minirun/cmd/minirun"}}
+	if made := os.Getenv("MINIRUN"); made != "" {
+		programs = programs[:1]
+		err = copyFile(made, dir+"/minirun")
+	}
+	for _, args := range programs {
+		cmd := exec.Command("go", append([]string{"build"}, args...)...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, failed := cmd.CombinedOutput(); failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w: %s", cmd, failed, out))
+		}
+	}
+	return dir, errors.Join(err, os.Chmod(dir, 0o755))
+}
+
+// inGroup makes a cgroup for the time of do, which gets its descriptor.
+func inGroup(do func(group int) error) error {
+	h, err := cgroups.Find()
+	if err != nil {
+		return err
+	}
+	group := filepath.Join(h.Mount, fmt.Sprintf("minirun-test-attacks-%d", os.Getpid()))
+	if err := os.Mkdir(group, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.Open(group)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = do(int(dir.Fd()))
+	os.Remove(filepath.Join(group, "tests"))
+	left := os.Remove(group)
+	for try := 0; errors.Is(left, unix.EBUSY) && try < 100; try++ { // who was killed is still ending
+		time.Sleep(10 * time.Millisecond)
+		left = os.Remove(group)
+	}
+	return errors.Join(err, left)
+}
+
+// initProcess makes the world, starts the tests, and reaps orphans.
+func initProcess() int {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGINT) // a ^C is for the tests; to ignore it would be inherited
+	if err := newWorld(os.Getenv("PROGRAMS")); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = "tests"
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			fmt.Println("wait4:", err)
+			return 1
+		case pid == cmd.Process.Pid && status.Signaled():
+			return 128 + int(status.Signal())
+		case pid == cmd.Process.Pid:
+			return status.ExitStatus()
+		}
+	}
+}
+
+// newWorld makes the host that is attacked. The tests leave the topmost group,
+// so that controllers can be enabled in it.
+func newWorld(programs string) error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	unix.Unmount(ground, unix.MNT_DETACH) // EINVAL: no mount
+	for _, m := range []struct{ fstype, target string }{
+		{"proc", "/proc"}, {"cgroup2", ground}, {"tmpfs", "/run"}, {"tmpfs", "/var/lib"}, {"tmpfs", world},
+	} {
+		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	for _, dir := range []string{canary, bin, work, "/var/lib/user", ground + "/tests"} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		os.WriteFile(ground+"/tests/cgroup.procs", []byte("0"), 0),
+		copyFile(programs+"/minirun", runner), copyFile(programs+"/probe", prober),
+		os.WriteFile(secret, []byte("the host's secret\n"), 0o600),
+		os.WriteFile(canary+"/plain", []byte("the host's file\n"), 0o644),
+		os.Mkdir(canary+"/dir", 0o750),
+		unix.Sethostname([]byte("attacked")),
+		loopback(),
+	)
+}
+
+// loopback brings it up: abstract sockets and ports are there without, but
+// nothing can connect.
+func loopback() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	r.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, r)
+}
+
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o755)
+}
+
+func needRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("no root: run as root to make a host that can be attacked")
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

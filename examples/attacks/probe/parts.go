@@ -1,0 +1,236 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// parts are those of single attacks, by name.
+var parts = map[string]func(args []string) (string, error){
+	"sleep":  func([]string) (string, error) { time.Sleep(time.Hour); return "", nil },
+	"say":    func(args []string) (string, error) { return strings.Join(args, " "), nil },
+	"id":     id,
+	"status": func(args []string) (string, error) { return field("/proc/self/status", args[0]) },
+	"cat": func(args []string) (string, error) {
+		text, err := os.ReadFile(args[0])
+		return strings.TrimSpace(string(text)), err
+	},
+	"write":     func(args []string) (string, error) { return "written", writeExisting(args[0], args[1]) },
+	"cwd":       func([]string) (string, error) { return os.Readlink("/proc/self/cwd") },
+	"env":       func([]string) (string, error) { return strings.Join(os.Environ(), "\n"), nil },
+	"fds":       func([]string) (string, error) { return openFiles() },
+	"mounted":   func(args []string) (string, error) { return mounted(args[0]) },
+	"device":    device,
+	"type":      typeIn,
+	"hunt":      hunt,
+	"overwrite": overwrite,
+}
+
+func id([]string) (string, error) {
+	groups, err := os.Getgroups()
+	return fmt.Sprint(os.Getuid(), os.Getgid(), groups), err
+}
+
+// field is the value of a line "name: value" of a file.
+func field(path, name string) (string, error) {
+	text, err := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value), nil
+		}
+	}
+	return "", err
+}
+
+func writeExisting(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return err
+}
+
+// openFiles are the descriptors, but for that of the list itself and those of
+// Go's poller.
+func openFiles() (string, error) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	var list []string
+	for _, e := range entries {
+		link, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		if link != "" && !strings.HasSuffix(link, "/fd") && !strings.HasPrefix(link, "anon_inode:[event") {
+			list = append(list, e.Name())
+		}
+	}
+	return strings.Join(list, " "), err
+}
+
+// mounted is the type of the topmost mount on a path, and its options.
+func mounted(path string) (string, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	found := "nothing"
+	for line := range strings.Lines(string(text)) {
+		words := strings.Fields(line)
+		if words[4] == path {
+			found = words[slices.Index(words, "-")+1] + " " + words[5]
+		}
+	}
+	return found, err
+}
+
+// device opens a device by number, with a file of its own: TYPE MAJOR MINOR.
+func device(args []string) (string, error) {
+	kind := uint32(unix.S_IFCHR)
+	if args[0] == "b" {
+		kind = unix.S_IFBLK
+	}
+	major, _ := strconv.ParseUint(args[1], 10, 32)
+	minor, _ := strconv.ParseUint(args[2], 10, 32)
+	const path = "/tmp/device"
+	os.Remove(path) // there may be none
+	if err := unix.Mknod(path, kind|0o600, int(unix.Mkdev(uint32(major), uint32(minor)))); err != nil {
+		return "", fmt.Errorf("mknod: %w", err)
+	}
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return "", fmt.Errorf("open: %w", err)
+	}
+	return "opened", unix.Close(fd)
+}
+
+// typeIn lets the terminal that standard input is have a character typed.
+func typeIn([]string) (string, error) {
+	letter := byte('x')
+	return "typed", ioctlPointer(0, unix.TIOCSTI, &letter)
+}
+
+// hunt looks into every new process for as long as there is no file /tmp/stop:
+// for a root, a working directory or a descriptor from which the host's files
+// can be reached, and for a program that can be written to. It prints what it
+// catches into /tmp/caught, and at the end how many looks there were.
+func hunt([]string) (string, error) {
+	caught := map[string]bool{}
+	known, _ := filepath.Glob("/proc/[0-9]*")
+	os.WriteFile("/tmp/ready", []byte("ready"), 0o644)
+	looks, seen := 0, map[string]bool{}
+	for {
+		if _, err := os.Stat("/tmp/stop"); err == nil {
+			break
+		}
+		dirs, _ := os.ReadDir("/proc")
+		for _, d := range dirs {
+			dir := "/proc/" + d.Name()
+			if d.Name()[0] > '9' || slices.Contains(known, dir) {
+				continue
+			}
+			seen[dir] = true
+			for range 20 {
+				looks++
+				look(dir, caught)
+			}
+		}
+	}
+	var list []string
+	for c := range caught {
+		list = append(list, c)
+	}
+	slices.Sort(list)
+	list = append(list, fmt.Sprintf("%d looks at %d processes", looks, len(seen)))
+	return "", os.WriteFile("/tmp/caught", []byte(strings.Join(list, "\n")+"\n"), 0o644)
+}
+
+// look looks into one process.
+func look(dir string, caught map[string]bool) {
+	for _, name := range []string{"root", "cwd"} {
+		if leadsOut(dir + "/" + name) {
+			caught[name] = true
+		}
+	}
+	if f, err := os.OpenFile(dir+"/exe", os.O_WRONLY, 0); err == nil {
+		if link, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd()))); !strings.HasSuffix(link, "/probe") || !strings.HasPrefix(link, "/probe") {
+			caught["exe "+link] = true
+		}
+		f.Close()
+	}
+	names, _ := os.ReadDir(dir + "/fd")
+	for _, n := range names {
+		path := dir + "/fd/" + n.Name()
+		link, _ := os.Readlink(path)
+		if leadsOut(path) {
+			caught["descriptor of "+link] = true
+		}
+	}
+}
+
+// leadsOut says whether the host's files can be reached from a directory, by
+// going up or down.
+func leadsOut(path string) bool {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var s unix.Stat_t
+	return unix.Fstatat(fd, strings.Repeat("../", 30)+"srv/canary/secret", &s, 0) == nil || unix.Fstatat(fd, "srv/canary/secret", &s, 0) == nil
+}
+
+// overwrite tries to write to the programs of all other processes, and of its
+// own, until there is a file /tmp/stop. It says what it could open. A program
+// that is executed cannot be opened for writing (ETXTBSY): so a descriptor is
+// taken for reading, and opened again until nobody executes it.
+func overwrite([]string) (string, error) {
+	own, _ := os.Readlink("/proc/self/exe")
+	os.WriteFile("/tmp/ready", []byte("ready"), 0o644)
+	caught := map[string]bool{}
+	held := map[string]int{}
+	tries := 0
+	for {
+		if _, err := os.Stat("/tmp/stop"); err == nil {
+			break
+		}
+		programs, _ := filepath.Glob("/proc/[0-9]*/exe")
+		for _, exe := range programs {
+			var s unix.Stat_t
+			fd, err := unix.Open(exe, unix.O_PATH|unix.O_CLOEXEC, 0)
+			if err != nil {
+				continue
+			}
+			if link, _ := os.Readlink(exe); unix.Fstat(fd, &s) != nil || link == own {
+				unix.Close(fd)
+				continue
+			}
+			key := fmt.Sprint(s.Dev, s.Ino)
+			if _, ok := held[key]; ok {
+				unix.Close(fd)
+				continue
+			}
+			held[key] = fd
+		}
+		for _, fd := range held {
+			tries++
+			path := fmt.Sprintf("/proc/self/fd/%d", fd)
+			link, _ := os.Readlink(path)
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err == nil {
+				f.WriteString("#!/owned\n")
+				f.Close()
+				caught["overwritten "+link] = true
+			} else {
+				caught["held "+link] = true
+			}
+		}
+	}
+	list := []string{fmt.Sprintf("%d tries", tries)}
+	for c := range caught {
+		list = append(list, c)
+	}
+	slices.Sort(list)
+	return "", os.WriteFile("/tmp/caught", []byte(strings.Join(list, "\n")+"\n"), 0o644)
+}

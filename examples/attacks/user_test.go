@@ -1,0 +1,239 @@
+package attacks
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/containerd/console"
+	"golang.org/x/sys/unix"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Who a process in a container is, and whom it can reach.
+
+// CVE-2016-3697. What is all digits is a number.
+func numericName(t *testing.T) {
+	b := newBox(t, "sleep")
+	b.file("etc/passwd", "1000:x:0:0:evil:/:/bin/sh\nroot:x:0:0::/:\n")
+	b.start()
+	if r := b.exec([]string{"--user", "1000"}, "id"); r.out != "1000 0 [0]" {
+		t.Errorf("exec --user 1000 = %v, want user 1000", r)
+	}
+	b.file("etc/group", "1000:x:0:\n")
+	if r := b.exec([]string{"--user", "1000:1000"}, "id"); r.out != "1000 1000 [1000]" {
+		t.Errorf("exec --user 1000:1000 = %v, want user and group 1000", r)
+	}
+}
+
+// CVE-2026-30892. A user that cannot be parsed is nobody, and surely not root.
+func badUsers(t *testing.T) {
+	b := newBox(t, "sleep")
+	b.start()
+	for _, user := range []string{"1000:", ":5", ":", "99999999999", "4294967295", "4294967296", "-1", "+1", "0x10", "1e3", "1 ", " 1", "abc", "1000:abc", "1000:4294967295", "1000:5:6", "", "1000:99999999999", "１０００"} {
+		r := b.exec([]string{"--user", user}, "id")
+		if user == "" && r.out == "0 0 [0]" {
+			continue // as docker: nobody was asked for
+		}
+		if r.code == 0 || r.out != "" {
+			t.Errorf("exec --user %q = %v; want an error", user, r)
+		}
+		oneLine(t, r.err)
+	}
+	for _, id := range []uint32{1<<32 - 1} {
+		if r := b.execProcess(func(p *specs.Process) { p.User.UID, p.Args = id, []string{"/probe", "id"} }); r.code == 0 {
+			t.Errorf("exec --process with user %d = %v; want an error", id, r)
+		}
+	}
+}
+
+// Lines that say too much, too little or something else.
+func hostilePasswd(t *testing.T) {
+	b := newBox(t, "sleep")
+	b.start()
+	for text, want := range map[string]string{
+		"evil":                                      "",
+		"evil:x":                                    "",
+		"evil:x::":                                  "",
+		"evil:x:-1:0::/:":                           "",
+		"evil:x:4294967295:0::/:":                   "",
+		"evil:x:4294967296:0::/:":                   "",
+		"evil:x:18446744073709551616:0::/:":         "",
+		"evil:x:1:99999999999::/:":                  "",
+		"evil:x: 5:6::/:":                           "",
+		"evil:x:5:6":                                "5 6 [6]",
+		"evil:x:5:6::/../../../../srv/canary:":      "5 6 [6]",
+		"\x00evil:x:0:0\nevil:x:5:6::/:":            "5 6 [6]",
+		"evil:x:5:6::/:\nevil:x:0:0::/:":            "5 6 [6]",
+		strings.Repeat("x", 1<<17) + "\nevil:x:5:6": "",
+	} {
+		b.file("etc/passwd", text)
+		r := b.exec([]string{"--user", "evil"}, "id")
+		if r.out != want || (r.code == 0) != (want != "") {
+			t.Errorf("/etc/passwd %.50q: %v; want %q", text, r, want)
+		}
+		oneLine(t, r.err)
+	}
+	must(t, os.Remove(b.rootfs("etc/passwd")))
+	must(t, unix.Mkfifo(b.rootfs("etc/passwd"), 0o644)) // must not hold us for ever
+	if r := b.exec([]string{"--user", "evil"}, "id"); r.code == 0 {
+		t.Errorf("/etc/passwd is a pipe: %v", r)
+	}
+	b.link("etc/passwd", canary+"/secret")
+	if r := b.exec([]string{"--user", "evil"}, "id"); r.code == 0 {
+		t.Errorf("/etc/passwd is a link to the host's: %v", r)
+	}
+}
+
+// CVE-2022-29162, CVE-2022-27650, CVE-2025-27612 and their siblings. With
+// inheritable capabilities a program with such file capabilities would get them.
+func inheritable(t *testing.T) {
+	b := newBox(t, "sleep")
+	b.Process.Capabilities = inEverySet("CAP_CHOWN", "CAP_KILL")
+	b.start()
+	const none = "0000000000000000"
+	for _, set := range []string{"CapInh", "CapAmb"} {
+		if r := b.exec(nil, "status", set); r.out != none {
+			t.Errorf("exec: %s is %v; want %s", set, r, none)
+		}
+		if r := b.execProcess(func(p *specs.Process) { p.Args = []string{"/probe", "status", set} }); r.out != none {
+			t.Errorf("exec --process: %s is %v; want %s", set, r, none)
+		}
+		b.Process.Args = []string{"/probe", "status", set}
+		o := newBox(t, "status", set)
+		o.Process.Capabilities = b.Process.Capabilities
+		o.prints(none)
+	}
+}
+
+// CVE-2022-2989, CVE-2022-36109, CVE-2023-25173. The groups are exactly those
+// of the spec, whatever the caller has.
+func supplementaryGroups(t *testing.T) {
+	b := newBox(t, "id")
+	b.Process.User = specs.User{UID: 1000, GID: 1000}
+	b.save()
+	running := newBox(t, "sleep")
+	running.start()
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "--bundle", b.dir, b.id}, "1000 1000 []"},
+		{[]string{"exec", running.id, "/probe", "id"}, "0 0 []"},
+		{[]string{"exec", "--user", "5:6", running.id, "/probe", "id"}, "5 6 [6]"},
+	} {
+		cmd := command(c.args...)
+		cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(0, 7, 8, 27)}
+		if r := finish(t, cmd); r.out != c.want {
+			t.Errorf("%q by a caller with the groups 7, 8 and 27: %v; want %q", c.args, r, c.want)
+		}
+	}
+}
+
+// CVE-2014-8989. An ordinary user must not get rid of a group: a file may be
+// open to all but its members.
+func deniesSetgroups(t *testing.T) {
+	b := newBox(t, "cat", "/proc/self/setgroups")
+	b.rootless()
+	if r := finish(t, b.asUser("run", "--bundle", b.dir, b.id)); r.out != "deny" {
+		t.Errorf("setgroups in an ordinary user's container: %v; want deny", r)
+	}
+	b.Process.Args = []string{"/probe", "id"}
+	b.Process.User.AdditionalGids = []uint32{5}
+	b.save()
+	if r := finish(t, b.asUser("run", "--bundle", b.dir, b.id)); r.code == 0 {
+		t.Errorf("groups for an ordinary user: %v; want an error", r)
+	}
+}
+
+// rootless makes the bundle one of an ordinary user's.
+func (b *box) rootless() {
+	b.t.Helper()
+	b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	b.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: ordinary, Size: 1}}
+	b.Linux.GIDMappings = b.Linux.UIDMappings
+	for i, m := range b.Mounts {
+		if m.Destination == "/dev/pts" {
+			b.Mounts[i].Options = m.Options[:5] // group 5 is not mapped
+		}
+	}
+	b.save()
+}
+
+// ordinary is the id of an ordinary user, and of his group.
+const ordinary = 1000
+
+// asUser is minirun as an ordinary user calls it.
+func (b *box) asUser(args ...string) *exec.Cmd {
+	b.t.Helper()
+	must(b.t, os.Chown("/var/lib/user", ordinary, ordinary))
+	cmd := command(args...)
+	cmd.Env = append(os.Environ(), "HOME=/var/lib/user", "XDG_RUNTIME_DIR=/var/lib/user", "XDG_DATA_HOME=/var/lib/user")
+	cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(ordinary)}
+	return cmd
+}
+
+// CVE-2016-2568 and its like (TIOCSTI). The terminal is the caller's: what is
+// typed there, his shell would execute after us.
+func typeIntoTerminal(t *testing.T) {
+	b := newBox(t, "type")
+	b.save()
+	running := newBox(t, "sleep")
+	running.start()
+	for _, args := range [][]string{{"run", "--bundle", b.dir, b.id}, {"exec", "-i", running.id, "/probe", "type"}} {
+		master, path, err := console.NewPty()
+		must(t, err)
+		slave, err := os.OpenFile(path, os.O_RDWR|unix.O_NOCTTY, 0)
+		must(t, err)
+		cmd := command(args...)
+		cmd.Stdin = slave
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
+		if r := finish(t, cmd); !strings.Contains(r.out, "error: operation not permitted") && !strings.Contains(r.out, "error: input/output error") {
+			t.Errorf("%s: typing into the caller's terminal: %v", args[0], r)
+		}
+		slave.Close()
+		master.Close()
+	}
+}
+
+// The number of a container's process may be somebody else's by now.
+func reusedPid(t *testing.T) {
+	stranger := exec.Command("sleep", "60")
+	must(t, stranger.Start())
+	defer stranger.Wait()
+	defer stranger.Process.Kill()
+	b := newBox(t, "sleep")
+	b.start()
+	state := filepath.Join("/run/minirun", b.id, "state.json")
+	text, err := os.ReadFile(state)
+	must(t, err)
+	pid := between(string(text), `"pid":`, ",")
+	number, err := strconv.Atoi(strings.TrimSpace(pid))
+	must(t, err)
+	must(t, unix.Kill(number, unix.SIGKILL))
+	reused := strings.Replace(string(text), pid, fmt.Sprint(stranger.Process.Pid), 1)
+	must(t, os.WriteFile(state, []byte(reused), 0o600))
+	for _, args := range [][]string{{"kill", b.id, "KILL"}, {"kill", "--all", b.id, "KILL"}, {"exec", b.id, "/probe", "id"}, {"delete", "--force", b.id}} {
+		if r := minirun(t, args...); args[0] == "exec" && r.code == 0 {
+			t.Errorf("%q: %v", args, r)
+		}
+	}
+	if err := unix.Kill(stranger.Process.Pid, 0); err != nil {
+		t.Errorf("the stranger: %v", err)
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", stranger.Process.Pid))
+	if !strings.Contains(string(status), ") S ") {
+		t.Errorf("the stranger is %q; want it asleep", status)
+	}
+}
+
+func between(text, from, to string) string {
+	_, after, _ := strings.Cut(text, from)
+	word, _, _ := strings.Cut(after, to)
+	return word
+}
