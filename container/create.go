@@ -29,7 +29,11 @@ type Options struct {
 	Stdin, Stdout, Stderr *os.File // nil: the caller's own
 	Console               *os.File // a Unix socket for the terminal's master, if process.terminal
 	PidFile               string   // "": none
-	PreserveFDs           int      // how many descriptors from 3 on the program keeps
+	PidFD                 *os.File // a Unix socket for a pidfd of the process; nil: nobody wants one
+	ListenFDs             int      // how many descriptors from 3 on are sockets that the program keeps, and is told of
+	PreserveFDs           int      // how many more it keeps after those
+	Notify                bool     // the program can say that it is ready; see TellReady
+	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
 
@@ -44,25 +48,37 @@ type Options struct {
 // It needs the privileges that the spec's namespaces and mounts need, or a user
 // namespace in the spec. If it fails, nothing is left.
 func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container, *plan.Process, error) {
+	if err := o.checkKept(); err != nil {
+		return nil, nil, err
+	}
 	c, err := root.make(id)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer c.Unlock()
 	c.Warn = o.Warn
+	spec = o.listening(spec)
+	if o.Notify {
+		if spec, err = c.announced(spec); err == nil && !o.Wait {
+			err = c.listen()
+		}
+		if err != nil {
+			return nil, nil, errors.Join(err, os.RemoveAll(c.dir))
+		}
+	}
 	c.State = State{ID: id, Bundle: bundle, Created: time.Now().UTC(), Owner: os.Geteuid(),
 		Annotations: spec.Annotations, Namespaces: spec.Linux.Namespaces, Hooks: spec.Hooks, MemorySwap: memorySwap(spec.Linux.Resources)}
 	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
 	p, err := b.make()
 	if err != nil {
-		err = errors.Join(b.explain(err), os.RemoveAll(c.dir))
+		err = errors.Join(b.explain(err), c.stopListening(), os.RemoveAll(c.dir))
 		if c.Pid > 0 { // what the first hooks have made, the last ones take away
 			c.runPoststop()
 		}
 		return nil, nil, err
 	}
 	if err := b.started(p); err != nil {
-		err = errors.Join(err, c.Delete(true))
+		err = errors.Join(err, c.stopListening(), c.Delete(true))
 		p.Wait() // ECHILD: it was its monitor's
 		return nil, nil, err
 	}
@@ -183,7 +199,7 @@ func (b *builder) check() (err error) {
 		return err
 	}
 	b.warn(b.identity.Warnings)
-	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.PreserveFDs
+	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.kept()
 	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
 	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between())
 	if err := b.identity.Linux(b.spec.Linux); err != nil {
@@ -400,7 +416,7 @@ func (b *builder) wait(p *plan.Plan) {
 // start carries the plan out.
 func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 	o := b.options.Look
-	o.FirstFD = 3 + b.options.PreserveFDs
+	o.FirstFD = 3 + b.options.kept()
 	if o.Given == nil {
 		o.Given = map[plan.Given]int{}
 	}
@@ -457,8 +473,8 @@ func (b *builder) makeFifo() (int, error) {
 
 // started saves what is known once the child is through.
 func (b *builder) started(p *plan.Process) error {
-	if b.passed != nil {
-		return b.passed
+	if err := errors.Join(b.passed, b.sendPidFD(p, "standard")); err != nil {
+		return err
 	}
 	if b.options.PidFile != "" {
 		if err := writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644); err != nil {

@@ -31,6 +31,9 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if c.frozen() && !o.IgnorePaused {
 		return nil, fmt.Errorf("exec in %s: container is paused: the program would not run until it is resumed", c.ID)
 	}
+	if err := o.checkKept(); err != nil {
+		return nil, err
+	}
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
@@ -49,7 +52,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
-	identity.Keep, identity.Outside = o.PreserveFDs, true
+	identity.Keep, identity.Outside = o.kept(), true
 	if identity.NoSets, err = namespaces.SetgroupsDenied(c.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
@@ -63,7 +66,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if err != nil {
 		return nil, b.explain(err)
 	}
-	if err := errors.Join(b.passed, b.pidFile(p)); err != nil {
+	if err := errors.Join(b.passed, b.sendPidFD(p, "setns"), b.pidFile(p)); err != nil {
 		unix.Kill(p.Pid, unix.SIGKILL) // ours to reap, so the number is still its own
 		p.Wait()
 		return nil, err
@@ -106,8 +109,9 @@ func (c *Container) open() (int, error) {
 }
 
 // joining starts a plan whose child is in the container's namespaces and
-// cgroup. The container process is given as "container", a pidfd.
-func (c *Container) joining(pidfd int) (*plan.Plan, *namespaces.Set, error) {
+// cgroup, or in a group below that. The container process is given as
+// "container", a pidfd.
+func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Set, error) {
 	set, err := namespaces.Of(c.Namespaces)
 	if err != nil {
 		return nil, nil, err
@@ -115,10 +119,15 @@ func (c *Container) joining(pidfd int) (*plan.Plan, *namespaces.Set, error) {
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
 	clone := plan.Clone{}
-	if c.Cgroup != "" {
-		home, err := c.group().Home(c.Pid)
-		if err != nil {
-			return nil, nil, err
+	home := filepath.Join(c.Cgroup, filepath.Clean("/"+below)) // cleaned so, ".." ends at the container's own
+	switch {
+	case below != "" && c.Cgroup == "":
+		return nil, nil, fmt.Errorf("exec in %s: it has no cgroup of its own, and so none below that", c.ID)
+	case c.Cgroup != "":
+		if below == "" {
+			if home, err = c.group().Home(c.Pid); err != nil {
+				return nil, nil, err
+			}
 		}
 		clone.Cgroup = p.Openat(plan.CWD, home, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
 	}
@@ -129,7 +138,7 @@ func (c *Container) joining(pidfd int) (*plan.Plan, *namespaces.Set, error) {
 
 // enter writes and carries out the plan of a process that joins.
 func (b *builder) enter(pidfd int) (*plan.Process, error) {
-	p, set, err := b.joining(pidfd)
+	p, set, err := b.joining(pidfd, b.options.Cgroup)
 	if err != nil {
 		return nil, err
 	}

@@ -222,7 +222,7 @@ func (c *Container) runInside(h specs.Hook, input []byte, output io.Writer) erro
 		return err
 	}
 	defer unix.Close(pidfd)
-	p, set, err := c.joining(pidfd)
+	p, set, err := c.joining(pidfd, "")
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,11 @@ func (c *Container) Start() error {
 	if err := c.runHooks(startContainer); err != nil {
 		return errors.Join(err, c.end())
 	}
+	if c.Notify {
+		if err := c.listen(); err != nil {
+			return fmt.Errorf("start %s: %w", c.ID, err)
+		}
+	}
 	if err := c.letGo(); err != nil {
 		return fmt.Errorf("start %s: %w", c.ID, err)
 	}

@@ -62,9 +62,12 @@ type State struct {
 // it, locked.
 type Container struct {
 	State
-	Warn func(text string) // what went wrong but changes nothing; nil: nobody listens
-	dir  string
-	lock *os.File // nil if it is only read
+	Warn   func(text string) // what went wrong but changes nothing; nil: nobody listens
+	Notify bool              // Start: the program may say that it is ready; see TellReady
+
+	dir    string
+	lock   *os.File // nil if it is only read
+	notify *os.File // the socket that the program tells it to; nil: none
 }
 
 // idCharacters are those of a container id.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -37,8 +38,17 @@ func execCommand() *cli.Command {
 			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "read the process from the JSON in `FILE`"},
 			&cli.StringFlag{Name: "console-socket", Usage: "send the terminal to the Unix socket at `PATH`"},
 			&cli.StringFlag{Name: "pid-file", Usage: "write the program's process id to `FILE`"},
+		}, mentioned(append([]cli.Flag{
+			&cli.StringFlag{Name: "pidfd-socket", Usage: "send a pidfd of the program to the Unix socket at `PATH`"},
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
-		}, lookFlags()...),
+			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "one more group `ID`"},
+			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "one more `CAPABILITY`"},
+			&cli.BoolFlag{Name: "no-new-privs", Usage: "the program can gain no privileges"},
+			&cli.StringFlag{Name: "process-label", Usage: "the program's SELinux `LABEL`"},
+			&cli.StringFlag{Name: "apparmor", Usage: "the program's AppArmor `PROFILE`"},
+			&cli.StringFlag{Name: "cgroup", Usage: "start in the existing group at `PATH` below the container's"},
+			&cli.BoolFlag{Name: "ignore-paused", Usage: "wait until somebody resumes a paused container"},
+		}, lookFlags()...), os.Args[1:])...),
 		Action: func(c *cli.Context) error {
 			code, err := execute(c)
 			if err != nil {
@@ -75,7 +85,10 @@ func execute(c *cli.Context) (int, error) {
 		return 0, err
 	}
 	s := &session{context: c, id: k.ID, spec: spec}
-	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
+	if s.options, err = options(c); err != nil {
+		return 0, err
+	}
+	s.options.Look, s.options.Cgroup, s.options.IgnorePaused = look, c.String("cgroup"), c.Bool("ignore-paused")
 	return s.exec(k)
 }
 
@@ -106,7 +119,12 @@ func (s *session) exec(k *container.Container) (int, error) {
 	var err error
 	switch {
 	case c.IsSet("console-socket"):
+		if !s.spec.Process.Terminal || !c.Bool("detach") {
+			return 0, errConsole
+		}
 		s.options.Console, err = container.DialConsole(c.String("console-socket"))
+	case s.spec.Process.Terminal && c.Bool("detach"):
+		return 0, errors.New("exec -d -t: nobody would read the terminal: leave out one of them, or give --console-socket")
 	case s.spec.Process.Terminal:
 		s.options.Console, s.socket, err = container.ConsolePair()
 	case !c.Bool("interactive") && !c.IsSet("process"):
@@ -162,6 +180,31 @@ func execProcess(c *cli.Context, k *container.Container, spec *specs.Spec) error
 		}
 		p.Env = append(p.Env, e)
 	}
+	return execPrivileges(c, p)
+}
+
+// execPrivileges changes what the program may do. A capability more is one that
+// it has, and not one that it can hand on.
+func execPrivileges(c *cli.Context, p *specs.Process) error {
+	for _, gid := range c.Int64Slice("additional-gids") {
+		if gid < 0 || gid > math.MaxUint32 {
+			return usage{fmt.Errorf("exec: group %d: no such id", gid)}
+		}
+		p.User.AdditionalGids = append(p.User.AdditionalGids, uint32(gid))
+	}
+	if more := c.StringSlice("cap"); len(more) > 0 {
+		caps := specs.LinuxCapabilities{}
+		if p.Capabilities != nil {
+			caps = *p.Capabilities
+		}
+		for _, set := range []*[]string{&caps.Bounding, &caps.Permitted, &caps.Effective} {
+			*set = append((*set)[:len(*set):len(*set)], more...)
+		}
+		p.Capabilities = &caps
+	}
+	p.NoNewPrivileges = p.NoNewPrivileges || c.Bool("no-new-privs")
+	p.SelinuxLabel = cmp.Or(c.String("process-label"), p.SelinuxLabel)
+	p.ApparmorProfile = cmp.Or(c.String("apparmor"), p.ApparmorProfile)
 	return nil
 }
 

@@ -81,11 +81,15 @@ func arrangeWords(known []cli.Flag, words []string, mixed bool) (flags, others [
 	return flags, others, nil
 }
 
-// arrangeFlag takes one word apart: -it is -i and -t, -n5 is -n and 5.
+// arrangeFlag takes one word apart: -it is -i and -t, -n5 is -n and 5. Each gets
+// its first name: the library takes no two forms of one flag, -e and --env.
 func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool, err error) {
-	name, _, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	name, value, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	if f := findFlag(known, name); f != nil && (len(name) > 1 || hasValue || len(word) == 2) {
-		return []string{word}, !hasValue && !isBool(f), nil
+		if hasValue {
+			return []string{first(f) + "=" + value}, false, nil
+		}
+		return []string{first(f)}, !isBool(f), nil
 	}
 	if strings.HasPrefix(word, "--") || name == "" {
 		return nil, false, notDone{"--" + name}
@@ -98,11 +102,11 @@ func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool
 		case f == nil:
 			return nil, false, notDone{"-" + string(letter)}
 		case isBool(f):
-			parts = append(parts, "-"+string(letter))
+			parts = append(parts, first(f))
 		case rest == "":
-			return append(parts, "-"+string(letter)), true, nil
+			return append(parts, first(f)), true, nil
 		default:
-			return append(parts, "-"+string(letter), strings.TrimPrefix(rest, "=")), false, nil
+			return append(parts, first(f), strings.TrimPrefix(rest, "=")), false, nil
 		}
 	}
 	return parts, false, nil
@@ -117,6 +121,9 @@ func findFlag(known []cli.Flag, name string) cli.Flag {
 	}
 	return nil
 }
+
+// first is the first name of a flag, as a word.
+func first(f cli.Flag) string { return "--" + f.Names()[0] }
 
 func isBool(f cli.Flag) bool {
 	_, ok := f.(*cli.BoolFlag)

@@ -173,8 +173,15 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o := container.Options{Wait: true, PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
+			o, err := options(c)
+			if err != nil {
+				return err
+			}
+			o.Wait, o.Look, o.Notify = true, look, notifySocket() != ""
 			if c.IsSet("console-socket") {
+				if !spec.Process.Terminal {
+					return errConsole
+				}
 				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
 					return err
 				}
@@ -208,7 +215,19 @@ func one(c *cli.Context, do func(*container.Container) error) error {
 func startCommand() *cli.Command {
 	return &cli.Command{
 		Name: "start", Usage: "let a created container run its program", ArgsUsage: "ID",
-		Action: func(c *cli.Context) error { return one(c, (*container.Container).Start) },
+		Action: func(c *cli.Context) error {
+			return one(c, func(k *container.Container) error {
+				if notifySocket() == "" {
+					return k.Start()
+				}
+				k.Notify = true
+				if err := k.Start(); err != nil {
+					return err
+				}
+				k.Unlock() // others may want to do something with it until it is ready
+				return k.TellReady(notifySocket(), k.Pid)
+			})
+		},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
@@ -39,6 +40,7 @@ var programs = map[string]func(args []string) int{
 	"lines":    lines,
 	"window":   window,
 	"children": children,
+	"notify":   notify,
 }
 
 func number(s string) int {
@@ -179,6 +181,20 @@ func children(args []string) int {
 		defer p.Wait()
 	}
 	fmt.Println("ready")
+	return 0
+}
+
+// notify says something to the socket of NOTIFY_SOCKET, one datagram an
+// argument, and goes on, whether anybody listens or, as after READY=1, not.
+func notify(args []string) int {
+	c, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+	if err != nil {
+		return say("", err)
+	}
+	for _, a := range args {
+		c.Write([]byte(strings.ReplaceAll(a, ";", "\n")))
+	}
+	time.Sleep(time.Hour)
 	return 0
 }
 

@@ -55,14 +55,17 @@ func lookFlags() []cli.Flag {
 
 // bundleFlags are those of the form that container engines use.
 func bundleFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "run the OCI bundle in `DIR`; the argument is then the container's id"},
 		&cli.StringFlag{Name: "console-socket", Usage: "send the terminal to the Unix socket at `PATH`"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the container's process id to `FILE`"},
+	}, mentioned([]cli.Flag{
+		&cli.StringFlag{Name: "pidfd-socket", Usage: "send a pidfd of the process to the Unix socket at `PATH`"},
 		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
 		&cli.BoolFlag{Name: "no-pivot", Hidden: true},
 		&cli.BoolFlag{Name: "no-new-keyring", Hidden: true},
-	}
+		&cli.BoolFlag{Name: "no-subreaper", Hidden: true}, // we never are one
+	}, os.Args[1:])...)
 }
 
 func runCommand() *cli.Command {
@@ -95,6 +98,7 @@ func runCommand() *cli.Command {
 func monitorFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "monitor", Hidden: true},
+		&cli.BoolFlag{Name: "keep", Usage: "leave the container's state until delete"},
 		&cli.StringFlag{Name: "name", Hidden: true},
 		&cli.BoolFlag{Name: "interactive", Hidden: true},
 	}
@@ -265,7 +269,10 @@ func (s *session) run() (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	s.options = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), Look: look, Warn: warn}
+	if s.options, err = options(c); err != nil {
+		return 0, err
+	}
+	s.options.Look, s.options.Notify = look, notifySocket() != "" && !c.Bool("monitor")
 	if err := s.files(); err != nil {
 		return 0, err
 	}
@@ -279,6 +286,9 @@ func (s *session) run() (code int, err error) {
 func (s *session) files() (err error) {
 	c := s.context
 	if c.IsSet("console-socket") {
+		if !s.spec.Process.Terminal || !c.Bool("detach") {
+			return errConsole
+		}
 		s.options.Console, err = container.DialConsole(c.String("console-socket"))
 		return err
 	}
@@ -322,7 +332,7 @@ func (s *session) detached() error {
 	if s.options.Monitor && s.spec.Annotations[bundle.Remove] != "" {
 		s.options.AtExit = append(again(c), "rm", "--force", s.id)
 	}
-	k, _, err := root(c).New(s.id, s.dir, s.spec, s.options)
+	k, p, err := root(c).New(s.id, s.dir, s.spec, s.options)
 	if err != nil {
 		return err
 	}
@@ -333,6 +343,9 @@ func (s *session) detached() error {
 	}
 	if s.options.Monitor {
 		fmt.Fprintln(c.App.Writer, s.id)
+	}
+	if err := k.TellReady(notifySocket(), p.Pid); err != nil {
+		warn(err.Error()) // the container runs
 	}
 	return nil
 }
@@ -375,6 +388,11 @@ func (s *session) attached() (int, error) {
 		}
 	}
 	go forward(signals, p.Pid, s.master)
+	go func() {
+		if err := k.TellReady(notifySocket(), os.Getpid()); err != nil { // we are who ends with it
+			warn(err.Error())
+		}
+	}()
 	status, err := p.Wait()
 	done()
 	if err != nil {
@@ -388,6 +406,8 @@ func (s *session) attached() (int, error) {
 func (s *session) ended(k *container.Container, status unix.WaitStatus) (int, error) {
 	code := container.ExitCode(status)
 	switch {
+	case s.context.Bool("keep"):
+		return code, nil
 	case !s.context.Bool("monitor"):
 		return code, k.Delete(true)
 	case s.spec.Annotations[bundle.Remove] != "":
