@@ -81,11 +81,11 @@ func execute(c *cli.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := closeInherited(3 + c.Int("preserve-fds")); err != nil {
-		return 0, err
-	}
 	s := &session{context: c, id: k.ID, spec: spec}
 	if s.options, err = options(c); err != nil {
+		return 0, err
+	}
+	if err := closeInherited(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
 		return 0, err
 	}
 	s.options.Look, s.options.Cgroup, s.options.IgnorePaused = look, c.String("cgroup"), c.Bool("ignore-paused")
