@@ -277,6 +277,36 @@ func TestKilledEarly(t *testing.T) {
 	must(t, c.Delete(false))
 }
 
+// TestExitSoon: who asks how a container ended, before its monitor has had the
+// time to write it down, waits for it.
+func TestExitSoon(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	b.save()
+	r := b.request("run")
+	r.Monitor = true
+	if out, err := outcome(t, r.command(t)); err != nil {
+		t.Fatalf("run -d = %v, %s", err, out)
+	}
+	defer b.remove()
+	c, err := b.root.Load(b.id)
+	must(t, err)
+	if e, ok := c.Exit(); ok {
+		t.Errorf("Exit() of a running container = %v", e)
+	}
+	text, err := field(fmt.Sprintf("/proc/%d/status", c.Pid), "PPid")
+	must(t, err)
+	monitor, err := strconv.Atoi(text)
+	must(t, err)
+	must(t, unix.Kill(monitor, unix.SIGSTOP))
+	must(t, c.Kill(unix.SIGKILL, false))
+	c.Wait(0)
+	time.AfterFunc(50*time.Millisecond, func() { unix.Kill(monitor, unix.SIGCONT) })
+	if e, ok := c.Exit(); !ok || e.Code != 137 {
+		t.Errorf("Exit() = %v, %v; want 137", e, ok)
+	}
+}
+
 // TestLackingCapability: what the runtime has not itself, run and exec cannot
 // give; the container runs nevertheless, as runtime-spec wants it.
 func TestLackingCapability(t *testing.T) {

@@ -293,14 +293,38 @@ type Exit struct {
 }
 
 // Exit says how the container ended; false if it has not, or if nobody was
-// there to see it.
+// there to see it. Why does it wait? The end of a process can be seen before
+// its monitor, on a busy machine, has got around to writing it down.
 func (c *Container) Exit() (Exit, bool) {
 	f, err := os.Open(c.path("exit"))
 	if err != nil {
 		return Exit{}, false
 	}
 	defer f.Close()
-	return readExit(f)
+	for left := patience; ; left-- {
+		e, ok := readExit(f)
+		if ok || left <= 0 || c.alive() {
+			return e, ok
+		}
+		if !c.unreaped() {
+			left = min(left, grace)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// How many milliseconds a monitor has to write down how the container ended: to
+// hear of it, and from then on. One that was killed never will.
+const (
+	patience = 1000
+	grace    = 100
+)
+
+// unreaped says whether the container process has ended, but its parent has not
+// heard of it.
+func (c *Container) unreaped() bool {
+	_, start, err := processStat(c.Pid)
+	return err == nil && start == c.StartTime
 }
 
 // OOMKilled says whether the kernel has ended a process of the container for
