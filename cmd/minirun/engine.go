@@ -44,7 +44,7 @@ func engineFlags() []cli.Flag {
 // are seldom used should not be there when they are not.
 func mentioned(flags []cli.Flag, words []string) []cli.Flag {
 	if slices.ContainsFunc(words, func(w string) bool {
-		return w == "--help" || w == "-h" || w == "help" || w == "--generate-bash-completion"
+		return w == "--help" || w == "-h" || w == "help" || w == completion
 	}) {
 		return flags
 	}

@@ -15,6 +15,9 @@ import (
 
 // arrange rewrites the words of a command line, args[0] being the program's name.
 func arrange(app *cli.App, args []string) ([]string, error) {
+	if args[len(args)-1] == completion {
+		return arrangeCompletion(args), nil
+	}
 	global, rest, err := arrangeWords(app.Flags, args[1:], false)
 	if err != nil || len(rest) == 0 {
 		return append(args[:1:1], global...), usageOf("", err)

@@ -117,7 +117,7 @@ func commands(words []string) []*cli.Command {
 		}
 	}
 	version := len(words) == 1 && (words[0] == "--version" || words[0] == "-v")
-	if version || len(some) > 0 && !slices.Contains(words, "--generate-bash-completion") {
+	if version || len(some) > 0 && !slices.Contains(words, completion) {
 		return some
 	}
 	for _, c := range commandTable {
@@ -130,6 +130,7 @@ func prepared(c *cli.Command) *cli.Command {
 	c.UseShortOptionHandling = true
 	c.HideHelpCommand = true
 	c.Description = describe(c.Name, c.Description)
+	c.BashComplete = complete(c)
 	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageOf(c.Name, err) }
 	return c
 }

@@ -108,6 +108,11 @@ func nothingLeft(t *testing.T) {
 // setUp gives a script directories for an ordinary user.
 func setUp(t *testing.T, e *testscript.Env) error {
 	home := filepath.Join(e.WorkDir, "home")
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		return err
+	}
+	e.Setenv("EXAMPLES", examples)
 	e.Setenv("PROGRAMS", programsTar)
 	e.Setenv("HOME", home)
 	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))

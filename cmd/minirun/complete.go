@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// A shell that is to complete a word runs the line up to and with that word, as
+// far as it is typed, and this flag behind it. It takes the lines that come out
+// for the words that could be there.
+const completion = "--generate-bash-completion"
+
+// arrangeCompletion keeps of such a line what the library must know: the flags
+// before the command, and the command. It would fall over the beginning of a
+// flag, which [complete] reads by itself.
+func arrangeCompletion(args []string) []string {
+	words := args[1 : len(args)-1]
+	_, rest := globals(words)
+	kept := append(args[:1:1], words[:len(words)-len(rest)]...)
+	if len(rest) > 1 {
+		kept = append(kept, rest[0])
+	}
+	return append(kept, completion)
+}
+
+// complete prints the flags of a command, or the containers or images that it
+// can be about.
+func complete(command *cli.Command) cli.BashCompleteFunc {
+	return func(c *cli.Context) {
+		switch last := os.Args[max(0, len(os.Args)-2)]; {
+		case strings.HasPrefix(last, "-"):
+			cli.DefaultCompleteWithFlags(command)(c)
+		case strings.Contains(command.ArgsUsage, "CONTAINER"), command.ArgsUsage == "ID" && command.Name != "create":
+			all, _ := list(c) // what cannot be read cannot be completed either
+			for _, l := range all {
+				fmt.Fprintln(c.App.Writer, l.Name)
+			}
+		case strings.HasPrefix(command.ArgsUsage, "IMAGE"):
+			completeImages(c)
+		}
+	}
+}
+
+func completeImages(c *cli.Context) {
+	s, err := images(c)
+	if err != nil {
+		return
+	}
+	all, _ := s.List()
+	for _, img := range all {
+		fmt.Fprintln(c.App.Writer, imageName(img))
+	}
+}
