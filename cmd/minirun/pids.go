@@ -37,14 +37,15 @@ func pids(c *cli.Context) error {
 	if format == "json" {
 		return json.NewEncoder(c.App.Writer).Encode(append([]int{}, list...)) // [] if there are none
 	}
-	options := c.Args().Tail()
+	options := slices.DeleteFunc(c.Args().Tail(), func(o string) bool { return o == "" }) // go-runc's way to say none
 	if len(options) == 0 {
 		options = []string{"-ef"}
 	}
 	out, err := exec.Command("ps", options...).Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
-		return fmt.Errorf("ps %s: %w: %s", strings.Join(options, " "), err, bytes.TrimSpace(failed.Stderr))
+		cause, _, _ := bytes.Cut(bytes.TrimSpace(failed.Stderr), []byte("\n")) // its help follows
+		return fmt.Errorf("ps %s: %w: %s", strings.Join(options, " "), err, cause)
 	} else if err != nil {
 		return err
 	}
