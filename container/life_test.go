@@ -294,10 +294,7 @@ func TestExitSoon(t *testing.T) {
 	if e, ok := c.Exit(); ok {
 		t.Errorf("Exit() of a running container = %v", e)
 	}
-	text, err := field(fmt.Sprintf("/proc/%d/status", c.Pid), "PPid")
-	must(t, err)
-	monitor, err := strconv.Atoi(text)
-	must(t, err)
+	monitor := parent(t, c.Pid)
 	must(t, unix.Kill(monitor, unix.SIGSTOP))
 	must(t, c.Kill(unix.SIGKILL, false))
 	c.Wait(0)
@@ -305,6 +302,16 @@ func TestExitSoon(t *testing.T) {
 	if e, ok := c.Exit(); !ok || e.Code != 137 {
 		t.Errorf("Exit() = %v, %v; want 137", e, ok)
 	}
+}
+
+// parent is the parent of a process: of a detached container's, the monitor.
+func parent(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := field(fmt.Sprintf("/proc/%d/status", pid), "PPid")
+	must(t, err)
+	ppid, err := strconv.Atoi(text)
+	must(t, err)
+	return ppid
 }
 
 // TestLackingCapability: what the runtime has not itself, run and exec cannot
@@ -436,6 +443,9 @@ func TestMonitor(t *testing.T) {
 		c, err := b.root.Load(b.id)
 		must(t, err)
 		if commands == "sleep" {
+			if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", parent(t, c.Pid))); string(comm) != "minirun\n" {
+				t.Errorf("the monitor's name = %q, %v; want minirun", comm, err)
+			}
 			must(t, c.Kill(unix.SIGKILL, false))
 		}
 		c.Wait(0)

@@ -21,6 +21,8 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 	p.Clone3(plan.Clone{}).Shell("setsid --fork")
 	p.On(plan.Monitor)
 	p.Setsid()
+	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
+	p.PrctlName("minirun")
 	child := b.namespaces.Clone(p, c, namespaces.Host{Euid: b.host.euid}).As("container").Reported()
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Given("exit"), 3, 0)

@@ -352,6 +352,12 @@ func (p *Plan) Prctl(op int, arg uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, one(uintptr(op), prctlNames), prctlArgument(op, arg), size(0), size(0), size(0))
 }
 
+// PrctlName names the calling thread (PR_SET_NAME), in at most 15 bytes: what
+// ps(1) calls comm.
+func (p *Plan) PrctlName(name string) *Step {
+	return p.call("prctl", unix.SYS_PRCTL, one(unix.PR_SET_NAME, prctlNames), text(name))
+}
+
 // PrctlAmbient raises one ambient capability or, with PR_CAP_AMBIENT_CLEAR_ALL, drops all.
 func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	c := size(0)
