@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -142,6 +143,14 @@ type inspectedHost struct {
 	AutoRemove     bool
 	Capabilities   []string
 	SecurityOpt    []string
+	PidMode        string // "host", or "private": a namespace of its own
+	IpcMode        string
+	UTSMode        string
+	CgroupnsMode   string
+	UsernsMode     string
+	MaskedPaths    []string
+	ReadonlyPaths  []string
+	Without        []string // what run --without took away
 }
 
 func inspectContainer(c *cli.Context, b *bundle.Bundle) inspected {
@@ -198,11 +207,13 @@ func statusWord(k *container.Container) string {
 func hostConfig(b *bundle.Bundle) inspectedHost {
 	l := b.Spec.Linux
 	h := inspectedHost{ReadonlyRootfs: b.Spec.Root.Readonly, NetworkMode: "host", AutoRemove: b.Annotation(bundle.Remove) != "", Capabilities: b.Spec.Process.Capabilities.Bounding}
-	for _, n := range l.Namespaces {
-		if n.Type == specs.NetworkNamespace {
-			h.NetworkMode = "none"
-		}
+	if mode(l, specs.NetworkNamespace) != "host" {
+		h.NetworkMode = "none"
 	}
+	h.PidMode, h.IpcMode, h.UTSMode = mode(l, specs.PIDNamespace), mode(l, specs.IPCNamespace), mode(l, specs.UTSNamespace)
+	h.CgroupnsMode, h.UsernsMode = mode(l, specs.CgroupNamespace), mode(l, specs.UserNamespace)
+	h.MaskedPaths, h.ReadonlyPaths = l.MaskedPaths, l.ReadonlyPaths
+	h.Without = strings.FieldsFunc(b.Annotation(bundle.Without), func(r rune) bool { return r == ',' || r == ' ' })
 	if b.Spec.Process.NoNewPrivileges {
 		h.SecurityOpt = append(h.SecurityOpt, "no-new-privileges")
 	}
@@ -223,6 +234,14 @@ func hostConfig(b *bundle.Bundle) inspectedHost {
 		h.PidsLimit = *r.Pids.Limit
 	}
 	return h
+}
+
+// mode says whether the container has a namespace of its own.
+func mode(l *specs.Linux, kind specs.LinuxNamespaceType) string {
+	if slices.ContainsFunc(l.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind }) {
+		return "private"
+	}
+	return "host"
 }
 
 // overlayData tells where the layers of the root are; the merged view exists

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
@@ -40,6 +41,7 @@ func requestFlags() []cli.Flag {
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` instead of the image's entrypoint"},
 		&cli.StringSliceFlag{Name: "cap-add", Usage: "add a `CAPABILITY`, or ALL"},
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
+		&cli.StringSliceFlag{Name: "without", Usage: "take a `LAYER` of the container's away, to see what it is for: " + strings.Join(bundle.LayerNames(), ", ")},
 		&cli.BoolFlag{Name: "rm", Usage: "remove the container when it ends"},
 	}
 }
@@ -187,7 +189,7 @@ func request(c *cli.Context) (bundle.Request, error) {
 		Volumes: c.StringSlice("volume"), User: c.String("user"), Workdir: c.String("workdir"),
 		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"), Network: c.String("network"),
 		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), CapAdd: c.StringSlice("cap-add"), CapDrop: c.StringSlice("cap-drop"),
-		Remove: c.Bool("rm"),
+		Remove: c.Bool("rm"), Without: split(c.StringSlice("without")),
 	}
 	if c.IsSet("entrypoint") {
 		program := c.String("entrypoint")
@@ -209,7 +211,18 @@ func request(c *cli.Context) (bundle.Request, error) {
 	if r.Terminal {
 		r.ConsoleSize = terminalSize()
 	}
+	for _, w := range r.Warnings() {
+		warn(w)
+	}
 	return r, nil
+}
+
+// split takes lists apart: --without pid,net is --without pid --without net.
+func split(lists []string) (all []string) {
+	for _, l := range lists {
+		all = append(all, strings.Split(l, ",")...)
+	}
+	return all
 }
 
 // runBundle runs a bundle: a user's own, or with --monitor one of the store's.

@@ -45,8 +45,9 @@ const (
 	Created = "org.minirun.created" // RFC 3339
 	Ports   = "org.minirun.ports"   // "80/tcp", comma separated
 	Signal  = "org.minirun.stopSignal"
-	Remove  = "org.minirun.remove" // "true": with --rm
-	Layers  = "org.minirun.layers" // diff ids in use, comma separated
+	Remove  = "org.minirun.remove"  // "true": with --rm
+	Without = "org.minirun.without" // layers that were taken away, comma separated
+	Layers  = "org.minirun.layers"  // diff ids in use, comma separated
 )
 
 // A Bundle is one directory of a Store.

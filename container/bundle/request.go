@@ -41,6 +41,7 @@ type Request struct {
 	CapAdd     []string
 	CapDrop    []string
 	Remove     bool
+	Without    []string // layers to take away, see [LayerNames]; nil: none
 
 	ConsoleSize *specs.Box
 }
@@ -101,6 +102,9 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 		Created: time.Now().UTC().Format(time.RFC3339Nano), Ports: ports(config.ExposedPorts), Signal: config.StopSignal}
 	if r.Remove {
 		spec.Annotations[Remove] = "true"
+	}
+	if len(r.Without) > 0 {
+		spec.Annotations[Without] = strings.Join(r.Without, ", ")
 	}
 	b.Spec = spec
 	return nil

@@ -43,7 +43,10 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 	if spec.Linux.Resources, err = r.resources(); err != nil {
 		return nil, err
 	}
-	return spec, r.mounts(spec, b, img)
+	if err := r.mounts(spec, b, img); err != nil {
+		return nil, err
+	}
+	return spec, r.takeAway(spec)
 }
 
 func namespaces(kinds ...string) []specs.LinuxNamespace {
@@ -74,7 +77,11 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 	}}
 	devpts := specs.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}}
 	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}}
-	switch r.Network {
+	network := r.Network
+	if slices.Contains(r.Without, "net") {
+		network = "host"
+	}
+	switch network {
 	case "", "none":
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("network")...)
 	case "host":

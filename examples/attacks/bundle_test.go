@@ -201,6 +201,16 @@ func (b *box) eventually(path, word string) {
 	b.t.Fatalf("%s holds %q, want %q", path, data, word)
 }
 
+// openDir is a directory for the time of the test that all may enter.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(work, "open")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Chmod(dir, 0o755))
+	return dir
+}
+
 // credential is that of a caller, with supplementary groups.
 func credential(id uint32, groups ...uint32) *syscall.Credential {
 	return &syscall.Credential{Uid: id, Gid: id, Groups: groups}

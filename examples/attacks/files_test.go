@@ -217,6 +217,11 @@ func etcLink(t *testing.T) {
 // importImage makes an image of the probe and a few entries more.
 func importImage(t testing.TB, name string, entries []tar.Header) result {
 	t.Helper()
+	return minirun(t, "import", imageTar(t, entries), name)
+}
+
+func imageTar(t testing.TB, entries []tar.Header) string {
+	t.Helper()
 	program, err := os.ReadFile(prober)
 	must(t, err)
 	var b bytes.Buffer
@@ -228,9 +233,9 @@ func importImage(t testing.TB, name string, entries []tar.Header) result {
 		must(t, w.WriteHeader(&e))
 	}
 	must(t, w.Close())
-	path := filepath.Join(t.TempDir(), "image.tar")
+	path := filepath.Join(openDir(t), "image.tar")
 	must(t, os.WriteFile(path, b.Bytes(), 0o644))
-	return minirun(t, "import", path, name)
+	return path
 }
 
 // TestExec that the state's directory is root's alone: what it says is believed.

@@ -75,7 +75,10 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-var tables = flag.Bool("tables", false, "print the attacks and the matrix")
+var (
+	update = flag.Bool("update", false, "write the matrix into SECURITY.md")
+	tables = flag.Bool("tables", false, "print the attacks and the matrix")
+)
 
 // TestTable: make attacks prints the attacks, and every line is complete.
 func TestTable(t *testing.T) {

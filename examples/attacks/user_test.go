@@ -140,13 +140,13 @@ func supplementaryGroups(t *testing.T) {
 func deniesSetgroups(t *testing.T) {
 	b := newBox(t, "cat", "/proc/self/setgroups")
 	b.rootless()
-	if r := finish(t, b.asUser("run", "--bundle", b.dir, b.id)); r.out != "deny" {
+	if r := finish(t, asUser(t, "run", "--bundle", b.dir, b.id)); r.out != "deny" {
 		t.Errorf("setgroups in an ordinary user's container: %v; want deny", r)
 	}
 	b.Process.Args = []string{"/probe", "id"}
 	b.Process.User.AdditionalGids = []uint32{5}
 	b.save()
-	if r := finish(t, b.asUser("run", "--bundle", b.dir, b.id)); r.code == 0 {
+	if r := finish(t, asUser(t, "run", "--bundle", b.dir, b.id)); r.code == 0 {
 		t.Errorf("groups for an ordinary user: %v; want an error", r)
 	}
 }
@@ -169,9 +169,9 @@ func (b *box) rootless() {
 const ordinary = 1000
 
 // asUser is minirun as an ordinary user calls it.
-func (b *box) asUser(args ...string) *exec.Cmd {
-	b.t.Helper()
-	must(b.t, os.Chown("/var/lib/user", ordinary, ordinary))
+func asUser(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	must(t, os.Chown("/var/lib/user", ordinary, ordinary))
 	cmd := command(args...)
 	cmd.Env = append(os.Environ(), "HOME=/var/lib/user", "XDG_RUNTIME_DIR=/var/lib/user", "XDG_DATA_HOME=/var/lib/user")
 	cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(ordinary)}

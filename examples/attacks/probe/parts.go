@@ -31,6 +31,7 @@ var parts = map[string]func(args []string) (string, error){
 	"type":      typeIn,
 	"hunt":      hunt,
 	"overwrite": overwrite,
+	"climb":     climbing,
 }
 
 func id([]string) (string, error) {
