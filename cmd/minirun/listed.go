@@ -157,6 +157,37 @@ func (v *view) of(l *listed) []*procfs.Process {
 	return list
 }
 
+// glass makes a command of the looking glass: tree, threads and ns show the
+// running containers that are named, or all, as text or as JSON.
+func glass(name, usage, description string, text, json func(*view, io.Writer, []*listed) error) *cli.Command {
+	show := map[string]func(*view, io.Writer, []*listed) error{"table": text, "json": json}
+	return &cli.Command{
+		Name:        name,
+		Usage:       usage,
+		ArgsUsage:   "[CONTAINER...]",
+		Description: description,
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "`FORMAT`: table or json", Value: "table"}},
+		Action: func(c *cli.Context) error {
+			format := c.String("output")
+			if show[format] == nil {
+				return usageOf(name, fmt.Errorf("output %q: want table or json", format))
+			}
+			containers, err := chosen(c)
+			if err != nil {
+				return err
+			}
+			if len(containers) == 0 && format != "json" {
+				return errNone
+			}
+			v, err := lookAt(containers)
+			if err != nil {
+				return err
+			}
+			return show[format](v, c.App.Writer, containers)
+		},
+	}
+}
+
 // heading names a container in tree, threads and ns.
 func heading(w io.Writer, l *listed) {
 	text := fmt.Sprintf("%.12s  %s  (%s)", l.ID, l.Name, l.Image)

@@ -13,40 +13,7 @@ import (
 )
 
 func nsCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "ns",
-		Usage:     "show a container's namespaces beside the host's, and who else is in them",
-		ArgsUsage: "[CONTAINER...]",
-		Flags:     []cli.Flag{jsonFlag()},
-		Action: func(c *cli.Context) error {
-			containers, err := chosen(c)
-			if err != nil {
-				return err
-			}
-			v, err := lookAt(containers)
-			if err != nil {
-				return err
-			}
-			if len(containers) == 0 {
-				return errNone
-			}
-			for i, l := range containers {
-				rows, err := v.namespaces(l)
-				if err != nil {
-					return err
-				}
-				if c.String("output") == "json" {
-					err = printJSON(c.App.Writer, rows)
-				} else {
-					err = printNamespaces(c.App.Writer, l, rows, i > 0)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-	}
+	return glass("ns", "show a container's namespaces beside the host's, and who else is in them", "", (*view).ns, (*view).nsJSON)
 }
 
 // A namespace is one of a container's, beside the host's of the same kind.
@@ -99,27 +66,48 @@ func (n *namespace) add(p *procfs.Process, member bool) {
 	case member:
 		n.Members++
 	case len(n.Others) < few:
-		n.Others = append(n.Others, fmt.Sprintf("%d %s", p.Pid, p.Name))
+		n.Others = append(n.Others, fmt.Sprintf("%d %s", p.Pid, procfs.Printable(p.Name)))
 	default:
 		n.More++
 	}
 }
 
-func printNamespaces(w io.Writer, l *listed, rows []namespace, again bool) error {
-	if again {
-		fmt.Fprintln(w)
-	}
-	heading(w, l)
-	t := table(w)
-	fmt.Fprintln(t, "KIND\tCONTAINER\tHOST\t\tIN IT\tWHO ELSE")
-	for _, n := range rows {
-		verdict := "different"
-		if n.Same {
-			verdict = "same"
+func (v *view) ns(w io.Writer, containers []*listed) error {
+	for i, l := range containers {
+		rows, err := v.namespaces(l)
+		if err != nil {
+			return err
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Kind, n.Inside, n.Host, verdict, n.Members, n.others())
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		heading(w, l)
+		t := table(w)
+		fmt.Fprintln(t, "KIND\tCONTAINER\tHOST\t\tIN IT\tWHO ELSE")
+		for _, n := range rows {
+			verdict := "different"
+			if n.Same {
+				verdict = "same"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Kind, n.Inside, n.Host, verdict, n.Members, n.others())
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
 	}
-	return t.Flush()
+	return nil
+}
+
+func (v *view) nsJSON(w io.Writer, containers []*listed) error {
+	var all []namespace
+	for _, l := range containers {
+		rows, err := v.namespaces(l)
+		if err != nil {
+			return err
+		}
+		all = append(all, rows...)
+	}
+	return printJSON(w, all)
 }
 
 // others is a few of those who are in it, too.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
+
+	"minirun/container/procfs"
 )
 
 func psCommand() *cli.Command {
@@ -85,7 +87,7 @@ func ps(c *cli.Context) error {
 
 func (l *listed) row(whole bool) row {
 	r := row{ID: l.ID, Image: l.Image, Command: l.Command, CreatedAt: l.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
-		RunningFor: units.HumanDuration(time.Since(l.Created)) + " ago", Status: l.Status, State: l.State, Ports: l.Ports, Names: l.Name,
+		RunningFor: units.HumanDuration(time.Since(l.Created)) + " ago", Status: l.Status, State: l.State, Ports: procfs.Printable(l.Ports), Names: l.Name,
 		HostPID: l.Pid, Cgroup: l.Cgroup}
 	if !whole {
 		r.ID = fmt.Sprintf("%.12s", l.ID)

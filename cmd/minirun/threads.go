@@ -8,34 +8,12 @@ import (
 )
 
 func threadsCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "threads",
-		Usage:     "count threads, like ps -eLf | awk '{print $2}' | sort -n | uniq -c",
-		ArgsUsage: "[CONTAINER...]",
-		Flags:     []cli.Flag{jsonFlag()},
-		Action: func(c *cli.Context) error {
-			containers, err := chosen(c)
-			if err != nil {
-				return err
-			}
-			v, err := lookAt(containers)
-			if err != nil {
-				return err
-			}
-			if c.String("output") == "json" {
-				return v.treeJSON(c.App.Writer, containers)
-			}
-			return v.threads(c.App.Writer, containers)
-		},
-	}
+	return glass("threads", "count threads, like ps -eLf | awk '{print $2}' | sort -n | uniq -c", "", (*view).threads, (*view).treeJSON)
 }
 
 // threads prints, for each process of a container, how many threads it has and
 // its id on the host; and their sum.
 func (v *view) threads(w io.Writer, containers []*listed) error {
-	if len(containers) == 0 {
-		return errNone
-	}
 	all := 0
 	for i, l := range containers {
 		if i > 0 {

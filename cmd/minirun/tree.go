@@ -14,32 +14,9 @@ import (
 )
 
 func treeCommand() *cli.Command {
-	return &cli.Command{
-		Name:      "tree",
-		Usage:     "show containers as the processes that they are, like ps afxuww",
-		ArgsUsage: "[CONTAINER...]",
-		Description: "PID is the process id on the host, CPID the one in the container; the monitor above\n" +
-			"it is a process of the host that only waits for the container.",
-		Flags: []cli.Flag{jsonFlag()},
-		Action: func(c *cli.Context) error {
-			containers, err := chosen(c)
-			if err != nil {
-				return err
-			}
-			v, err := lookAt(containers)
-			if err != nil {
-				return err
-			}
-			if c.String("output") == "json" {
-				return v.treeJSON(c.App.Writer, containers)
-			}
-			return v.tree(c.App.Writer, containers)
-		},
-	}
-}
-
-func jsonFlag() cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "`FORMAT`: table or json", Value: "table"}
+	return glass("tree", "show containers as the processes that they are, like ps afxuww",
+		"PID is the process id on the host, CPID the one in the container; the monitor above\n"+
+			"it is a process of the host that only waits for the container.", (*view).tree, (*view).treeJSON)
 }
 
 // A branch is a process and how deep in the tree it is.
@@ -84,9 +61,6 @@ func (v *view) branches(l *listed) []branch {
 }
 
 func (v *view) tree(w io.Writer, containers []*listed) error {
-	if len(containers) == 0 {
-		return errNone
-	}
 	for i, l := range containers {
 		if i > 0 {
 			fmt.Fprintln(w)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,16 +41,26 @@ func (p *Process) Inner() int {
 	return p.NSPid[len(p.NSPid)-1]
 }
 
-// Line is the command as ps prints it: [name] where there are no arguments. The
-// process chose it, and it may hold control characters.
+// Line is the command as ps prints it: [name] where there are no arguments.
 func (p *Process) Line() string {
 	switch {
 	case p.State == 'Z':
-		return "[" + p.Name + "] <defunct>"
+		return "[" + Printable(p.Name) + "] <defunct>"
 	case len(p.Command) == 0:
-		return "[" + p.Name + "]"
+		return "[" + Printable(p.Name) + "]"
 	}
-	return strings.Join(p.Command, " ")
+	return Printable(strings.Join(p.Command, " "))
+}
+
+// Printable is a name or an argument with ? for what a terminal might obey: the
+// process chose it, and may mean harm.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // Read returns all processes that we may look at, by ascending id.

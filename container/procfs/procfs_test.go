@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // A made-up /proc: by process id, the files of a process.
@@ -239,11 +240,28 @@ func FuzzParse(f *testing.F) {
 		if strings.Contains(p.Cgroup, "\n") || !strings.Contains(cgroup, p.Cgroup) {
 			t.Errorf("parseCgroup(%q) = %q", cgroup, p.Cgroup)
 		}
-		if p.State != 'Z' && len(p.Command) > 0 && p.Line() != strings.Join(p.Command, " ") {
-			t.Errorf("Line of %q = %q", p.Command, p.Line())
+		if line := p.Line(); strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("Line of %q = %q", p.Command, line)
 		}
 		if n := p.Inner(); len(p.NSPid) == 0 && n != 5 {
 			t.Errorf("Inner of %v = %d", p.NSPid, n)
 		}
 	})
+}
+
+// TestPrintable: a process cannot make the terminal of who looks at it do
+// anything.
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"httpd -DFOREGROUND": "httpd -DFOREGROUND", "caf\u00e9 …": "caf\u00e9 …", "\x1b[31mred\x1b]0;title\a": "?[31mred?]0;title?",
+		"two\nlines\ttab": "two?lines?tab", "\xff\x9b1m": "??1m", "\u202eevil": "?evil", "": "",
+	} {
+		if got := Printable(text); got != want {
+			t.Errorf("Printable(%q) = %q, want %q", text, got, want)
+		}
+		p := Process{Name: text, State: 'S', Command: []string{text, "x"}}
+		if got := p.Line(); got != want+" x" {
+			t.Errorf("Line() = %q", got)
+		}
+	}
 }
