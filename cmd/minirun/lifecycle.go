@@ -158,14 +158,7 @@ func createCommand() *cli.Command {
 		ArgsUsage: "ID",
 		Flags:     append(bundleFlags(), lookFlags()...),
 		Action: func(c *cli.Context) error {
-			id, dir, err := idAndBundle(c)
-			if err != nil {
-				return err
-			}
-			if err := checkManager(c); err != nil {
-				return err
-			}
-			spec, err := container.ReadSpec(dir)
+			id, dir, spec, err := asked(c)
 			if err != nil {
 				return err
 			}

@@ -227,14 +227,7 @@ func split(lists []string) (all []string) {
 
 // runBundle runs a bundle: a user's own, or with --monitor one of the store's.
 func runBundle(c *cli.Context) error {
-	id, dir, err := idAndBundle(c)
-	if err != nil {
-		return err
-	}
-	if err := checkManager(c); err != nil {
-		return err
-	}
-	spec, err := container.ReadSpec(dir)
+	id, dir, spec, err := asked(c)
 	if err != nil {
 		return err
 	}
@@ -253,16 +246,19 @@ func runBundle(c *cli.Context) error {
 	return nil
 }
 
-func idAndBundle(c *cli.Context) (id, dir string, err error) {
+// asked is the container that create or run is asked for: its id, and a bundle.
+func asked(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	if c.Args().Len() != 1 {
-		return "", "", usage{fmt.Errorf("%s: want one argument, the container's id", c.Command.Name)}
+		return "", "", nil, usage{fmt.Errorf("%s: want one argument, the container's id", c.Command.Name)}
 	}
 	id = c.Args().First()
-	if err := container.CheckID(id); err != nil {
-		return "", "", err
+	if err := errors.Join(container.CheckID(id), checkManager(c)); err != nil {
+		return "", "", nil, err
 	}
-	dir, err = filepath.Abs(c.String("bundle"))
-	return id, dir, err
+	if dir, err = filepath.Abs(c.String("bundle")); err == nil {
+		spec, err = container.ReadSpec(dir)
+	}
+	return id, dir, spec, err
 }
 
 // A session is one run of a container, from its making to its end or, if it is
