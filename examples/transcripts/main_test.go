@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -51,5 +52,33 @@ func TestCheck(t *testing.T) {
 		if out, ok := list[i].check(); ok != want {
 			t.Errorf("line %d: %v, want %v: %s", list[i].line, ok, want, out)
 		}
+	}
+}
+
+// TestPlaces: every place in the source that the README sends a reader to is
+// there.
+func TestPlaces(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	functions := regexp.MustCompile("`([a-z/_]+\\.go)` `([A-Za-z]+)`").FindAllStringSubmatch(string(text), -1)
+	if len(functions) < 10 {
+		t.Errorf("only %d functions found", len(functions))
+	}
+	for _, f := range functions {
+		source, err := os.ReadFile("../../" + f[1])
+		if err != nil || !regexp.MustCompile(`(?m)^func (\([a-z]+ [^)]+\) )?`+f[2]+`\(`).Match(source) {
+			t.Errorf("%s has no function %s (%v)", f[1], f[2], err)
+		}
+	}
+	paths := regexp.MustCompile("(?m)^([a-z]+/[a-z/]*) |`([a-z]+/[a-z./-]+)`").FindAllStringSubmatch(string(text), -1)
+	for _, p := range paths {
+		if _, err := os.Stat("../../" + p[1] + p[2]); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(paths) < 20 {
+		t.Errorf("only %d paths found", len(paths))
 	}
 }
