@@ -210,6 +210,7 @@ func (b *builder) check() (err error) {
 		UserNS: b.namespaces.Has(specs.UserNamespace),
 		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
 		IsDir:  b.host.isDir,
+		Opens:  b.host.euid == 0 && b.namespaces.Has(specs.UserNamespace),
 
 		Mapping: namespaces.Mapping,
 	})

@@ -29,6 +29,7 @@ type mount struct {
 	idmap      bool // shows files as somebody else's, as the maps say
 	mapDeep    bool // ridmap: so do the mounts below
 	uids, gids []specs.LinuxIDMapping
+	tree       *plan.Step // made by Before; nil: none
 }
 
 func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
@@ -198,8 +199,8 @@ var ignored = []string{"defaults", "async", "loud", "silent", "norelatime", "aut
 // mount records one mount: made detached, then attached to its target.
 func (r *Root) mount(p *plan.Plan, m mount) {
 	var tree *plan.Step
-	if m.idmap {
-		tree = r.mapped[m.destination]
+	if m.tree != nil {
+		tree = m.tree
 	} else if m.fstype == "" {
 		tree = m.bind(p)
 	} else {

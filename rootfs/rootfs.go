@@ -21,6 +21,10 @@ type Host struct {
 	OwnPID bool                   // it has a pid namespace of its own, or shares one that it may mount proc for
 	IsDir  func(path string) bool // whether a bind source is a directory
 
+	// Opens: the runtime opens the sources of bind mounts. Root of a user
+	// namespace may have no way to them.
+	Opens bool
+
 	// Mapping records a descriptor of a user namespace with these maps, for
 	// mounts that are mapped by it.
 	Mapping func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD
@@ -35,11 +39,10 @@ type Root struct {
 	path   string // of the root directory on the host
 	mounts []mount
 
-	root    plan.FD               // the root directory, once recorded
-	mapped  map[string]*plan.Step // mounts by their path that Before has made
-	parents map[string]plan.FD    // directories by their path in the container: fresh mounts
-	proc    plan.FD               // our own procfs
-	devpts  plan.FD               // the container's /dev/pts
+	root    plan.FD            // the root directory, once recorded
+	parents map[string]plan.FD // directories by their path in the container: fresh mounts
+	proc    plan.FD            // our own procfs
+	devpts  plan.FD            // the container's /dev/pts
 }
 
 // New checks root, mounts, devices, masked and read-only paths of a spec. Its
@@ -48,7 +51,7 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	if spec.Root == nil || spec.Root.Path == "" {
 		return nil, errors.New("root.path: missing")
 	}
-	r := &Root{spec: spec, host: host, path: absolute(host.Bundle, spec.Root.Path), parents: map[string]plan.FD{}, mapped: map[string]*plan.Step{}}
+	r := &Root{spec: spec, host: host, path: absolute(host.Bundle, spec.Root.Path), parents: map[string]plan.FD{}}
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, spec.Linux, host)
 		if err != nil {
@@ -75,13 +78,23 @@ func absolute(bundle, path string) string {
 	return filepath.Join(bundle, path)
 }
 
-// Before records what the runtime makes before the container process is born:
-// mounts that show files as somebody else's. It takes the host's privileges.
+// Before records what the runtime makes before the container process is born,
+// since it takes the host's privileges: mounts that show files as somebody
+// else's, and those whose sources the container's root could not reach.
 func (r *Root) Before(p *plan.Plan) {
-	for _, m := range r.mounts {
-		if m.idmap {
-			r.mapped[m.destination] = m.mapped(p, r.host)
+	for i := range r.mounts {
+		m := &r.mounts[i]
+		switch {
+		case m.idmap:
+			m.tree = m.mapped(p, r.host)
+		case m.fstype == "" && r.host.Opens:
+			p.Note("a mount of the host's, opened by the runtime: the container's root may have no way to it")
+			m.tree = m.bind(p)
+		default:
+			continue
 		}
+		p.Note("why? what the container mounts in it would else appear on the host, where mounts are shared")
+		p.MountSetattr(m.tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
 	}
 }
 
