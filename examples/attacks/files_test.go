@@ -4,13 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"minirun/container"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -238,16 +237,35 @@ func imageTar(t testing.TB, entries []tar.Header) string {
 	return path
 }
 
-// TestExec that the state's directory is root's alone: what it says is believed.
-func TestStatePrivate(t *testing.T) {
-	needRoot(t)
-	b := newBox(t, "sleep")
-	b.start()
-	for _, path := range []string{string(container.DefaultRoot()), string(container.DefaultRoot()) + "/" + b.id} {
-		info, err := os.Stat(path)
-		must(t, err)
-		if info.Mode().Perm()&0o077 != 0 {
-			t.Errorf("%s has the mode %o; want it to be root's alone", path, info.Mode().Perm())
-		}
+// CVE-2021-41103. Images have setuid programs, configurations have secrets: no
+// other user of the host gets at either.
+func otherUsers(t *testing.T) {
+	if r := importImage(t, "private", nil); r.code != 0 {
+		t.Fatalf("import: %v", r)
+	}
+	defer minirun(t, "rmi", "private")
+	r := minirun(t, "run", "-d", "--name", "private", "-e", "PASSWORD=secret", "private", "/probe", "sleep")
+	defer minirun(t, "rm", "-f", "private")
+	if r.code != 0 {
+		t.Fatalf("run: %v", r)
+	}
+	seen := 0
+	for _, dir := range []string{"/run/minirun", "/var/lib/minirun"} {
+		filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			must(t, err)
+			cmd := exec.Command("/usr/bin/test", "-r", path, "-o", "-x", path, "-o", "-w", path)
+			if d.Type()&os.ModeSymlink != 0 {
+				return nil // its target is another line
+			}
+			cmd.SysProcAttr = &unix.SysProcAttr{Credential: credential(ordinary)}
+			if cmd.Run() == nil {
+				t.Errorf("%s can be read, written or executed by other users", path)
+			}
+			seen++
+			return nil
+		})
+	}
+	if seen < 20 {
+		t.Errorf("only %d files were looked at", seen)
 	}
 }

@@ -40,6 +40,8 @@ var fixtures = []fixture{
 	{"CVE-2023-25809", "the cgroup mount is writable without a cgroup namespace", "drops the option ro of the cgroup mount", cgroupReadOnly},
 	{"CVE-2025-24965", "the image's /etc is a link to the host's", "writes hosts and resolv.conf by path", etcLink},
 
+	{"CVE-2021-41103", "another user of the host looks for programs and secrets in minirun's directories", "leaves the directory of layers or bundles open to all", otherUsers},
+
 	// The configuration: config_test.go
 	{"GHSA-g54h-m393-cpwq", "no device rules, or only allowing ones", "takes the device list for a list of what is forbidden", deviceList},
 	{"CVE-2021-43784", "strings longer than any buffer", "passes the configuration to its child in a message with 16 bit lengths", longStrings},

@@ -115,8 +115,9 @@ func typeIn([]string) (string, error) {
 // hunt looks into every new process for as long as there is no file /tmp/stop:
 // for a root, a working directory or a descriptor from which the host's files
 // can be reached, and for a program that can be written to. It prints what it
-// catches into /tmp/caught, and at the end how many looks there were.
-func hunt([]string) (string, error) {
+// catches into /tmp/caught, and how many looks there were. With "memory" it
+// looks for that of the runtime, too: who can write to it has all that it has.
+func hunt(args []string) (string, error) {
 	caught := map[string]bool{}
 	known, _ := filepath.Glob("/proc/[0-9]*")
 	os.WriteFile("/tmp/ready", []byte("ready"), 0o644)
@@ -135,6 +136,9 @@ func hunt([]string) (string, error) {
 			for range 20 {
 				looks++
 				look(dir, caught)
+				if slices.Contains(args, "memory") {
+					lookAtMemory(dir, caught)
+				}
 			}
 		}
 	}
@@ -167,6 +171,19 @@ func look(dir string, caught map[string]bool) {
 		if leadsOut(path) {
 			caught["descriptor of "+link] = true
 		}
+	}
+}
+
+// lookAtMemory looks for the memory of a process that does not execute the
+// container's program yet.
+func lookAtMemory(dir string, caught map[string]bool) {
+	f, err := os.OpenFile(dir+"/mem", os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if link, err := os.Readlink(dir + "/exe"); err == nil && link != "/probe" {
+		caught["memory of "+link] = true
 	}
 }
 
