@@ -32,6 +32,7 @@ type Options struct {
 	PidFD                 *os.File // a Unix socket for a pidfd of the process; nil: nobody wants one
 	ListenFDs             int      // how many descriptors from 3 on are sockets that the program keeps, and is told of
 	PreserveFDs           int      // how many more it keeps after those
+	OldKeys               bool     // the program gets the caller's session keyring: each new one counts against a user's quota
 	Notify                bool     // the program can say that it is ready; see TellReady
 	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
@@ -199,7 +200,7 @@ func (b *builder) check() (err error) {
 		return err
 	}
 	b.warn(b.identity.Warnings)
-	b.identity.Fifo, b.identity.Keep = b.options.Wait, b.options.kept()
+	b.identity.Fifo, b.identity.Keep, b.identity.OldKeys = b.options.Wait, b.options.kept(), b.options.OldKeys
 	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
 	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between())
 	if err := b.identity.Linux(b.spec.Linux); err != nil {

@@ -62,8 +62,10 @@ func (i *Identity) Become(p *plan.Plan) {
 	}
 	i.dropBounding(p)
 	i.user(p)
-	p.Note("a session keyring of its own: the caller's keys stay the caller's (ENOSYS: there are no keys)")
-	p.KeyctlJoinSessionKeyring().Tolerate(unix.ENOSYS).Shell("keyctl new_session")
+	if !i.OldKeys {
+		p.Note("a session keyring of its own: the caller's keys stay the caller's (ENOSYS: there are no keys)")
+		p.KeyctlJoinSessionKeyring().Tolerate(unix.ENOSYS).Shell("keyctl new_session")
+	}
 	if !i.spec.NoNewPrivileges || i.Listens() {
 		i.seccomp(p)
 	}

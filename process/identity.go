@@ -25,6 +25,7 @@ type Identity struct {
 
 	Fifo    bool // the child will wait on exec.fifo
 	Keep    int  // how many descriptors from 3 on the program gets
+	OldKeys bool // the program gets the caller's session keyring, instead of a new one
 	NoSets  bool // setgroups(2) is denied in this user namespace
 	Outside bool // the child is in a user namespace, where it lacks the host's privileges that the runtime has: limits are the runtime's to set
 

@@ -365,3 +365,20 @@ func ExampleAddDrop() {
 	fmt.Println(caps, err)
 	// Output: [CAP_NET_ADMIN] <nil>
 }
+
+// TestOldKeys: a new session keyring, unless the caller's is wanted.
+func TestOldKeys(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		i, err := New(&specs.Process{Args: []string{"/x"}, Cwd: "/"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i.OldKeys = old
+		p := &plan.Plan{}
+		p.On(plan.Child)
+		i.Become(p)
+		if joins := slices.ContainsFunc(p.Steps, func(s *plan.Step) bool { return s.Call == "keyctl" }); joins == old {
+			t.Errorf("with OldKeys %v the plan joins a new keyring: %v", old, joins)
+		}
+	}
+}

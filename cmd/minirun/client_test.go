@@ -161,6 +161,41 @@ func TestClientRun(t *testing.T) {
 	}
 }
 
+// TestClientTerminal: the terminal's master goes to containerd's socket, for a
+// container and for a program more in it.
+func TestClientTerminal(t *testing.T) {
+	b := newBundle(t, "window")
+	path := filepath.Join(b, "config.json")
+	must(t, os.WriteFile(path, []byte(strings.Replace(readFile(t, path), `"process": {`, `"process": {"terminal": true,`, 1)), 0o644))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	r := &runc.Runc{Command: "minirun", Root: filepath.Join(t.TempDir(), "root")}
+	socket, err := runc.NewTempConsoleSocket()
+	must(t, err)
+	defer socket.Close()
+	must(t, r.Create(ctx, "c1", b, &runc.CreateOpts{ConsoleSocket: socket}))
+	must(t, r.Start(ctx, "c1"))
+	says := func(want string) {
+		t.Helper()
+		master, err := socket.ReceiveMaster()
+		must(t, err)
+		t.Cleanup(func() { master.Close() }) // not now: it would be a hang-up
+		text := make([]byte, 256)
+		if n, err := master.Read(text); !strings.HasPrefix(string(text[:n]), want) {
+			t.Errorf("the terminal reads %q, %v; want %q", text[:n], err, want)
+		}
+	}
+	says("size ")
+	more, err := runc.NewTempConsoleSocket()
+	must(t, err)
+	defer more.Close()
+	socket = more
+	process := specs.Process{Args: []string{"/bin/window"}, Cwd: "/", Terminal: true, ConsoleSize: &specs.Box{Height: 5, Width: 7}}
+	must(t, r.Exec(ctx, "c1", process, &runc.ExecOpts{ConsoleSocket: more, Detach: true, PidFile: filepath.Join(b, "pid")}))
+	says("size 5 7")
+	must(t, r.Delete(ctx, "c1", &runc.DeleteOpts{Force: true}))
+}
+
 // checkLog: every line is an error, as engines parse it.
 func checkLog(t *testing.T, path string) {
 	t.Helper()

@@ -65,7 +65,7 @@ func bundleFlags() []cli.Flag {
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "send a pidfd of the process to the Unix socket at `PATH`"},
 		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
 		&cli.BoolFlag{Name: "no-pivot", Hidden: true},
-		&cli.BoolFlag{Name: "no-new-keyring", Hidden: true},
+		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the caller's session keyring to the program"},
 		&cli.BoolFlag{Name: "no-subreaper", Hidden: true}, // we never are one
 	}, os.Args[1:])...)
 }
