@@ -67,6 +67,9 @@ func (c *Container) Watch(interval time.Duration, stats func(*cgroups.Stats) err
 		}
 		next = next.Add(interval)
 		s, err := c.group().Stats()
+		if err != nil && !c.alive() {
+			return nil // it was just deleted, with the group
+		}
 		if err != nil {
 			return err
 		}
