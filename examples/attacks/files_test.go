@@ -65,15 +65,18 @@ func nullStdio(t *testing.T) {
 // CVE-2025-52565, CVE-2026-88264. The terminal's end is a descriptor, and the
 // place for it is made where it is said to be, or not at all.
 func consoleLink(t *testing.T) {
-	for _, target := range []string{canary + "/new", canary + "/plain", "/dev/pts/0", "/proc/sys/kernel/core_pattern"} {
+	for target, want := range map[string]string{ // "": it comes to be, and hides what it is mounted on
+		canary + "/new": "dev/console", canary + "/plain": "dev/console", "/dev/pts/0": "", "/proc/sys/kernel/core_pattern": "", "/tmp/inside": "",
+	} {
 		b := newBox(t, "say", "hello")
 		ownDev(b, map[string]string{"console": target, "ptmx": canary + "/plain"})
 		b.Process.Terminal = true
 		b.save()
 		server, path := consoleSocket(t)
-		r := minirun(t, "run", "--console-socket", path, "--bundle", b.dir, b.id)
-		if strings.Contains(r.err, "\n") {
-			t.Errorf("/dev/console -> %s: %v", target, r)
+		b.file("tmp/inside", "")
+		r := minirun(t, "run", "--detach", "--console-socket", path, "--bundle", b.dir, b.id)
+		if (r.code == 0) != (want == "") || !strings.Contains(r.err, want) {
+			t.Errorf("/dev/console -> %s: %v; want an error with %q", target, r, want)
 		}
 		oneLine(t, r.err)
 		unix.Close(server)
