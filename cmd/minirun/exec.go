@@ -123,8 +123,8 @@ func (s *session) exec(k *container.Container) (int, error) {
 			return 0, errConsole
 		}
 		s.options.Console, err = container.DialConsole(c.String("console-socket"))
-	case s.spec.Process.Terminal && c.Bool("detach"):
-		return 0, errors.New("exec -d -t: nobody would read the terminal: leave out one of them, or give --console-socket")
+	case s.spec.Process.Terminal && c.Bool("detach") && (c.IsSet("process") || c.IsSet("pid-file")):
+		return 0, errors.New("exec -d -t: who takes the terminal? give a --console-socket")
 	case s.spec.Process.Terminal:
 		s.options.Console, s.socket, err = container.ConsolePair()
 	case !c.Bool("interactive") && !c.IsSet("process"):
@@ -135,8 +135,11 @@ func (s *session) exec(k *container.Container) (int, error) {
 	}
 	signals := catchSignals()
 	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
-	if err != nil || c.Bool("detach") {
+	if err != nil || c.Bool("detach") && s.socket == nil {
 		return 0, err
+	}
+	if c.Bool("detach") {
+		return 0, s.drain()
 	}
 	done := func() {}
 	if s.socket != nil {

@@ -359,8 +359,8 @@ func (s *session) detached() error {
 	return nil
 }
 
-// drain leaves a process behind that writes what comes out of the container's
-// terminal to its log. A terminal that nobody reads is full after a few pages.
+// drain leaves a process behind that writes what comes out of the terminal to
+// the container's log, or nowhere. A terminal that nobody reads is full after a few pages.
 func (s *session) drain() error {
 	master, err := container.ReceiveConsole(s.socket)
 	if err != nil {
@@ -368,7 +368,10 @@ func (s *session) drain() error {
 	}
 	cmd := exec.Command("/proc/self/exe", "drain")
 	cmd.Args[0] = "minirun"
-	cmd.Stdin, cmd.Stdout = master, s.options.Stdout
+	cmd.Stdin = master
+	if s.options.Stdout != nil { // else /dev/null
+		cmd.Stdout = s.options.Stdout
+	}
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true} // a ^C in the user's terminal is not for it
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("drain the terminal: %w", err)
