@@ -27,6 +27,7 @@ type request struct {
 	Trace   bool // print which steps are made
 	Shared  bool // run: where all mounts are shared, and print what has changed in them
 	Fault   plan.Fault
+	Die     int // the step before which the runtime is killed, from 1; 0: none
 }
 
 // runtimeProcess does what a command of minirun would, without flags. It prints
@@ -46,22 +47,23 @@ func runtimeProcess(argument string) int {
 
 func (r request) carryOut() (int, error) {
 	root := Root(r.Root)
+	look := plan.Options{Fault: r.Fault, Before: die(r.Die)}
+	made := map[int]bool{}
+	if r.Trace {
+		look.Trace = func(e plan.Event) { made[e.Index] = !e.Skipped }
+	}
 	if r.Do == "run" || r.Do == "create" {
 		spec, err := ReadSpec(r.Bundle)
 		if err != nil {
 			return 0, err
 		}
-		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Look: plan.Options{Fault: r.Fault}}
+		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Look: look}
 		if r.Shared {
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 				return 0, err
 			}
 			before := strings.Join(mounts(), "\n")
 			defer func() { fmt.Println(changes(before, strings.Join(mounts(), "\n"))) }()
-		}
-		made := map[int]bool{}
-		if r.Trace {
-			o.Look.Trace = func(e plan.Event) { made[e.Index] = !e.Skipped }
 		}
 		_, p, err := root.New(r.ID, r.Bundle, spec, o)
 		if r.Trace && err == nil {
@@ -86,7 +88,10 @@ func (r request) carryOut() (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		p, err := c.Exec(spec.Process, nil, Options{})
+		p, err := c.Exec(spec.Process, nil, Options{Look: look})
+		if r.Trace && err == nil {
+			err = json.NewEncoder(os.Stdout).Encode(made)
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -271,6 +271,7 @@ type Clone struct {
 // monitor's after a clone3 of the runtime that is followed by one, else the
 // child's. Linux 5.5.
 func (p *Plan) Clone3(c Clone) *Step {
+	p.fresh = p.fresh || p.side == Runtime
 	c.Flags |= unix.CLONE_CLEAR_SIGHAND
 	m := &memory{}
 	exit := uint64(unix.SIGCHLD)

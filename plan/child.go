@@ -38,6 +38,7 @@ type instruction struct {
 	gate      bool       // the arguments are a message to send
 	exact     bool
 	report    bool // send the result
+	quiet     bool // do not ask before
 	last      bool // of its alternatives, or there are none
 }
 
@@ -110,7 +111,7 @@ func walk(at uintptr) {
 	for i := 0; i < p.n; {
 		in := (*instruction)(pointer(p.code + uintptr(i)*unsafe.Sizeof(instruction{})))
 		i++
-		if p.before {
+		if p.before && !in.quiet {
 			send(p, kindBefore, in.step, 0, 0, 0, 0)
 			wait(p)
 		}

@@ -111,7 +111,7 @@ func (c *compiled) place(p *Plan) {
 // instruct compiles one step.
 func (c *compiled) instruct(s *Step, in *instruction) error {
 	in.number, in.step, in.needs = s.number, int32(s.Index-1), none
-	in.exact, in.want, in.report, in.gate = s.exact, s.want, s.report, s.gate != ""
+	in.exact, in.want, in.report, in.gate, in.quiet = s.exact, s.want, s.report, s.gate != "", s.quiet
 	in.last = s.or == nil
 	for last := s; last != nil; last = last.or {
 		in.next = c.code[last.Index-1].next // after success, skip the alternatives
@@ -166,11 +166,11 @@ func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {
 		in.args[i] = address
 		return err
 	case heap:
-		start, err := heapStart()
+		start, err := c.heapStart()
 		in.args[i] = start
 		return err
 	case upToStack:
-		start, err := heapStart()
+		start, err := c.heapStart()
 		in.args[i], in.from[i] = -start-stackRoom, ownStack
 		return err
 	case stack:
@@ -179,16 +179,17 @@ func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {
 	return nil
 }
 
-// heapStart is where the mapping starts that Go's heap is in. A line of
+// heapStart is where the mapping starts that Go's heap is in: where c is. (What
+// is read may lie in a mapping that was made after its line was.) A line of
 // /proc/self/maps, proc_pid_maps(5):
 //
 //	c000000000-c000400000 rw-p 00000000 00:00 0
-func heapStart() (uintptr, error) {
+func (c *compiled) heapStart() (uintptr, error) {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
 		return 0, err
 	}
-	here := uintptr(unsafe.Pointer(&maps[0]))
+	here := uintptr(unsafe.Pointer(c))
 	for line := range strings.Lines(string(maps)) {
 		var start, end uintptr
 		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err == nil && start <= here && here < end {

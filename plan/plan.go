@@ -26,13 +26,30 @@ func (s Side) String() string { return [...]string{"runtime", "monitor", "child"
 type Plan struct {
 	Steps []*Step
 
-	side Side   // who does the steps recorded from here on
-	note string // waits for the next step
-	err  error  // the first argument that no system call can take
+	side  Side   // who does the steps recorded from here on
+	fresh bool   // a process was made, and has no steps yet
+	note  string // waits for the next step
+	err   error  // the first argument that no system call can take
 }
 
-// On says who does the steps recorded from here on.
-func (p *Plan) On(s Side) { p.side = s }
+// On says who does the steps recorded from here on. The first of a
+// process that the runtime has made let go of what it has inherited: the
+// runtime's ends of the channels. Nobody is asked before those: should the
+// runtime be killed, the answer would never come.
+func (p *Plan) On(s Side) {
+	p.side = s
+	if s == Runtime || !p.fresh {
+		return
+	}
+	p.fresh = false
+	note := p.note
+	p.Note("with a copy of the runtime's end it would wait at a gate for ever, should the runtime be killed")
+	p.Close(RuntimeEnd).quiet = true
+	if s == Monitor {
+		p.Close(MonitorRuntimeEnd).quiet = true
+	}
+	p.note = note
+}
 
 // Note explains the next step to whoever reads the printed plan: why it is
 // there, why in this place, and what breaks without it.
@@ -70,6 +87,7 @@ type Step struct {
 	report  bool   // send the result to the runtime
 	program bool   // clone3: the new process goes on with the child's steps
 	opens   bool   // the result is a new descriptor
+	quiet   bool   // not asked before (Options.Before): see On
 	gate    string // name of the gate whose request this is
 	do      func(*Process) error
 	open    func() (int, error)
@@ -93,10 +111,13 @@ const CWD Num = unix.AT_FDCWD
 type Given string
 
 // What every run has without being asked: the other ends of the socketpairs
-// between the runtime and the child, and the runtime and the monitor.
+// between the runtime and the child, and the runtime and the monitor; and its own.
 const (
 	Channel        Given = "channel"
 	MonitorChannel Given = "monitor channel"
+
+	RuntimeEnd        Given = "runtime's end"
+	MonitorRuntimeEnd Given = "runtime's end to the monitor"
 )
 
 func (n Num) descriptor() Arg { return Arg{kind: number, value: uintptr(int(n))} }

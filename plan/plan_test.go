@@ -194,8 +194,8 @@ func TestAlternatives(t *testing.T) {
 	if got := run(t, p, Options{Trace: trace}); got != 0 {
 		t.Errorf("exit status %d, want 0", got)
 	}
-	if len(skipped) != 2 || skipped[0] != 5 || skipped[1] != 7 {
-		t.Errorf("skipped %v, want [5 7]", skipped)
+	if len(skipped) != 2 || skipped[0] != 6 || skipped[1] != 8 {
+		t.Errorf("skipped %v, want [6 8]", skipped)
 	}
 }
 
@@ -217,7 +217,7 @@ func TestAlternativesErrno(t *testing.T) {
 func TestFailure(t *testing.T) {
 	p := shell("exit 0", func(p *Plan) { p.Chdir("/nowhere") })
 	_, err := p.Start(Options{})
-	if want := `step 2 (child): chdir("/nowhere"): no such file or directory`; err == nil || err.Error() != want {
+	if want := `step 3 (child): chdir("/nowhere"): no such file or directory`; err == nil || err.Error() != want {
 		t.Errorf("Start() = %v, want %s", err, want)
 	}
 	if !errors.Is(err, unix.ENOENT) {
@@ -227,7 +227,7 @@ func TestFailure(t *testing.T) {
 		p.Chdir("/nowhere").Means(unix.EPERM, "forbidden").Means(unix.ENOENT, "the moon is not up")
 	})
 	_, err = p.Start(Options{})
-	if want := `step 2 (child): chdir("/nowhere"): no such file or directory (the moon is not up)`; err == nil || err.Error() != want {
+	if want := `step 3 (child): chdir("/nowhere"): no such file or directory (the moon is not up)`; err == nil || err.Error() != want {
 		t.Errorf("Start() = %v, want %s", err, want)
 	}
 }
@@ -334,12 +334,15 @@ func TestFaults(t *testing.T) {
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // what a killed monitor leaves comes to us
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	for _, s := range steps.Steps {
-		if s.Side == Monitor && s.Index > 4 {
+		if s.Side == Monitor && s.Index > 6 {
 			continue // the monitor has let go of us, or is about to
 		}
 		for _, errno := range []unix.Errno{unix.ENOMEM, 0} {
 			if errno == 0 && s.Side == Runtime {
 				continue // that would be us
+			}
+			if errno == 0 && s.quiet {
+				continue // nobody is asked before it, so nobody can be killed
 			}
 			p, o := build()
 			o.Fault = Fault{Step: s.Index, Errno: errno}
@@ -358,6 +361,36 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	reapAll(t)
+}
+
+// TestRuntimeGone: a child at a gate ends when the runtime's end of the channel
+// does; it has none itself.
+func TestRuntimeGone(t *testing.T) {
+	gone := errors.New("gone")
+	p := shell("exit 0", func(p *Plan) {
+		p.Gate("gate", func() {
+			p.Do("lose the channel", func(r *Process) error {
+				null, err := unix.Open("/dev/null", unix.O_RDONLY, 0)
+				if err != nil {
+					return err
+				}
+				defer unix.Close(null)
+				if err := unix.Dup3(null, int(r.channels[0].Fd), unix.O_CLOEXEC); err != nil {
+					return err
+				}
+				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+					info := unix.Siginfo{}
+					if unix.Waitid(unix.P_PID, r.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil && info.Signo != 0 {
+						return gone
+					}
+				}
+				return errors.New("the child waits on")
+			})
+		})
+	})
+	if _, err := p.Start(Options{}); !errors.Is(err, gone) {
+		t.Errorf("Start() = %v, want %v", err, gone)
+	}
 }
 
 // reapAll waits until no child is left, the orphans of monitors among them.

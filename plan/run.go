@@ -35,7 +35,8 @@ type Options struct {
 	Trace func(Event)
 
 	// Before, if not nil, is called before each step, which waits for it. An
-	// error ends the run as if the step had failed with it.
+	// error ends the run as if the step had failed with it. Not asked are the
+	// steps with which another process lets go of the runtime (see Plan.On).
 	Before func(*Step) error
 
 	// Fault makes one step fail on purpose. The zero value makes none fail.
@@ -153,18 +154,18 @@ func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
 	if *given == nil {
 		*given = map[Given]int{}
 	}
-	names := []Given{Channel}
+	names, ends := []Given{Channel}, []Given{RuntimeEnd, MonitorRuntimeEnd}
 	if slices.ContainsFunc(r.plan.Steps, func(s *Step) bool { return s.Side == Monitor }) {
 		names = append(names, MonitorChannel)
 	}
-	for _, name := range names {
+	for i, name := range names {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return theirs, fmt.Errorf("socketpair to the child: %w", err)
 		}
 		r.channels = append(r.channels, unix.PollFd{Fd: int32(pair[1]), Events: unix.POLLIN})
 		theirs = append(theirs, pair[0])
-		(*given)[name] = pair[0]
+		(*given)[name], (*given)[ends[i]] = pair[0], pair[1]
 	}
 	return r.order(*given, theirs)
 }
@@ -208,9 +209,10 @@ func closeAll(fds []int) {
 // prepare puts the options into the compiled plan.
 func (r *Process) prepare() {
 	f := r.options.Fault
+	killed := f.Errno == 0 && f.Step > 0 && f.Step <= len(r.plan.Steps) && r.plan.Steps[f.Step-1].Side != Runtime
 	for i := range r.code.programs {
 		r.code.programs[i].trace = r.options.Trace != nil
-		r.code.programs[i].before = r.options.Before != nil || f.Step > 0 && f.Errno == 0
+		r.code.programs[i].before = r.options.Before != nil || killed
 	}
 	if f.Step > 0 && f.Step <= len(r.code.code) {
 		r.code.code[f.Step-1].fault = uintptr(f.Errno)
