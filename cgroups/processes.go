@@ -212,13 +212,8 @@ func (g *Group) Remove() error {
 func remove(dir string) error {
 	err := unix.Rmdir(dir)
 	if err == unix.EBUSY {
-		entries, _ := os.ReadDir(dir) // ENOENT: then rmdir says so too
-		for _, e := range entries {
-			if e.IsDir() {
-				if err := remove(filepath.Join(dir, e.Name())); err != nil {
-					return err
-				}
-			}
+		if err := removeBelow(dir); err != nil {
+			return fmt.Errorf("remove the groups below %s: %w", dir, err)
 		}
 		err = unix.Rmdir(dir)
 	}
@@ -226,4 +221,64 @@ func remove(dir string) error {
 		return nil
 	}
 	return fmt.Errorf("rmdir %s: %w", dir, err)
+}
+
+// removeBelow removes all groups below one. Why not by their paths? A container
+// that may make groups makes them so deep that no path reaches the last
+// (ENAMETOOLONG), or as deep as there are descriptors. So it goes down and up
+// with one descriptor, a name at a time; nobody renames a group.
+func removeBelow(top string) error {
+	dir, err := unix.Open(top, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	var way []string // from top to dir
+	for err == nil {
+		var busy string
+		if busy, err = removeEmpty(dir); err != nil {
+			break
+		}
+		if busy != "" {
+			way = append(way, busy)
+			dir, err = step(dir, busy)
+			continue
+		}
+		if len(way) == 0 {
+			return unix.Close(dir)
+		}
+		if dir, err = step(dir, ".."); err == nil {
+			err = unix.Unlinkat(dir, way[len(way)-1], unix.AT_REMOVEDIR) // EBUSY: now that means processes
+			way = way[:len(way)-1]
+		}
+	}
+	if dir >= 0 {
+		unix.Close(dir) // EIO cannot be for a directory
+	}
+	if err == unix.ENOENT {
+		return nil // somebody else has removed it
+	}
+	return err
+}
+
+// removeEmpty removes the groups in a directory, up to the first that has
+// others in it, or processes, whose name it returns; "" if none is left.
+func removeEmpty(dir int) (busy string, err error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", dir))
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		switch err := unix.Unlinkat(dir, e.Name(), unix.AT_REMOVEDIR); err {
+		case nil, unix.ENOENT:
+		case unix.EBUSY:
+			return e.Name(), nil
+		default:
+			return "", err
+		}
+	}
+	return "", err
+}
+
+// step opens a directory relative to another, which it closes.
+func step(dir int, name string) (int, error) {
+	next, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	unix.Close(dir) // EIO cannot be for a directory
+	return next, err
 }

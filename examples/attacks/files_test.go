@@ -167,6 +167,37 @@ func releaseAgent(t *testing.T) {
 	}
 }
 
+// A container that may write to its cgroup can make more of them, and must not
+// be able to make itself impossible to remove.
+func deepCgroups(t *testing.T) {
+	b := newBox(t, "deepen", "30")
+	for i, m := range b.Mounts {
+		if m.Destination == "/sys/fs/cgroup" {
+			b.Mounts[i].Options = []string{"nosuid", "noexec", "nodev"}
+		}
+	}
+	b.start()
+	b.eventually("tmp/ready", "\n")
+	b.eventually("tmp/ready", "ready")
+	if r := b.exec(nil, "say", "hello"); r.out != "hello" {
+		t.Errorf("exec: %v", r)
+	}
+	if r := minirun(t, "delete", "--force", b.id); r.code != 0 {
+		t.Errorf("delete --force: %.300q", r.err)
+	}
+}
+
+// The group of an exec is one below the container's, wherever dots lead.
+func otherCgroup(t *testing.T) {
+	b := newBox(t, "sleep")
+	b.start()
+	for _, path := range []string{"..", "/../../..", "../tests", "/sys/fs/cgroup", "a/../../../tests"} {
+		if r := b.exec([]string{"--cgroup", path}, "cat", "/proc/self/cgroup"); r.code == 0 && !strings.HasSuffix(r.out, "0::/") {
+			t.Errorf("exec --cgroup %s: %v; want the container's own, or none", path, r)
+		}
+	}
+}
+
 // CVE-2023-25809. Without a cgroup namespace what is to be read-only is; and in
 // a user namespace, where the kernel mounts none then, there is no container.
 func cgroupReadOnly(t *testing.T) {

@@ -37,6 +37,8 @@ var fixtures = []fixture{
 	{"CVE-2025-52881 CVE-2025-62596 CVE-2019-16884", "a volume over /proc takes the writes of labels and parameters", "writes labels and parameters through the container's /proc", fakeProc},
 	{"CVE-2026-115521", "the image has a /proc/self/fd of its own", "makes the root read-only by a path below /proc", fakeSelfFd},
 	{"CVE-2022-0492", "a cgroup mount has a release_agent", "mounts cgroup version 1", releaseAgent},
+	{"", "the container makes cgroups below its own, deeper than any path", "removes groups by their whole paths", deepCgroups},
+	{"", "an exec into a cgroup outside of the container's", "joins paths", otherCgroup},
 	{"CVE-2023-25809", "the cgroup mount is writable without a cgroup namespace", "drops the option ro of the cgroup mount", cgroupReadOnly},
 	{"CVE-2025-24965", "the image's /etc is a link to the host's", "writes hosts and resolv.conf by path", etcLink},
 

@@ -104,7 +104,11 @@ func inheritable(t *testing.T) {
 		if r := b.execProcess(func(p *specs.Process) { p.Args = []string{"/probe", "status", set} }); r.out != none {
 			t.Errorf("exec --process: %s is %v; want %s", set, r, none)
 		}
-		b.Process.Args = []string{"/probe", "status", set}
+		for _, flags := range [][]string{{"--cap", "CAP_NET_RAW"}, {"--cap", "CAP_NET_RAW", "--user", "1000"}} {
+			if r := b.exec(flags, "status", set); r.out != none {
+				t.Errorf("exec %q: %s is %v; want %s", flags, set, r, none)
+			}
+		}
 		o := newBox(t, "status", set)
 		o.Process.Capabilities = b.Process.Capabilities
 		o.prints(none)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,6 +33,7 @@ var parts = map[string]func(args []string) (string, error){
 	"hunt":      hunt,
 	"overwrite": overwrite,
 	"climb":     climbing,
+	"deepen":    deepen,
 }
 
 func id([]string) (string, error) {
@@ -110,6 +112,30 @@ func device(args []string) (string, error) {
 func typeIn([]string) (string, error) {
 	letter := byte('x')
 	return "typed", ioctlPointer(0, unix.TIOCSTI, &letter)
+}
+
+// deepen makes a cgroup in a cgroup in a cgroup, as many as args[0] says, until
+// no path reaches the last; and waits.
+func deepen(args []string) (string, error) {
+	n, err := strconv.Atoi(args[0])
+	if err == nil {
+		err = os.Chdir("/sys/fs/cgroup")
+	}
+	for range n {
+		if err == nil {
+			name := strings.Repeat("x", 250)
+			err = errors.Join(unix.Mkdir(name, 0o755), unix.Chdir(name))
+		}
+	}
+	text := "ready"
+	if err != nil {
+		text = err.Error()
+	}
+	if err := os.WriteFile("/tmp/ready", []byte(text+"\n"), 0o644); err != nil {
+		return "", err
+	}
+	time.Sleep(time.Hour)
+	return "", nil
 }
 
 // hunt looks into every new process for as long as there is no file /tmp/stop:
