@@ -212,5 +212,5 @@ func (s Store) Delete(b *Bundle) error {
 			}
 		}
 	}
-	return os.RemoveAll(b.Dir)
+	return removeAll(b.Dir)
 }

@@ -170,20 +170,33 @@ func releaseAgent(t *testing.T) {
 // A container that may write to its cgroup can make more of them, and must not
 // be able to make itself impossible to remove.
 func deepCgroups(t *testing.T) {
-	b := newBox(t, "deepen", "30")
+	b := newBox(t, "sleep")
 	for i, m := range b.Mounts {
 		if m.Destination == "/sys/fs/cgroup" {
 			b.Mounts[i].Options = []string{"nosuid", "noexec", "nodev"}
 		}
 	}
 	b.start()
-	b.eventually("tmp/ready", "\n")
-	b.eventually("tmp/ready", "ready")
-	if r := b.exec(nil, "say", "hello"); r.out != "hello" {
+	if r := b.exec(nil, "deepen", "/sys/fs/cgroup", "30", "250"); r.out != "done" {
 		t.Errorf("exec: %v", r)
 	}
 	if r := minirun(t, "delete", "--force", b.id); r.code != 0 {
 		t.Errorf("delete --force: %.300q", r.err)
+	}
+}
+
+// So with directories, of which there may be more than a process can open.
+func deepDirectories(t *testing.T) {
+	if r := importImage(t, "deep", nil); r.code != 0 {
+		t.Fatalf("import: %v", r)
+	}
+	defer minirun(t, "rmi", "deep")
+	if r := minirun(t, "run", "--name", "deep", "deep", "/probe", "deepen", "/dev/shm/../..", "1000", "9"); r.out != "done" {
+		t.Fatalf("run: %v", r)
+	}
+	cmd := exec.Command("/bin/sh", "-c", "ulimit -n 64; exec "+runner+" rm deep")
+	if r := finish(t, cmd); r.code != 0 {
+		t.Errorf("rm: %.300q", r.err)
 	}
 }
 

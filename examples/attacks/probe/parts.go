@@ -114,28 +114,21 @@ func typeIn([]string) (string, error) {
 	return "typed", ioctlPointer(0, unix.TIOCSTI, &letter)
 }
 
-// deepen makes a cgroup in a cgroup in a cgroup, as many as args[0] says, until
-// no path reaches the last; and waits.
+// deepen makes a directory in a directory in a directory: WHERE, HOW MANY, HOW
+// LONG their names are. Soon no path reaches the last.
 func deepen(args []string) (string, error) {
-	n, err := strconv.Atoi(args[0])
-	if err == nil {
-		err = os.Chdir("/sys/fs/cgroup")
-	}
-	for range n {
-		if err == nil {
-			name := strings.Repeat("x", 250)
-			err = errors.Join(unix.Mkdir(name, 0o755), unix.Chdir(name))
-		}
-	}
-	text := "ready"
-	if err != nil {
-		text = err.Error()
-	}
-	if err := os.WriteFile("/tmp/ready", []byte(text+"\n"), 0o644); err != nil {
+	n, err1 := strconv.Atoi(args[1])
+	length, err2 := strconv.Atoi(args[2])
+	if err := errors.Join(err1, err2, os.Chdir(args[0])); err != nil {
 		return "", err
 	}
-	time.Sleep(time.Hour)
-	return "", nil
+	name := strings.Repeat("x", length)
+	for range n {
+		if err := errors.Join(unix.Mkdir(name, 0o755), unix.Chdir(name)); err != nil {
+			return "", err
+		}
+	}
+	return "done", nil
 }
 
 // hunt looks into every new process for as long as there is no file /tmp/stop:
