@@ -4,6 +4,7 @@
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
+# make fuzz     every Fuzz target for FUZZTIME, 10s each (examples/fuzz)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -37,8 +38,11 @@ validate: build
 attacks: build
 	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
 
+fuzz:
+	examples/fuzz
+
 install: build
 	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build demo test bench validate attacks install
+.PHONY: build demo test bench validate attacks fuzz install

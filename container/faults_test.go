@@ -216,3 +216,14 @@ func die(n int) func(*plan.Step) error {
 		return nil
 	}
 }
+
+// TestFilesLeft: a state directory that is left would be seen; for the rest of
+// a fingerprint see TestLeaks.
+func TestFilesLeft(t *testing.T) {
+	dir := t.TempDir()
+	before := fingerprint(dir)
+	must(t, os.MkdirAll(dir+"/root/box", 0o700))
+	if got := changes(before, fingerprint(dir)); !strings.Contains(got, "+ file "+dir+"/root/box") {
+		t.Errorf("a state directory is left, and there is seen: %q", got)
+	}
+}

@@ -1,0 +1,97 @@
+package container
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// stored makes a container's directory with that state.json in it.
+func stored(t testing.TB, data []byte) Root {
+	t.Helper()
+	root := Root(t.TempDir())
+	must(t, os.Mkdir(filepath.Join(string(root), "box"), 0o700))
+	must(t, os.WriteFile(filepath.Join(string(root), "box/state.json"), data, 0o600))
+	return root
+}
+
+// someState is a state with a bit of everything.
+func someState(t testing.TB) []byte {
+	t.Helper()
+	data, err := json.Marshal(State{ID: "box", Pid: os.Getpid(), StartTime: 1, Bundle: "/b", Rootfs: "/b/rootfs", Created: time.Unix(1, 0),
+		Annotations: map[string]string{"a": "b"}, Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}}})
+	must(t, err)
+	return data
+}
+
+// TestStateCut: of a state.json that somebody has cut, nothing is believed.
+func TestStateCut(t *testing.T) {
+	data := someState(t)
+	root := stored(t, data)
+	if c, err := root.Load("box"); err != nil || c.Bundle != "/b" {
+		t.Fatalf("Load() = %v, %v", c, err)
+	}
+	for n := range data {
+		must(t, os.WriteFile(filepath.Join(string(root), "box/state.json"), data[:n], 0o600))
+		if c, err := root.Lock("box"); err == nil || c != nil || !strings.Contains(err.Error(), "box/state.json") {
+			t.Fatalf("Lock() with %q = %v, %v; want an error that names the file", data[:n], c, err)
+		}
+		if list, err := root.List(); len(list) != 0 || err != nil {
+			t.Fatalf("List() with %q = %v, %v; want none", data[:n], list, err)
+		}
+	}
+}
+
+// TestNobody: numbers for which kill(2) would take every process, or all of a
+// group, are nobody's.
+func TestNobody(t *testing.T) {
+	for _, pid := range []int{0, -1, -os.Getpid(), -1 << 31, 1 << 40} {
+		c := &Container{State: State{ID: "box", Pid: pid}, dir: t.TempDir()}
+		if got := c.Status(); got != specs.StateStopped && got != specs.StateCreating {
+			t.Errorf("with pid %d: %s", pid, got)
+		}
+		for _, all := range []bool{false, true} {
+			if err := c.Kill(unix.SIGCONT, all); (err == nil) != all {
+				t.Errorf("Kill(pid %d, all %v) = %v", pid, all, err)
+			}
+		}
+		if err := c.kill(unix.SIGCONT); err == nil {
+			t.Errorf("kill(pid %d) = nil, want an error", pid)
+		}
+		if err := c.end(); err != nil {
+			t.Errorf("end(pid %d) = %v", pid, err)
+		}
+		if !c.Wait(time.Second) {
+			t.Errorf("Wait(pid %d) = false", pid)
+		}
+	}
+}
+
+// FuzzState: whatever a state.json has in it can be looked at.
+func FuzzState(f *testing.F) {
+	f.Add(someState(f))
+	f.Add([]byte(`{"id":"box","pid":-1}`))
+	f.Add([]byte(`{"pid":1e99}`))
+	f.Add([]byte(`null`))
+	root := stored(f, nil)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		must(t, os.WriteFile(filepath.Join(string(root), "box/state.json"), data, 0o600))
+		c, err := root.Load("box")
+		if err != nil {
+			return
+		}
+		c.Cgroup = "" // else files anywhere would be read
+		if _, err := json.Marshal(c.OCI()); err != nil {
+			t.Errorf("state of %q: %v", data, err)
+		}
+		c.Exit()
+		c.OOMKilled()
+	})
+}
