@@ -16,6 +16,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle/names"
+	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -212,5 +213,5 @@ func (s Store) Delete(b *Bundle) error {
 			}
 		}
 	}
-	return removeAll(b.Dir)
+	return image.RemoveAll(b.Dir)
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image"
 )
 
 // TestRemoveAll: what a container may leave, deeper than there are descriptors,
@@ -13,7 +15,7 @@ import (
 func TestRemoveAll(t *testing.T) {
 	var old unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &old))
-	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 40, Max: old.Max}))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 90, Max: old.Max}))
 	defer unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
 	for _, mode := range []uint32{0o755, 0} {
 		outside := t.TempDir()
@@ -39,15 +41,15 @@ func TestRemoveAll(t *testing.T) {
 			must(t, os.Chmod(filepath.Join(dir, "deep/deep"), 0))
 			must(t, os.Chmod(filepath.Join(dir, "deep"), 0o500))
 		}
-		must(t, removeAll(dir))
+		must(t, image.RemoveAll(dir))
 		if _, err := os.Lstat(dir); !os.IsNotExist(err) {
-			t.Errorf("mode %o: Lstat() after removeAll() = %v, want that it is not there", mode, err)
+			t.Errorf("mode %o: Lstat() after image.RemoveAll() = %v, want that it is not there", mode, err)
 		}
 		if _, err := os.Stat(filepath.Join(outside, "kept")); err != nil {
 			t.Errorf("mode %o: a link was followed: %v", mode, err)
 		}
 	}
-	if err := removeAll(filepath.Join(t.TempDir(), "none")); err != nil {
-		t.Errorf("removeAll() of nothing = %v, want nil", err)
+	if err := image.RemoveAll(filepath.Join(t.TempDir(), "none")); err != nil {
+		t.Errorf("image.RemoveAll() of nothing = %v, want nil", err)
 	}
 }

@@ -194,7 +194,7 @@ func deepDirectories(t *testing.T) {
 	if r := minirun(t, "run", "--name", "deep", "deep", "/probe", "deepen", "/dev/shm/../..", "1000", "9"); r.out != "done" {
 		t.Fatalf("run: %v", r)
 	}
-	cmd := exec.Command("/bin/sh", "-c", "ulimit -n 64; exec "+runner+" rm deep")
+	cmd := exec.Command("/bin/sh", "-c", "ulimit -n 128; exec "+runner+" rm deep")
 	if r := finish(t, cmd); r.code != 0 {
 		t.Errorf("rm: %.300q", r.err)
 	}

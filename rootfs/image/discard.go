@@ -1,8 +1,9 @@
 package image
 
-// Removing trees whose shape somebody else chose. An archive can nest
-// directories deeper than there are descriptors or bytes in a path, so
-// recursion stops at a depth, and what lies deeper is moved up and queued.
+// Removing trees whose shape somebody else chose. An archive, or a container,
+// can nest directories deeper than there are descriptors or bytes in a path, so
+// recursion stops at a depth, and what lies deeper is moved up and queued. Who
+// is not root may have to let himself into his own directories first.
 
 import (
 	"crypto/rand"
@@ -19,6 +20,29 @@ const maxDepth = 64
 type discarder struct {
 	top   *os.File // where deep directories are moved to
 	queue []string // names in top
+}
+
+// RemoveAll removes a directory and all that is in it, whoever made it. One that
+// does not exist is no error.
+func RemoveAll(dir string) error {
+	top, err := os.Open(dir)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	names, err := top.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := discard(top, name); err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	return os.Remove(dir)
 }
 
 // discard removes name in the directory top with all that is below it, never
@@ -53,12 +77,18 @@ func (d *discarder) remove(parent *os.File, name string, depth int) error {
 }
 
 func (d *discarder) postpone(parent *os.File, name string) error {
+	if err := unlock(parent, name); err != nil { // to move a directory is to write to it: to its ".."
+		return err
+	}
 	fresh := rand.Text()
 	d.queue = append(d.queue, fresh)
 	return unix.Renameat(int(parent.Fd()), name, int(d.top.Fd()), fresh)
 }
 
 func (d *discarder) empty(parent *os.File, name string, depth int) error {
+	if err := unlock(parent, name); err != nil {
+		return err
+	}
 	fd, err := unix.Openat(int(parent.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -75,4 +105,13 @@ func (d *discarder) empty(parent *os.File, name string, depth int) error {
 		}
 	}
 	return nil
+}
+
+// unlock lets the owner of a directory do with it what he likes, unless he may
+// anyway. It is a directory: unlink said so.
+func unlock(parent *os.File, name string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return unix.Fchmodat(int(parent.Fd()), name, 0o700, 0)
 }
