@@ -251,7 +251,7 @@ func removeBelow(top string) error {
 	if dir >= 0 {
 		unix.Close(dir) // EIO cannot be for a directory
 	}
-	if err == unix.ENOENT {
+	if gone(err) {
 		return nil // somebody else has removed it
 	}
 	return err
