@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,7 @@ var (
 	ErrNotExist   = errors.New("container does not exist")
 	ErrExist      = errors.New("container with given ID already exists")
 	ErrNotRunning = errors.New("container not running")
+	ErrDamaged    = errors.New("damaged state")
 )
 
 // A State is what is written down about a container.
@@ -86,21 +88,56 @@ func (root Root) make(id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(string(root), 0o700); err != nil {
+	if err := errors.Join(os.MkdirAll(string(root), 0o700), root.check()); err != nil {
 		return nil, err
 	}
 	c := &Container{dir: filepath.Join(string(root), id)}
-	if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("%s: %w", id, ErrExist)
-	} else if err != nil {
-		return nil, err
+	for err := fs.ErrNotExist; errors.Is(err, fs.ErrNotExist); {
+		if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("%s: %w", id, ErrExist)
+		} else if err != nil {
+			return nil, err
+		}
+		if err = c.acquire(); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was deleted before we had locked it
+			return nil, err
+		}
 	}
-	return c, c.acquire()
+	// Deleted before we had locked it, and made again by somebody else: then we
+	// have waited for them.
+	if _, err := os.Lstat(c.path("state.json")); err == nil {
+		c.Unlock()
+		return nil, fmt.Errorf("%s: %w", id, ErrExist)
+	}
+	return c, nil
+}
+
+// check refuses a directory of states that others have made or can write to:
+// what lies there says whom to kill, and which hooks to run.
+func (root Root) check() error {
+	link, err := os.Lstat(string(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	dir, err := os.Stat(string(root))
+	if err != nil {
+		return err
+	}
+	for _, info := range []fs.FileInfo{link, dir} {
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
+			return fmt.Errorf("directory of states %s: it is user %d's: remove it, or give another one by --root", root, owner)
+		}
+	}
+	if mode := dir.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("directory of states %s: others may write to it (mode %#o): chmod go-w it, or give another one by --root", root, mode)
+	}
+	return nil
 }
 
 // Load opens an existing container to look at it.
 func (root Root) Load(id string) (*Container, error) {
-	if err := CheckID(id); err != nil {
+	if err := errors.Join(CheckID(id), root.check()); err != nil {
 		return nil, err
 	}
 	c := &Container{dir: filepath.Join(string(root), id)}
@@ -135,19 +172,34 @@ func (root Root) Lock(id string) (*Container, error) {
 }
 
 func (c *Container) acquire() error {
-	f, err := os.Open(c.dir)
+	for {
+		f, err := os.Open(c.dir)
+		if err != nil {
+			return err
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			f.Close()
+			return fmt.Errorf("lock %s: %w", c.dir, err)
+		}
+		if c.isAt(f) {
+			c.lock = f
+			return nil
+		}
+		f.Close() // while we waited it was deleted, and perhaps made again
+	}
+}
+
+// isAt says whether the container's directory still is the one that was opened.
+func (c *Container) isAt(f *os.File) bool {
+	ours, err := f.Stat()
 	if err != nil {
-		return err
+		return false
 	}
-	for err = unix.EINTR; err == unix.EINTR; {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-	}
-	if err != nil {
-		f.Close()
-		return fmt.Errorf("lock %s: %w", c.dir, err)
-	}
-	c.lock = f
-	return nil
+	there, err := os.Stat(c.dir)
+	return err == nil && os.SameFile(ours, there)
 }
 
 // Unlock lets other commands at the container.
@@ -164,9 +216,19 @@ func (c *Container) read() error {
 		return err
 	}
 	if err := json.Unmarshal(data, &c.State); err != nil {
-		return fmt.Errorf("%s: %w", c.path("state.json"), err)
+		return fmt.Errorf("%w: %s: %w", ErrDamaged, c.path("state.json"), err)
 	}
 	return nil
+}
+
+// Discard removes the directory of a container whose state cannot be read
+// ([ErrDamaged]). Which process and which cgroup were its own nobody knows any
+// more: if there are any, they stay.
+func (root Root) Discard(id string) error {
+	if err := errors.Join(CheckID(id), root.check()); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(string(root), id))
 }
 
 func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
@@ -194,7 +256,10 @@ func writeFile(path string, data []byte, perm os.FileMode) error {
 // while we look is left out.
 func (root Root) List() ([]*Container, error) {
 	entries, err := os.ReadDir(string(root))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err := errors.Join(err, root.check()); err != nil {
 		return nil, err
 	}
 	var list []*Container

@@ -2,6 +2,7 @@ package container
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,12 +41,16 @@ func TestStateCut(t *testing.T) {
 	}
 	for n := range data {
 		must(t, os.WriteFile(filepath.Join(string(root), "box/state.json"), data[:n], 0o600))
-		if c, err := root.Lock("box"); err == nil || c != nil || !strings.Contains(err.Error(), "box/state.json") {
+		if c, err := root.Lock("box"); err == nil || c != nil || !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "box/state.json") {
 			t.Fatalf("Lock() with %q = %v, %v; want an error that names the file", data[:n], c, err)
 		}
 		if list, err := root.List(); len(list) != 0 || err != nil {
 			t.Fatalf("List() with %q = %v, %v; want none", data[:n], list, err)
 		}
+	}
+	must(t, root.Discard("box"))
+	if _, err := root.Load("box"); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Load() after Discard() = %v", err)
 	}
 }
 
@@ -94,4 +99,49 @@ func FuzzState(f *testing.F) {
 		c.Exit()
 		c.OOMKilled()
 	})
+}
+
+// TestRootOfOthers: a directory of states that somebody else has made, or can
+// write to, is not believed: a state names processes to end and hooks to run.
+func TestRootOfOthers(t *testing.T) {
+	root := stored(t, someState(t))
+	use := map[string]func() error{
+		"Load": func() error { _, err := root.Load("box"); return err },
+		"Lock": func() error {
+			c, err := root.Lock("box")
+			if err == nil {
+				c.Unlock()
+			}
+			return err
+		},
+		"List":    func() error { _, err := root.List(); return err },
+		"Discard": func() error { return root.Discard("nobody") },
+		"make": func() error {
+			c, err := root.make("other")
+			if err == nil {
+				c.Unlock()
+				os.RemoveAll(c.dir)
+			}
+			return err
+		},
+	}
+	for name, f := range use {
+		must(t, os.Chmod(string(root), 0o755))
+		if err := f(); err != nil {
+			t.Errorf("%s in a directory of our own: %v", name, err)
+		}
+		must(t, os.Chmod(string(root), 0o777))
+		if err := f(); err == nil || !strings.Contains(err.Error(), "others may write to it") {
+			t.Errorf("%s in a directory that all can write to: %v", name, err)
+		}
+		must(t, os.Chmod(string(root), 0o755))
+		if os.Geteuid() != 0 {
+			continue // who is not root cannot give a directory away
+		}
+		must(t, os.Chown(string(root), 1000, 1000))
+		if err := f(); err == nil || !strings.Contains(err.Error(), "it is user 1000's") {
+			t.Errorf("%s in a directory of somebody else's: %v", name, err)
+		}
+		must(t, os.Chown(string(root), 0, 0))
+	}
 }

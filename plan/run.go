@@ -110,6 +110,9 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
+	if err := o.check(p); err != nil {
+		return nil, err
+	}
 	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
 	given := maps.Clone(o.Given)
 	theirs, err := r.connect(&given)
@@ -204,6 +207,14 @@ func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd) // EIO cannot be for a socket
 	}
+}
+
+// check refuses a fault that could not happen.
+func (o Options) check(p *Plan) error {
+	if n := o.Fault.Step; n > len(p.Steps) {
+		return fmt.Errorf("fault at step %d: the plan has %d", n, len(p.Steps))
+	}
+	return nil
 }
 
 // prepare puts the options into the compiled plan.

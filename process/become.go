@@ -85,7 +85,7 @@ func (i *Identity) directory(p *plan.Plan) {
 		return
 	}
 	p.Note("the working directory, wherever links in the container point")
-	p.Fchdir(p.OpenIn(plan.CWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0).As("cwd"))
+	p.Fchdir(p.OpenIn(plan.CWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0).As("cwd").Means(unix.ENOENT, "no such working directory"))
 }
 
 // closeAll records the closing of every descriptor but those that the program

@@ -140,7 +140,8 @@ func (r *Root) open(p *plan.Plan) {
 		r.openOverlay(p, r.mounts[i])
 		return
 	}
-	dir := p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory")
+	dir := p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory").
+		Means(unix.ENOENT, "no such root directory (root.path)")
 	p.Note("why mount a directory on itself? pivot_root wants a mount")
 	root := p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
 	p.MoveMount(root, dir).Shell("mount --rbind %s %s\ncd %s", r.path, r.path, r.path)

@@ -80,7 +80,10 @@ func (s *session) attachTerminal(*plan.Process) (done func(), err error) {
 	}
 	resize(s.master)
 	if s.context.Bool("interactive") || !s.context.Bool("monitor") {
-		go io.Copy(s.master, os.Stdin)
+		go func() {
+			io.Copy(s.master, os.Stdin)
+			s.master.Write([]byte{4}) // ^D: how a terminal says that nothing more comes
+		}()
 	}
 	finished := make(chan struct{})
 	go func() {

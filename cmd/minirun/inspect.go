@@ -72,7 +72,7 @@ func printInspected(c *cli.Context, list []any) error {
 }
 
 func inspect(c *cli.Context, word string) (any, error) {
-	b, err := store(c).Find(word)
+	b, err := bundleOf(c, word)
 	if err == nil {
 		return inspectContainer(c, b), nil
 	}

@@ -21,7 +21,7 @@ import (
 // went well, and goes on after those that did not.
 func each(c *cli.Context, do func(word string) error) error {
 	if !c.Args().Present() {
-		return usage{fmt.Errorf("%s: no container given", c.Command.Name)}
+		return usage{fmt.Errorf("%s: want %s", c.Command.Name, c.Command.ArgsUsage)}
 	}
 	var failed error
 	for _, word := range c.Args().Slice() {
@@ -55,7 +55,7 @@ func stopCommand() *cli.Command {
 }
 
 func stop(c *cli.Context, word string) error {
-	b, err := store(c).Find(word)
+	b, err := bundleOf(c, word)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func rmCommand() *cli.Command {
 }
 
 func remove(c *cli.Context, word string) error {
-	b, err := store(c).Find(word)
+	b, err := bundleOf(c, word)
 	if err != nil {
 		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
 			report(err) // as with docker: rm -f of what is not there is no failure
@@ -135,6 +135,8 @@ func remove(c *cli.Context, word string) error {
 	switch {
 	case errors.Is(err, container.ErrNotExist):
 		return store(c).Delete(b)
+	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+		return errors.Join(discard(c, b.ID, err), store(c).Delete(b))
 	case err != nil:
 		return err
 	}
@@ -146,6 +148,12 @@ func remove(c *cli.Context, word string) error {
 		return err
 	}
 	return store(c).Delete(b)
+}
+
+// discard removes what is left of a container whose state cannot be read.
+func discard(c *cli.Context, id string, why error) error {
+	warn(oneLine(why) + ": if its process runs, it goes on")
+	return root(c).Discard(id)
 }
 
 // The commands of the runtime-spec (runtime.md, Operations), as container
@@ -254,8 +262,11 @@ func deleteCommand() *cli.Command {
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it first if it runs"}},
 		Action: func(c *cli.Context) error {
 			err := one(c, func(k *container.Container) error { return k.Delete(c.Bool("force")) })
-			if c.Bool("force") && errors.Is(err, container.ErrNotExist) {
+			switch {
+			case c.Bool("force") && errors.Is(err, container.ErrNotExist):
 				return nil
+			case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+				return discard(c, c.Args().First(), err)
 			}
 			return err
 		},

@@ -15,6 +15,8 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/procfs"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // A listed container is what ps, tree, threads and ns show of one.
@@ -155,6 +157,18 @@ func (v *view) of(l *listed) []*procfs.Process {
 		}
 	}
 	return list
+}
+
+// bundleOf finds a container of the store's. For one that was made by create,
+// from a bundle of somebody's own, an empty bundle with its id stands.
+func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
+	b, err := store(c).Find(word)
+	if errors.Is(err, bundle.ErrNoSuch) {
+		if k, err := root(c).Load(word); err == nil {
+			return &bundle.Bundle{ID: k.ID, Spec: &specs.Spec{}}, nil
+		}
+	}
+	return b, err
 }
 
 // glass makes a command of the looking glass: tree, threads and ns show the

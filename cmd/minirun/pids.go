@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -41,7 +42,10 @@ func pids(c *cli.Context) error {
 	if len(options) == 0 {
 		options = []string{"-ef"}
 	}
-	out, err := exec.Command("ps", options...).Output()
+	// Without -e or the like, ps would choose by user and terminal. We ourselves
+	// are sure to be there, and are left out again.
+	chosen := strings.Join(numbers(append(list, os.Getpid())), ",")
+	out, err := exec.Command("ps", append(options, "-p", chosen)...).Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
 		cause, _, _ := bytes.Cut(bytes.TrimSpace(failed.Stderr), []byte("\n")) // its help follows
@@ -50,6 +54,14 @@ func pids(c *cli.Context) error {
 		return err
 	}
 	return only(c.App.Writer, string(out), list)
+}
+
+func numbers(pids []int) []string {
+	var words []string
+	for _, pid := range pids {
+		words = append(words, strconv.Itoa(pid))
+	}
+	return words
 }
 
 // pidsFormat is the format; -f, which among containers is a filter, is one too.

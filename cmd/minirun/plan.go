@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -33,7 +34,11 @@ func printPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := root(c).Plan(id, dir, spec, container.Options{Monitor: c.Bool("detach")})
+	o, err := planOptions(c, spec)
+	if err != nil {
+		return err
+	}
+	p, err := root(c).Plan(id, dir, spec, o)
 	if err != nil {
 		return err
 	}
@@ -46,6 +51,29 @@ func printPlan(c *cli.Context) error {
 		return p.JSON(c.App.Writer)
 	}
 	return usage{fmt.Errorf("output %q: want text, sh or json", c.String("output"))}
+}
+
+// planOptions are those that run would have with the same words: the steps are
+// the same, and so are their numbers. For logs the null device stands.
+func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
+	o := container.Options{Monitor: c.Bool("detach") && !c.IsSet("bundle")}
+	if c.IsSet("bundle") || spec.Process.Terminal {
+		return o, nil
+	}
+	null, err := os.Open("/dev/null")
+	if err != nil {
+		return o, err
+	}
+	switch {
+	case !c.Bool("interactive"):
+		o.Stdin = null
+	case o.Monitor:
+		o.Stdin, err = endless()
+	}
+	if o.Monitor {
+		o.Stdout, o.Stderr = null, null
+	}
+	return o, err
 }
 
 // planned is the spec to print the plan of: a bundle's, or the one that run

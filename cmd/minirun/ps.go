@@ -77,7 +77,7 @@ func ps(c *cli.Context) error {
 	for i, l := range all {
 		rows[i] = l.row(c.Bool("no-trunc"))
 	}
-	if c.Bool("wide") {
+	if f := c.String("format"); c.Bool("wide") || f == "json" || strings.Contains(f, "Threads") {
 		if err := widen(rows, all); err != nil {
 			return err
 		}

@@ -8,7 +8,18 @@ import (
 )
 
 func threadsCommand() *cli.Command {
-	return glass("threads", "count threads, like ps -eLf | awk '{print $2}' | sort -n | uniq -c", "", (*view).threads, (*view).treeJSON)
+	return glass("threads", "count threads, like ps -eLf | awk '{print $2}' | sort -n | uniq -c", "", (*view).threads, (*view).threadsJSON)
+}
+
+// threadsJSON prints the same processes, one a line, as tree does.
+func (v *view) threadsJSON(w io.Writer, containers []*listed) error {
+	var list []shownProcess
+	for _, l := range containers {
+		for _, p := range v.of(l) {
+			list = append(list, v.shown(l, p))
+		}
+	}
+	return printJSON(w, list)
 }
 
 // threads prints, for each process of a container, how many threads it has and

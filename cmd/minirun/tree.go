@@ -116,15 +116,19 @@ type shownProcess struct {
 	Command      []string
 }
 
+func (v *view) shown(l *listed, p *procfs.Process) shownProcess {
+	s := shownProcess{l.ID, p.Pid, 0, p.Parent, p.UID, p.Threads, p.RSS, string(p.State), p.Command}
+	if v.owner[p.Pid] == l {
+		s.ContainerPid = p.Inner()
+	}
+	return s
+}
+
 func (v *view) treeJSON(w io.Writer, containers []*listed) error {
 	var list []shownProcess
 	for _, l := range containers {
 		for _, b := range v.branches(l) {
-			s := shownProcess{l.ID, b.Pid, 0, b.Parent, b.UID, b.Threads, b.RSS, string(b.State), b.Command}
-			if v.owner[b.Pid] == l {
-				s.ContainerPid = b.Inner()
-			}
-			list = append(list, s)
+			list = append(list, v.shown(l, b.Process))
 		}
 	}
 	return printJSON(w, list)

@@ -95,6 +95,9 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 	if err != nil {
 		return err
 	}
+	if os.Geteuid() != 0 && (user.UID != 0 || user.GID != 0) {
+		return fmt.Errorf("user %d:%d: in a container of an ordinary user there is only root (0:0), which is that user outside", user.UID, user.GID)
+	}
 	spec.Process.Args, spec.Process.User = args, user
 	spec.Process.Env = r.environment(config.Env, home)
 	spec.Process.Cwd = firstOf(r.Workdir, config.WorkingDir, "/")
@@ -243,7 +246,9 @@ func volume(v string) (specs.Mount, error) {
 	if err != nil {
 		return specs.Mount{}, err
 	}
-	if _, err := os.Stat(source); err != nil {
+	if _, err := os.Stat(source); err != nil && !strings.Contains(parts[0], "/") {
+		return specs.Mount{}, fmt.Errorf("volume %q: %w (volumes have no names here: give a path)", v, err)
+	} else if err != nil {
 		return specs.Mount{}, fmt.Errorf("volume %q: %w", v, err)
 	}
 	m := specs.Mount{Destination: parts[1], Type: "bind", Source: source, Options: []string{"rbind", "rprivate"}}
