@@ -1,6 +1,11 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
 
 // examples are what --help shows of the commands that describe themselves in a
 // line. A name that is missing has its examples in its own description.
@@ -36,4 +41,27 @@ func describe(name, description string) string {
 		description += "\n\n"
 	}
 	return description + "Examples:\n   " + strings.Join(examples[name], "\n   ")
+}
+
+// flagLine is a flag's line in --help: -m, --memory SIZE, a tab, what it does.
+// The word in back quotes is what the value is called.
+func flagLine(f cli.Flag) string {
+	d, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return ""
+	}
+	usage := d.GetUsage()
+	value := ""
+	if parts := strings.SplitN(usage, "`", 3); len(parts) == 3 {
+		value, usage = " "+parts[1], strings.Join(parts, "")
+	}
+	if text := d.GetDefaultText(); d.TakesValue() && text != "" && text != "0" && text != `""` && text != "false" {
+		usage += " (else: " + text + ")"
+	}
+	names := slices.Clone(f.Names())
+	slices.SortStableFunc(names, func(a, b string) int { return min(len(a), 2) - min(len(b), 2) })
+	for i, n := range names {
+		names[i] = strings.Repeat("-", min(len(n), 2)) + n
+	}
+	return strings.Join(names, ", ") + value + "\t" + usage
 }

@@ -37,6 +37,7 @@ func main() {
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
 	cli.VersionPrinter = printVersion
+	cli.FlagStringer = flagLine
 	app := &cli.App{
 		Name:  "minirun",
 		Usage: "run containers, and see that each is just a process",
