@@ -20,7 +20,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// newStore has one image: a user ann, and the program httpd.
+// newStore has one image: a user ann, and the program httpd. It runs as ann, but
+// for an ordinary user, whose containers have only root.
 func newStore(t *testing.T) (Store, *image.Image) {
 	t.Helper()
 	dir := t.TempDir()
@@ -32,15 +33,15 @@ func newStore(t *testing.T) (Store, *image.Image) {
 		must(t, err)
 	}
 	must(t, w.Close())
-	o := image.Options{}
+	o, user := image.Options{}, "USER ann"
 	if os.Geteuid() != 0 {
-		o.Ownership = image.Mine
+		o.Ownership, user = image.Mine, "USER 0"
 	}
 	images, err := image.Open(dir, o)
 	must(t, err)
 	name, err := image.ParseReference("web:v1")
 	must(t, err)
-	img, err := images.Import(&b, name, `CMD ["-D", "FOREGROUND"]`, `ENTRYPOINT ["httpd"]`, "ENV COLOUR=blue", "WORKDIR /srv", "USER ann",
+	img, err := images.Import(&b, name, `CMD ["-D", "FOREGROUND"]`, `ENTRYPOINT ["httpd"]`, "ENV COLOUR=blue", "WORKDIR /srv", user,
 		"EXPOSE 80", "EXPOSE 53/udp", "STOPSIGNAL SIGWINCH")
 	must(t, err)
 	return Store(dir), img
@@ -123,7 +124,7 @@ func TestEnvironment(t *testing.T) {
 // TestUser: names are those of the image's topmost layer.
 func TestUser(t *testing.T) {
 	_, img := newStore(t)
-	for word, want := range map[string]string{"": "33 34 [34 44] /home/ann", "ann": "33 34 [34 44] /home/ann", "0": "0 0 [0] ", "5:6": "5 6 [6] "} {
+	for word, want := range map[string]string{"ann": "33 34 [34 44] /home/ann", "0": "0 0 [0] ", "5:6": "5 6 [6] "} {
 		u, home, err := Request{User: word}.user(img)
 		if got := fmt.Sprint(u.UID, u.GID, u.AdditionalGids) + " " + home; got != want || err != nil {
 			t.Errorf("user(%q) = %s, %v; want %s", word, got, err, want)
