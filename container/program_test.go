@@ -65,6 +65,10 @@ func command(word, arg string) (string, error) {
 		var s unix.Stat_t
 		err := unix.Stat(arg, &s)
 		return fmt.Sprintf("%d:%d", unix.Major(s.Rdev), unix.Minor(s.Rdev)), err
+	case "owner":
+		var s unix.Stat_t
+		err := unix.Stat(arg, &s)
+		return fmt.Sprint(s.Uid, s.Gid), err
 	case "readlink":
 		return os.Readlink(arg)
 	case "eat": // as many MB of memory

@@ -1,0 +1,252 @@
+package container
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Containers' root directories, as their processes see them.
+
+// TestDevices: the devices that every container has, those that are asked for,
+// and the links.
+func TestDevices(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "stat /dev/null", "device /dev/null", "device /dev/zero", "device /dev/full", "device /dev/random", "device /dev/urandom", "device /dev/tty",
+		"readlink /dev/fd", "readlink /dev/stdin", "readlink /dev/ptmx", "write /dev/null x", "stat /dev/mine", "device /dev/mine", "stat /dev/deep/pipe", "ls /dev")
+	mode := os.FileMode(0o640)
+	b.Linux.Devices = []specs.LinuxDevice{
+		{Path: "/dev/mine", Type: "c", Major: 1, Minor: 5, FileMode: &mode}, {Path: "/dev/deep/pipe", Type: "p", FileMode: &mode},
+	}
+	b.prints("Dcrw-rw-rw-\n1:3\n1:5\n1:7\n1:8\n1:9\n5:0\n/proc/self/fd\n/proc/self/fd/0\npts/ptmx\nDcrw-r-----\n1:5\nprw-r-----\n" +
+		"deep fd full mine null ptmx pts random stderr stdin stdout tty urandom zero")
+}
+
+// TestMasks: a masked file is empty, a masked directory too, whatever is written
+// to; a read-only path can be read.
+func TestMasks(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "cat /secret", "device /secret", "ls /secrets", "mkdir /secrets/x", "cat /shown/file", "write /shown/file x", "write /proc/sys/kernel/hostname x", "cat /proc/sys/kernel/ostype")
+	must(t, os.WriteFile(b.rootfs("secret"), []byte("secret"), 0o644))
+	for _, dir := range []string{"secrets", "shown"} {
+		must(t, os.Mkdir(b.rootfs(dir), 0o755))
+		must(t, os.WriteFile(b.rootfs(dir+"/file"), []byte(dir), 0o644))
+	}
+	b.Linux.MaskedPaths = []string{"/secret", "/secrets", "/missing", "/secret/below"}
+	b.Linux.ReadonlyPaths = []string{"/shown", "/proc/sys", "/missing"}
+	b.prints("1:3\nerror: mkdir /secrets/x: read-only file system\nshown\nerror: open /shown/file: read-only file system\n" +
+		"error: open /proc/sys/kernel/hostname: read-only file system\nLinux")
+}
+
+// TestReadOnlyRoot: the root is, what is mounted on it is not.
+func TestReadOnlyRoot(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "mkdir /new", "mkdir /dev/new", "mkdir /data/new", "ls /data")
+	b.Root.Readonly = true
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/data", Type: "tmpfs", Source: "data"})
+	b.prints("error: mkdir /new: read-only file system\nnew")
+}
+
+// TestMountOptions: what is asked for is what the kernel says is there.
+func TestMountOptions(t *testing.T) {
+	needRoot(t)
+	b := newBox(t)
+	source := t.TempDir()
+	must(t, os.Mkdir(source+"/below", 0o755))
+	must(t, os.WriteFile(source+"/file", []byte("a file"), 0o644))
+	for i, c := range []struct{ options, want string }{
+		{"bind", "rw,relatime"},
+		{"bind,ro", "ro,relatime"},
+		{"bind,ro,rw", "rw,relatime"},
+		{"rbind,nosuid,nodev,noexec", "rw,nosuid,nodev,noexec,relatime"},
+		{"bind,noatime", "rw,noatime"},
+		{"bind,nodiratime", "rw,nodiratime,relatime"},
+		{"bind,strictatime", "rw"},
+		{"bind,nosymfollow", "rw,relatime,nosymfollow"},
+		{"rbind,rro", "ro,relatime"},
+	} {
+		at := fmt.Sprintf("/mnt/%d", i)
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: at, Source: source, Options: strings.Split(c.options, ",")})
+		b.commands("mounted "+at, "cat "+at+"/file")
+		got, _ := b.run(Options{})
+		line, text, _ := strings.Cut(got, "\n")
+		words := strings.Fields(line)
+		if len(words) < 2 || words[1] != c.want || text != "a file" {
+			t.Errorf("bind mount with %s is %q, want %s", c.options, got, c.want)
+		}
+	}
+	b.Mounts = append(b.Mounts[:3], specs.Mount{Destination: "/a/very/deep/file", Source: source + "/file", Options: []string{"bind", "ro"}},
+		specs.Mount{Destination: "/small", Type: "tmpfs", Source: "small", Options: []string{"size=4k", "mode=700"}})
+	b.commands("cat /a/very/deep/file", "write /a/very/deep/file x", "stat /small")
+	b.prints("a file\nerror: open /a/very/deep/file: read-only file system\ndrwx------")
+}
+
+// TestRecursiveReadOnly: rro reaches the mounts below the one that is bound; ro
+// does not.
+func TestRecursiveReadOnly(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	must(t, os.Mkdir(source+"/below", 0o755))
+	must(t, unix.Mount("tmpfs", source+"/below", "tmpfs", 0, ""))
+	defer unix.Unmount(source+"/below", unix.MNT_DETACH)
+	for option, want := range map[string]string{"ro": "error: mkdir /mnt/new: read-only file system", "rro": "error: mkdir /mnt/new: read-only file system\nerror: mkdir /mnt/below/new: read-only file system"} {
+		b := newBox(t, "mkdir /mnt/new", "mkdir /mnt/below/new")
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: "/mnt", Source: source, Options: []string{"rbind", option}})
+		b.prints(want)
+		os.Remove(source + "/below/new")
+	}
+}
+
+// A canary is a directory of the host's that no container may touch.
+type canary string
+
+func newCanary(t *testing.T) canary {
+	dir := t.TempDir()
+	for _, d := range []string{"proc", "sys", "dev", "pts", "etc"} {
+		must(t, os.Mkdir(dir+"/"+d, 0o700))
+		must(t, os.WriteFile(dir+"/"+d+"/null", []byte("the host's "+d), 0o600))
+	}
+	return canary(dir)
+}
+
+// sings is all that there is to know of the canary.
+func (c canary) sings() string {
+	var b strings.Builder
+	filepath.WalkDir(string(c), func(path string, _ fs.DirEntry, err error) error {
+		var s unix.Stat_t
+		if err == nil {
+			err = unix.Lstat(path, &s)
+		}
+		text, _ := os.ReadFile(path)
+		fmt.Fprintln(&b, path, s.Mode, s.Uid, s.Gid, s.Nlink, s.Mtim, s.Ctim, s.Rdev, string(text), err)
+		return nil
+	})
+	return b.String()
+}
+
+// TestHostileRoot: links in a root directory that lead out of it lead nowhere
+// else than below it. A runtime that opens the paths of the spec as they are
+// would mount on, or make files in, the host's directories (CVE-2019-19921,
+// CVE-2021-30465, CVE-2025-31133, CVE-2025-52565).
+func TestHostileRoot(t *testing.T) {
+	needRoot(t)
+	host := newCanary(t)
+	up := strings.Repeat("../", 20)
+	for name, links := range map[string]map[string]string{
+		"absolute":  {"proc": string(host) + "/proc", "dev": string(host) + "/dev", "sys": string(host) + "/sys", "etc": string(host) + "/etc"},
+		"upwards":   {"proc": up + string(host) + "/proc", "dev": up + string(host) + "/dev", "etc": up + string(host) + "/etc"},
+		"target":    {"data": string(host) + "/etc", "deep": string(host)},
+		"file":      {"etc/null": string(host) + "/etc/null", "secret": string(host) + "/etc/null"},
+		"self":      {"proc": "proc", "data": "/data"},
+		"magic":     {"data": "/proc/self/root" + string(host), "deep": "/proc/1/cwd"},
+		"root":      {"data": "/", "deep": "/.."},
+		"devices":   {"dev/null": string(host) + "/dev/null", "dev/pts": string(host) + "/pts", "dev/console": string(host) + "/dev/null"},
+		"dangling":  {"data": string(host) + "/new", "etc": string(host) + "/new"},
+		"new names": {"deep/er": string(host) + "/new"},
+	} {
+		b := newBox(t, "print made")
+		for at, to := range links {
+			must(t, os.MkdirAll(filepath.Dir(b.rootfs(at)), 0o755))
+			must(t, os.Symlink(to, b.rootfs(at)))
+		}
+		source := t.TempDir()
+		b.Mounts = append(b.Mounts,
+			specs.Mount{Destination: "/sys", Type: "sysfs", Options: []string{"ro"}},
+			specs.Mount{Destination: "/data", Source: source, Options: []string{"bind"}},
+			specs.Mount{Destination: "/deep/er/est", Type: "tmpfs"},
+			specs.Mount{Destination: "/etc/null", Source: "/dev/null", Options: []string{"bind"}})
+		if name == "devices" {
+			b.Mounts = b.Mounts[:1]
+		}
+		b.Linux.MaskedPaths, b.Linux.ReadonlyPaths = []string{"/secret", "/proc/keys"}, []string{"/proc/sys", "/etc"}
+		before, mounts := host.sings(), fingerprint("")
+		out, _, err := b.try(Options{}) // it may be made or refused
+		if err == nil && out != "made" || err != nil && strings.Contains(err.Error(), "panic") {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+		if after := host.sings(); after != before {
+			t.Errorf("%s: the host has changed:\n%s", name, changes(before, after))
+		}
+		if after := fingerprint(""); after != mounts {
+			t.Errorf("%s: there is left:\n%s", name, changes(mounts, after))
+		}
+	}
+}
+
+// TestExchangedTarget: a mount target's parent that is a directory at one moment
+// and a link to the host at the next (CVE-2021-30465). A runtime that first looks
+// and then mounts by path would sooner or later mount on the host.
+func TestExchangedTarget(t *testing.T) {
+	needRoot(t)
+	host := newCanary(t)
+	b := newBox(t, "print made")
+	shared := b.rootfs("shared") // as on a volume that another container has, too
+	must(t, os.MkdirAll(shared+"/dir/etc", 0o755))
+	must(t, os.Symlink(string(host), shared+"/link"))
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/shared/dir/etc", Type: "tmpfs"}, specs.Mount{Destination: "/shared/dir/new", Type: "tmpfs"})
+	var group sync.WaitGroup
+	stop := make(chan struct{})
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				unix.Renameat2(unix.AT_FDCWD, shared+"/dir", unix.AT_FDCWD, shared+"/link", unix.RENAME_EXCHANGE)
+			}
+		}
+	})
+	before, mounts := host.sings(), fingerprint("")
+	made := 0
+	for range 40 {
+		if out, _, err := b.try(Options{}); err == nil && out == "made" {
+			made++
+		}
+	}
+	close(stop)
+	group.Wait()
+	if made == 0 {
+		t.Error("of 40 containers none was made")
+	}
+	if after := host.sings(); after != before {
+		t.Errorf("the host has changed:\n%s", changes(before, after))
+	}
+	if after := fingerprint(""); after != mounts {
+		t.Errorf("there is left:\n%s", changes(mounts, after))
+	}
+}
+
+// TestMappedOwner: in an id-mapped mount a file is somebody else's, and what is
+// written belongs to the owner outside.
+func TestMappedOwner(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	must(t, os.WriteFile(source+"/file", nil, 0o666))
+	b := newBox(t, "stat /mnt/file", "owner /mnt/file")
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/mnt", Source: source, Options: []string{"bind"},
+		UIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}}, GIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 2000, Size: 10}}})
+	b.prints("-rw-r--r--\n1000 2000")
+}
+
+// TestInspectedMounts: nothing of the host's is mounted in the container but
+// what its spec names.
+func TestInspectedMounts(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "cat /proc/self/mountinfo")
+	out, _ := b.run(Options{})
+	var points []string
+	for line := range strings.Lines(out) {
+		points = append(points, strings.Fields(line)[4])
+	}
+	if got := strings.Join(points, " "); got != "/ /proc /dev /dev/pts" {
+		t.Errorf("mount points are %s", got)
+	}
+}
