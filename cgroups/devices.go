@@ -126,10 +126,16 @@ func split(d deviceSet) []deviceSet {
 	return []deviceSet{{block, d.major, d.minor}, {character, d.major, d.minor}}
 }
 
-// change adds a rule to the exceptions or, if it says what is the answer for
-// the rest anyway, takes it out of those that it covers.
+// change adds a rule to the exceptions, to the one of the same devices if there
+// is one; or, if it says what is the answer for the rest anyway, takes it out of
+// those that it covers.
 func change(list []rule, r rule, remove bool) ([]rule, error) {
 	if !remove {
+		if i := slices.IndexFunc(list, func(e rule) bool { return e.deviceSet == r.deviceSet }); i >= 0 {
+			list = slices.Clone(list)
+			list[i].access |= r.access
+			return list, nil
+		}
 		return append(list, r), nil
 	}
 	kept := list[:0:0]

@@ -250,3 +250,15 @@ func TestInspectedMounts(t *testing.T) {
 		t.Errorf("mount points are %s", got)
 	}
 }
+
+// TestDeviceFilter: the kernel asks the filter when a device is opened. What is
+// allowed and is not there is ENXIO, what is denied EPERM.
+func TestDeviceFilter(t *testing.T) {
+	needRoot(t)
+	major, minor := int64(241), int64(77) // nobody's
+	b := newBox(t, "cat /dev/strange", "cat /dev/null", "write /dev/strange x")
+	b.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/strange", Type: "c", Major: major, Minor: minor}}
+	b.prints("error: open /dev/strange: operation not permitted\nerror: open /dev/strange: operation not permitted")
+	b.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}, {Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "r"}}}
+	b.prints("error: open /dev/strange: no such device or address\nerror: open /dev/strange: operation not permitted")
+}
