@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,6 +33,7 @@ func TestBpfAgain(t *testing.T) {
 				return
 			default:
 				unix.Kill(os.Getpid(), unix.SIGURG) // Go ignores what it has not sent
+				time.Sleep(100 * time.Microsecond)
 			}
 		}
 	}()

@@ -71,6 +71,7 @@ type Process struct {
 	channels []unix.PollFd // our ends: the child's and, if there is one, the monitor's
 	started  time.Duration // by CLOCK_MONOTONIC
 	last     time.Duration // when the last traced step ended
+	child    int           // the last traced step of the child's, from 1; 0: none yet
 	parent   int           // the process that our own clone3 made; 0 before it
 	next     int           // the runtime's next step, from 0
 	ready    bool          // the child said that only execve is left
@@ -288,6 +289,9 @@ func end(pid int) {
 
 func (r *Process) trace(e Event) {
 	r.last = e.Start + e.Duration
+	if e.Side == Child {
+		r.child = e.Index
+	}
 	e.Start -= r.started
 	if r.options.Trace != nil {
 		r.options.Trace(e)
@@ -422,13 +426,10 @@ func (r *Process) receive(i int) error {
 	return r.answer(fd, &m, r.plan.Steps[m.step])
 }
 
-// ended reports the last step, of which the child can say nothing any more.
+// ended reports the last step, of which the child can say nothing any more: the
+// one after those of which it has told.
 func (r *Process) ended(err error) error {
-	if r.ready && len(r.channels) == 0 {
-		i := len(r.plan.Steps) - 1
-		for r.plan.Steps[i].Side != Child {
-			i--
-		}
+	if i := r.child; r.ready && len(r.channels) == 0 && i < len(r.plan.Steps) && r.plan.Steps[i].Side == Child {
 		r.trace(Event{Step: r.plan.Steps[i], Start: r.last, Duration: monotonic() - r.last})
 	}
 	return err
