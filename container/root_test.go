@@ -68,7 +68,7 @@ func TestMountOptions(t *testing.T) {
 		{"bind,ro,rw", "rw,relatime"},
 		{"rbind,nosuid,nodev,noexec", "rw,nosuid,nodev,noexec,relatime"},
 		{"bind,noatime", "rw,noatime"},
-		{"bind,nodiratime", "rw,nodiratime,relatime"},
+		{"bind,strictatime,nodiratime", "rw,nodiratime"},
 		{"bind,strictatime", "rw"},
 		{"bind,nosymfollow", "rw,relatime,nosymfollow"},
 		{"rbind,rro", "ro,relatime"},
@@ -79,6 +79,10 @@ func TestMountOptions(t *testing.T) {
 		got, _ := b.run(Options{})
 		line, text, _ := strings.Cut(got, "\n")
 		words := strings.Fields(line)
+		if !strings.Contains(c.options, "atime") && len(words) > 1 { // then it is the host's
+			words[1] = strings.NewReplacer(",noatime", "", ",relatime", "").Replace(words[1])
+			c.want = strings.ReplaceAll(c.want, ",relatime", "")
+		}
 		if len(words) < 2 || words[1] != c.want || text != "a file" {
 			t.Errorf("bind mount with %s is %q, want %s", c.options, got, c.want)
 		}
