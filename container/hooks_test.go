@@ -373,7 +373,6 @@ func (b *box) asUser(do string) (string, error) {
 	b.t.Helper()
 	b.save()
 	cmd := b.request(do).command(b.t)
-	cmd.Path = b.rootfs("bin/program") // our own may be where only we come to
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &unix.SysProcAttr{Credential: &syscall.Credential{Uid: ordinary, Gid: ordinary}}
 	}

@@ -2,6 +2,7 @@ package container
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -49,10 +50,9 @@ func guarded(run func() int, patience time.Duration) int {
 	w.Close()
 	before := fingerprint("")
 	makeGroup()
+	static() // what fails, fails the tests that ask for it
 	status := run()
-	if temporary != "" {
-		os.RemoveAll(temporary)
-	}
+	os.RemoveAll(temporary)
 	if h, err := cgroups.Find(); err == nil {
 		os.Remove(filepath.Join(h.Mount, groups())) // EBUSY: the comparison will tell
 	}
@@ -265,8 +265,11 @@ func needRoot(t testing.TB) {
 	}
 }
 
-// static is the path of a test binary that runs in an empty root directory:
-// this one or, if it needs a C library, another one that does not.
+// static is the path of a test binary that runs in an empty root directory, in
+// a directory of its own where bundles can link to it: a copy of this one or, if
+// this one needs a C library, another one that does not. It is made before any
+// test runs: a process cloned while a program is being written keeps it open for
+// writing until its execve, and until then nobody can execute it (ETXTBSY).
 var static = sync.OnceValues(func() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -277,22 +280,23 @@ var static = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	defer f.Close()
-	if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
-		return self, nil
-	}
 	if temporary, err = os.MkdirTemp("", "minirun-test-"); err != nil {
 		return "", err
 	}
 	path := filepath.Join(temporary, "container.test")
-	cmd := exec.Command("go", "test", "-c", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go test -c: %w: %s", err, out)
+	if !slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		err = copyFile(self, path)
+	} else {
+		cmd := exec.Command("go", "test", "-c", "-o", path, ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, failed := cmd.CombinedOutput(); failed != nil {
+			err = fmt.Errorf("go test -c: %w: %s", failed, out)
+		}
 	}
-	return path, os.Chmod(temporary, 0o755) // also for ordinary users
+	return path, errors.Join(err, os.Chmod(temporary, 0o755)) // also for ordinary users
 })
 
-// temporary is the directory of the other one; "" if there is none.
+// temporary is the directory of the static test binary.
 var temporary string
 
 func staticBinary(t testing.TB) string {

@@ -135,9 +135,7 @@ func newBox(t testing.TB, commands ...string) *box {
 	b := &box{t: t, root: Root(filepath.Join(dir, "root")), id: "box", bundle: filepath.Join(dir, "bundle")}
 	must(t, os.MkdirAll(b.rootfs("bin"), 0o755))
 	must(t, os.MkdirAll(b.rootfs("tmp"), 0o755))
-	if err := os.Link(staticBinary(t), b.rootfs("bin/program")); err != nil {
-		must(t, copyFile(staticBinary(t), b.rootfs("bin/program")))
-	}
+	must(t, os.Link(staticBinary(t), b.rootfs("bin/program")))
 	b.Spec = &specs.Spec{
 		Version: specs.Version,
 		Root:    &specs.Root{Path: "rootfs"},
