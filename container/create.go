@@ -94,11 +94,31 @@ func (b *builder) make() (*plan.Process, error) {
 	if err := b.save(); err != nil {
 		return nil, err
 	}
+	p, err := b.attempt()
+	if b.noDevices(err) {
+		b.host.noMknod = true
+		os.Remove(b.path("exec.fifo")) // ENOENT: none was wanted
+		if err = b.check(); err == nil {
+			p, err = b.attempt()
+		}
+	}
+	return p, err
+}
+
+func (b *builder) attempt() (*plan.Process, error) {
 	p, err := b.plan()
 	if err != nil {
 		return nil, err
 	}
 	return b.start(p)
+}
+
+// noDevices says whether the child could not make a device although it is root:
+// without CAP_MKNOD, or because a cgroup above denies it, as that of a pod of
+// Podman's does. No plan can tell before. The next attempt shows it the host's.
+func (b *builder) noDevices(err error) bool {
+	var failed *plan.StepError
+	return errors.Is(err, unix.EPERM) && errors.As(err, &failed) && failed.Step.Call == "mknodat" && !b.host.noMknod
 }
 
 // ErrProgram says that the program could not be executed; why is in the error
@@ -149,6 +169,8 @@ type host struct {
 	passwd func(root string) (io.ReadCloser, error)
 	groups func() (*cgroups.Hierarchy, error)
 	grants func() (uint64, error) // the runtime's own capabilities
+
+	noMknod bool // nobody may make devices here
 
 	delegated func() ([]string, error) // the files of a cgroup that go with it
 }
@@ -208,7 +230,7 @@ func (b *builder) check() (err error) {
 	}
 	b.root, err = rootfs.New(b.spec, rootfs.Host{
 		Bundle: b.host.bundle,
-		UserNS: b.namespaces.Has(specs.UserNamespace),
+		Mknod:  !b.namespaces.Has(specs.UserNamespace) && !b.host.noMknod,
 		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
 		IsDir:  b.host.isDir,
 		Opens:  b.host.euid == 0 && b.namespaces.Has(specs.UserNamespace),

@@ -122,11 +122,11 @@ func (r *Root) directory(p *plan.Plan, path string) plan.FD {
 	return fd
 }
 
-// device records one device file. In a user namespace nobody may make one:
-// there the host's is mounted on an empty file.
+// device records one device file. Where nobody may make one, as in a user
+// namespace, the host's is mounted on an empty file.
 func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 	name := filepath.Base(d.path)
-	if r.host.UserNS && d.kind != unix.S_IFIFO {
+	if !r.host.Mknod && d.kind != unix.S_IFIFO {
 		tree := p.OpenTree(plan.CWD, d.path, unix.OPEN_TREE_CLONE).As("host's " + d.path)
 		p.Mknodat(dir, name, unix.S_IFREG|d.mode, 0, 0).Tolerate(unix.EEXIST)
 		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.path, "/"), unix.O_PATH, 0).As(d.path))

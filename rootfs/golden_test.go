@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write the golden files")
 
 // fake is a host on which /srv/file is the only bind source that is no directory.
 func fake() Host {
-	return Host{Bundle: "/bundle", OwnPID: true, IsDir: func(path string) bool { return path != "/srv/file" },
+	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, IsDir: func(path string) bool { return path != "/srv/file" },
 		Mapping: func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Given("id map") }}
 }
 
@@ -31,7 +31,7 @@ func TestGolden(t *testing.T) {
 	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}}
 	mode := os.FileMode(0o640)
 	user := fake()
-	user.UserNS = true
+	user.Mknod = false
 	joined := user
 	joined.OwnPID = false
 	long := strings.Repeat("x", 300)

@@ -17,7 +17,7 @@ import (
 // A Host is what must be known of the host to write the plan.
 type Host struct {
 	Bundle string                 // absolute; relative paths of the spec start here
-	UserNS bool                   // the container has a user namespace of its own: no mknod
+	Mknod  bool                   // the child may make devices; else the host's are shown, as in a user namespace
 	OwnPID bool                   // it has a pid namespace of its own, or shares one that it may mount proc for
 	IsDir  func(path string) bool // whether a bind source is a directory
 

@@ -43,5 +43,5 @@ becomes() {
 	ok "$what"
 }
 
-# limited: whether the kernel gives containers limits here.
+# limited: whether the kernel gives containers limits here. Then a script is about these only.
 limited() { grep -q memory /sys/fs/cgroup/cgroup.controllers; }
