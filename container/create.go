@@ -165,6 +165,7 @@ type host struct {
 	euid   int
 	bundle string
 	isDir  func(path string) bool
+	tree   func(root, path string) ([]rootfs.Entry, error)
 	isPipe func(fd int) bool
 	passwd func(root string) (io.ReadCloser, error)
 	groups func() (*cgroups.Hierarchy, error)
@@ -183,6 +184,7 @@ func facts(bundle string) host {
 			info, err := os.Stat(path)
 			return err == nil && info.IsDir()
 		},
+		tree:   rootfs.Tree,
 		isPipe: isPipe,
 		passwd: func(root string) (io.ReadCloser, error) { return openPasswd(root, "etc/passwd") },
 		groups: cgroups.Find,
@@ -233,6 +235,7 @@ func (b *builder) check() (err error) {
 		Mknod:  !b.namespaces.Has(specs.UserNamespace) && !b.host.noMknod,
 		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
 		IsDir:  b.host.isDir,
+		Tree:   b.host.tree,
 		Opens:  b.host.euid == 0 && b.namespaces.Has(specs.UserNamespace),
 
 		Mapping: namespaces.Mapping,

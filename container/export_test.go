@@ -9,6 +9,7 @@ import (
 
 	"minirun/cgroups"
 	"minirun/plan"
+	"minirun/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -40,6 +41,7 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 				}
 				return false
 			},
+			tree:      func(string, string) ([]rootfs.Entry, error) { return nil, nil },
 			isPipe:    func(int) bool { return false },
 			passwd:    func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
 			grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },

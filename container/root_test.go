@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"os"
@@ -53,6 +54,43 @@ func TestReadOnlyRoot(t *testing.T) {
 	b.Root.Readonly = true
 	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/data", Type: "tmpfs", Source: "data"})
 	b.prints("error: mkdir /new: read-only file system\nnew")
+}
+
+// TestCopyUp: a tmpfs with tmpcopyup begins with what is below it, links and
+// all, and what is written to it stays there. In a user namespace, too.
+func TestCopyUp(t *testing.T) {
+	commands := []string{"ls /data", "ls /data/dir", "cat /data/dir/file", "cat /data/dir/empty", "readlink /data/link", "stat /data", "stat /data/dir", "stat /data/dir/file", "write /data/dir/file new", "cat /data/dir/file"}
+	const want = "dir link\nempty file\ntext\n/etc/passwd\ndtrwxrwxrwx\ndrwxr-x---\nurwxr-xr-x\nnewt"
+	make := func(t *testing.T) *box {
+		b := newBox(t, commands...)
+		must(t, os.MkdirAll(b.rootfs("data/dir"), 0o755))
+		must(t, os.WriteFile(b.rootfs("data/dir/file"), []byte("text"), 0o755))
+		must(t, os.WriteFile(b.rootfs("data/dir/empty"), nil, 0o644))
+		must(t, unix.Mkfifo(b.rootfs("data/pipe"), 0o644)) // left out: opening it could hold us for ever
+		must(t, os.Symlink("/etc/passwd", b.rootfs("data/link")))
+		must(t, os.Chmod(b.rootfs("data"), 0o777|os.ModeSticky))
+		must(t, os.Chmod(b.rootfs("data/dir"), 0o750))
+		must(t, os.Chmod(b.rootfs("data/dir/file"), 0o755|os.ModeSetuid))
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup"}})
+		return b
+	}
+	t.Run("root", func(t *testing.T) {
+		needRoot(t)
+		b := make(t)
+		b.prints(want)
+		if text, err := os.ReadFile(b.rootfs("data/dir/file")); string(text) != "text" {
+			t.Errorf("the file below is now %q, %v", text, err)
+		}
+		b.Mounts[len(b.Mounts)-1].Options = append(b.Mounts[len(b.Mounts)-1].Options, "size=4k")
+		must(t, os.WriteFile(b.rootfs("data/dir/file"), bytes.Repeat([]byte("x"), 8192), 0o644))
+		b.fails("sendfile(")
+	})
+	t.Run("rootless", func(t *testing.T) {
+		b := rootless(make(t))
+		if out, err := b.asUser("run"); err != nil || strings.TrimSpace(out) != want {
+			t.Errorf("run = %v, %s; want %s", err, out, want)
+		}
+	})
 }
 
 // TestMountOptions: what is asked for is what the kernel says is there.

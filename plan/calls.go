@@ -80,6 +80,12 @@ func (p *Plan) Write(fd FD, data string) *Step {
 	return p.call("write", unix.SYS_WRITE, fd.descriptor(), block(m, func() string { return quote(data) }), size(len(data))).Wants(len(data))
 }
 
+// Sendfile copies n bytes, at most 2147479552, between descriptors, each from
+// its own position; a short copy is a failure.
+func (p *Plan) Sendfile(out, in FD, n int) *Step {
+	return p.call("sendfile", unix.SYS_SENDFILE, out.descriptor(), in.descriptor(), null(), size(n)).Wants(n)
+}
+
 // Mkdirat makes a directory.
 func (p *Plan) Mkdirat(dir FD, path string, perm uint32) *Step {
 	return p.call("mkdirat", unix.SYS_MKDIRAT, dir.descriptor(), text(path), mode(perm)).

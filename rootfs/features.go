@@ -8,7 +8,7 @@ import (
 // MountOptions are the options of a mount that we know, sorted; any other is
 // handed on to the file system.
 func MountOptions() []string {
-	list := []string{"bind", "rbind", "idmap", "ridmap"}
+	list := []string{"bind", "rbind", "idmap", "ridmap", "tmpcopyup"}
 	list = append(list, superblock...)
 	list = append(list, ignored...)
 	list = slices.AppendSeq(list, maps.Keys(propagations))

@@ -3,6 +3,7 @@ package rootfs
 import (
 	"bytes"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,14 +17,37 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
+// tree is what the directories of the root directory have.
+func tree(_, path string) ([]Entry, error) {
+	switch path {
+	case "/run":
+		return []Entry{
+			{Path: ".", Mode: fs.ModeDir | fs.ModeSticky | 0o777, GID: 5},
+			{Path: "a", Mode: fs.ModeDir | 0o750, UID: 33, GID: 33},
+			{Path: "a/file", Mode: 0o640, UID: 1001, Size: 12},
+			{Path: "a/setuid", Mode: fs.ModeSetuid | 0o755},
+			{Path: "link", Mode: fs.ModeSymlink | 0o777, GID: 7, Target: "../../etc/passwd"},
+		}, nil
+	case "/etc":
+		return nil, fs.ErrPermission
+	}
+	return nil, nil
+}
+
 // fake is a host on which /srv/file is the only bind source that is no directory.
 func fake() Host {
-	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, IsDir: func(path string) bool { return path != "/srv/file" },
+	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, IsDir: func(path string) bool { return path != "/srv/file" }, Tree: tree,
 		Mapping: func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Given("id map") }}
 }
 
 func newSpec(mounts ...specs.Mount) *specs.Spec {
 	return &specs.Spec{Root: &specs.Root{Path: "rootfs"}, Mounts: mounts, Linux: &specs.Linux{}}
+}
+
+func mapped(s *specs.Spec) *specs.Spec {
+	s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}}
+	s.Linux.GIDMappings = s.Linux.UIDMappings
+	return s
 }
 
 // TestGolden compares what each kind of mount, device, mask and root becomes.
@@ -68,6 +92,13 @@ func TestGolden(t *testing.T) {
 				"lowerdir=/var/lib/x/layers/" + long + ":/var/lib/x/layers/b", "upperdir=/var/lib/x/c/upper", "workdir=/var/lib/x/c/work"}},
 			specs.Mount{Destination: "/proc", Type: "proc"},
 		), fake()},
+		"copy up": {newSpec(
+			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"tmpcopyup", "nosuid"}},
+			specs.Mount{Destination: "/var/run", Type: "tmpfs", Options: []string{"tmpcopyup", "mode=700"}},
+		), fake()},
+		"copy up mapped": {mapped(newSpec(
+			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"tmpcopyup", "mode=700", "uid=3", "gid=4"}},
+		)), user},
 		"devices": {newSpec(specs.Mount{Destination: "/dev", Type: "tmpfs"}), fake()},
 		"masks":   {newSpec(specs.Mount{Destination: "/proc", Type: "proc"}), fake()},
 	} {
@@ -123,7 +154,9 @@ func TestRefused(t *testing.T) {
 		"root.path: missing":                              {Linux: &specs.Linux{}},
 		`mounts[0] "": destination: missing`:              newSpec(specs.Mount{Type: "tmpfs"}),
 		`mounts[0] "/x": source: missing`:                 newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
-		`mounts[0] "/x": option "tmpcopyup": mini`:        newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
+		`mounts[0] "/x": option "tmpcopyup": only a tm`:   newSpec(specs.Mount{Destination: "/x", Type: "proc", Options: []string{"tmpcopyup"}}),
+		`mounts[1] "/x/y": option "tmpcopyup": below`:     newSpec(specs.Mount{Destination: "/x", Type: "tmpfs"}, specs.Mount{Destination: "/x/y", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
+		`mounts[0] "/etc": option "tmpcopyup": permis`:    newSpec(specs.Mount{Destination: "/etc", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
 		`mounts[0] "/": type "tmpfs": the root can`:       newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
 		`mounts[0] "/..": destination: the root can`:      newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
 		`mounts[0] "/": option "lowerdir=/a:b": not`:      newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:b"}}),

@@ -30,6 +30,9 @@ type mount struct {
 	mapDeep    bool // ridmap: so do the mounts below
 	uids, gids []specs.LinuxIDMapping
 	tree       *plan.Step // made by Before; nil: none
+
+	copyUp bool    // a tmpfs that begins with what is below it:
+	copied []Entry // these files
 }
 
 func newMount(m specs.Mount, linux *specs.Linux, host Host) (mount, error) {
@@ -122,7 +125,8 @@ func (m *mount) maps(spec specs.Mount, linux *specs.Linux) error {
 func (m *mount) option(name string) error {
 	switch name {
 	case "tmpcopyup":
-		return fmt.Errorf("option %q: minirun does not do it", name)
+		m.copyUp = true
+		return nil
 	case "idmap", "ridmap":
 		m.idmap, m.mapDeep = true, name == "ridmap"
 		return nil
@@ -207,6 +211,7 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
 	target := r.target(p, m.destination, m.directory)
+	m.copy(p, target, tree)
 	p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
 	if m.attr.Propagation != 0 || m.deep != (plan.MountAttr{}) {
 		m.change(p, tree)

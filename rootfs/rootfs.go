@@ -20,6 +20,7 @@ type Host struct {
 	Mknod  bool                   // the child may make devices; else the host's are shown, as in a user namespace
 	OwnPID bool                   // it has a pid namespace of its own, or shares one that it may mount proc for
 	IsDir  func(path string) bool // whether a bind source is a directory
+	Tree   func(root, path string) ([]Entry, error)
 
 	// Opens: the runtime opens the sources of bind mounts. Root of a user
 	// namespace may have no way to them.
@@ -54,6 +55,9 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	r := &Root{spec: spec, host: host, path: absolute(host.Bundle, spec.Root.Path), parents: map[string]plan.FD{}}
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, spec.Linux, host)
+		if err == nil && checked.copyUp {
+			err = r.copyUp(&checked)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("mounts[%d] %.100q: %w", i, m.Destination, err)
 		}
