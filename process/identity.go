@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -167,18 +168,28 @@ func (i *Identity) readCapabilities() {
 // set turns capability names into bits; why says what is wrong with those that
 // are not in allowed.
 func (i *Identity) set(name string, list []string, allowed uint64, why string) (set uint64) {
+	var unknown, denied []string
 	for _, c := range list {
 		n := slices.Index(plan.Capabilities, c)
 		switch {
 		case n < 0:
-			i.Warnings = append(i.Warnings, fmt.Sprintf("process.capabilities.%s %q: no such capability: left out", name, c))
+			unknown = append(unknown, strconv.Quote(c))
 		case allowed&(1<<n) == 0:
-			i.Warnings = append(i.Warnings, fmt.Sprintf("process.capabilities.%s %s: %s: left out", name, c, why))
+			denied = append(denied, c)
 		default:
 			set |= 1 << n
 		}
 	}
+	i.leftOut("."+name, unknown, "no such capability")
+	i.leftOut("."+name, denied, why)
 	return set
+}
+
+// leftOut warns of capabilities, if there are any.
+func (i *Identity) leftOut(set string, list []string, why string) {
+	if len(list) > 0 {
+		i.Warnings = append(i.Warnings, fmt.Sprintf("process.capabilities%s %s: %s: left out", set, strings.Join(list, ", "), why))
+	}
 }
 
 // Grant says which capabilities there are to give, bit n for number n. The
@@ -186,11 +197,13 @@ func (i *Identity) set(name string, list []string, allowed uint64, why string) (
 // the spec's author thought of, not a mistake of his.
 func (i *Identity) Grant(have uint64) {
 	c := &i.caps
+	var missing []string
 	for n, name := range plan.Capabilities {
 		if (c.bounding|c.permitted)&^have&(1<<n) != 0 {
-			i.Warnings = append(i.Warnings, fmt.Sprintf("process.capabilities %s: minirun does not have it to give: left out", name))
+			missing = append(missing, name)
 		}
 	}
+	i.leftOut("", missing, "not minirun's to give")
 	for _, set := range []*uint64{&c.bounding, &c.effective, &c.permitted, &c.inheritable, &c.ambient} {
 		*set &= have
 	}

@@ -163,20 +163,20 @@ func TestRefusals(t *testing.T) {
 
 // TestWarnings: capabilities that cannot be had are left out, and told.
 func TestWarnings(t *testing.T) {
-	c := &specs.LinuxCapabilities{Bounding: []string{"CAP_KILL", "CAP_FLY"}, Permitted: []string{"CAP_KILL"}, Effective: []string{"CAP_KILL", "CAP_CHOWN"},
+	c := &specs.LinuxCapabilities{Bounding: []string{"CAP_KILL", "CAP_FLY"}, Permitted: []string{"CAP_KILL"}, Effective: []string{"CAP_KILL", "CAP_CHOWN", "CAP_FOWNER"},
 		Inheritable: []string{"CAP_CHOWN"}, Ambient: []string{"CAP_KILL"}}
 	i, err := New(&specs.Process{Args: []string{"sh"}, Cwd: "/", Capabilities: c}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{`process.capabilities.bounding "CAP_FLY": no such capability: left out`, `process.capabilities.effective CAP_CHOWN: not permitted: left out`,
+	want := []string{`process.capabilities.bounding "CAP_FLY": no such capability: left out`, `process.capabilities.effective CAP_CHOWN, CAP_FOWNER: not permitted: left out`,
 		`process.capabilities.inheritable CAP_CHOWN: not in the bounding set: left out`, `process.capabilities.ambient CAP_KILL: not permitted and inheritable: left out`}
 	if !slices.Equal(i.Warnings, want) || i.caps != (capabilities{1 << 5, 1 << 5, 1 << 5, 0, 0}) {
 		t.Errorf("Warnings = %q, sets %v; want %q", i.Warnings, i.caps, want)
 	}
 	i.Warnings = nil
 	i.Grant(1)
-	if want := []string{"process.capabilities CAP_KILL: minirun does not have it to give: left out"}; !slices.Equal(i.Warnings, want) || i.caps != (capabilities{}) {
+	if want := []string{"process.capabilities CAP_KILL: not minirun's to give: left out"}; !slices.Equal(i.Warnings, want) || i.caps != (capabilities{}) {
 		t.Errorf("Grant(1): Warnings = %q, sets %v; want %q and none", i.Warnings, i.caps, want)
 	}
 }
