@@ -171,13 +171,15 @@ type host struct {
 	groups func() (*cgroups.Hierarchy, error)
 	grants func() (uint64, error) // the runtime's own capabilities
 
-	noMknod bool // nobody may make devices here
+	confined bool // root, but of a user namespace: without privileges on the host
+	noMknod  bool // nobody may make devices here
+	noSets   bool // setgroups(2) is denied to us
 
 	delegated func() ([]string, error) // the files of a cgroup that go with it
 }
 
 func facts(bundle string) host {
-	return host{
+	h := host{
 		euid:   os.Geteuid(),
 		bundle: bundle,
 		isDir: func(path string) bool {
@@ -191,7 +193,21 @@ func facts(bundle string) host {
 		grants: process.OwnCapabilities,
 
 		delegated: cgroups.Delegated,
+		confined:  !namespaces.InitialUser(),
 	}
+	if h.confined {
+		h.noMknod = true
+		h.noSets, _ = namespaces.SetgroupsDenied(os.Getpid()) // without /proc, setgroups will tell
+	}
+	return h
+}
+
+// privileged says whether the host's cgroups and devices are ours to rule.
+func (h host) privileged() bool { return h.euid == 0 && !h.confined }
+
+// user is what the namespaces must know of us.
+func (h host) user() namespaces.Host {
+	return namespaces.Host{Euid: h.euid, Confined: h.confined, NoSets: h.noSets}
 }
 
 // A builder turns a spec into a plan.
@@ -225,8 +241,8 @@ func (b *builder) check() (err error) {
 	}
 	b.warn(b.identity.Warnings)
 	b.identity.Fifo, b.identity.Keep, b.identity.OldKeys = b.options.Wait, b.options.kept(), b.options.OldKeys
-	b.identity.NoSets = b.namespaces.DeniesSetgroups(namespaces.Host{Euid: b.host.euid})
-	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between())
+	b.identity.NoSets = b.namespaces.DeniesSetgroups(b.host.user())
+	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between(b.host.user()))
 	if err := b.identity.Linux(b.spec.Linux); err != nil {
 		return err
 	}
@@ -282,14 +298,14 @@ func (b *builder) findGroup() error {
 	path := b.spec.Linux.CgroupsPath
 	if path == "" {
 		path = "minirun-" + b.ID
-		if b.host.euid == 0 {
+		if b.host.privileged() {
 			path = "/" + path
 		}
 	}
 	if b.cgroup, err = h.Group(path); err != nil {
 		return err
 	}
-	if b.host.euid != 0 && !b.cgroup.Permitted() {
+	if !b.host.privileged() && !b.cgroup.Permitted() {
 		if needed := b.cgroup.Needed(b.spec.Linux.Resources); needed != nil {
 			return fmt.Errorf("%w: an ordinary user needs a delegated cgroup for it", needed)
 		}
@@ -312,7 +328,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	}
 	p.On(plan.Child)
 	b.identity.First(p)
-	b.namespaces.Enter(p, namespaces.Host{Euid: b.host.euid})
+	b.namespaces.Enter(p, b.host.user())
 	b.root.Build(p)
 	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
@@ -345,8 +361,8 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 		return nil
 	}
 	c.PidFD = true
-	b.namespaces.Clone(p, c, namespaces.Host{Euid: b.host.euid})
-	if b.namespaces.Between() {
+	b.namespaces.Clone(p, c, b.host.user())
+	if b.namespaces.Between(b.host.user()) {
 		b.known(p)
 		return nil
 	}
@@ -357,7 +373,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 // devices records the device filter. Without privileges there can be none, and
 // need not be: in a user namespace no device file can be made.
 func (b *builder) devices(p *plan.Plan, group plan.FD) error {
-	if b.host.euid != 0 {
+	if !b.host.privileged() {
 		return nil
 	}
 	var rules []specs.LinuxDeviceCgroup

@@ -5,7 +5,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/namespaces"
 	"minirun/plan"
 )
 
@@ -23,7 +22,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 	p.Setsid()
 	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
 	p.PrctlName("minirun")
-	child := b.namespaces.Clone(p, c, namespaces.Host{Euid: b.host.euid}).As("container").Reported()
+	child := b.namespaces.Clone(p, c, b.host.user()).As("container").Reported()
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Given("exit"), 3, 0)
 	for fd := range 3 {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/namespaces"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -23,15 +24,17 @@ import (
 // $XDG_RUNTIME_DIR/minirun for an ordinary user.
 type Root string
 
-// DefaultRoot is the Root of the calling user.
+// DefaultRoot is the Root of the calling user. Who is root of a user namespace
+// but $USER says somebody else, as below a rootless Podman, is still that user.
 func DefaultRoot() Root {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); os.Geteuid() != 0 && dir != "" {
+	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
+	switch {
+	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
+		return "/run/minirun"
+	case dir != "":
 		return Root(filepath.Join(dir, "minirun"))
 	}
-	if uid := os.Geteuid(); uid != 0 {
-		return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
-	}
-	return "/run/minirun"
+	return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
 }
 
 // Errors on which callers branch. Their texts are those that container engines

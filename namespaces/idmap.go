@@ -38,9 +38,10 @@ func (s *Set) writeMaps(p *plan.Plan, host Host) {
 	}
 }
 
-// DeniesSetgroups says whether setgroups(2) will be forbidden in the container.
+// DeniesSetgroups says whether setgroups(2) will be forbidden in the container:
+// a user namespace inherits that from the one in which it is made.
 func (s *Set) DeniesSetgroups(host Host) bool {
-	return s.Makes(specs.UserNamespace) && host.Euid != 0 && single(s.spec.Linux.GIDMappings)
+	return host.NoSets || s.Makes(specs.UserNamespace) && host.Euid != 0 && single(s.spec.Linux.GIDMappings)
 }
 
 // SetgroupsDenied says whether setgroups(2) is forbidden in the user namespace

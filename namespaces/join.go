@@ -22,7 +22,8 @@ import (
 //	A thread can join pid (for its children), net, ipc and uts alone; cgroup,
 //	time and mount are for the child, which has one thread.
 //	A process with threads, as the runtime is, can join no user namespace. So
-//	a process in between does; it makes the child, and ends.
+//	a process in between does; it makes the child, and ends. Nor can who is
+//	root of a user namespace only come back to one of the host's.
 
 // Before records how the runtime opens the namespaces that are joined, and
 // checks that each is of its kind (ioctl_ns(2)): a container that was to join a
@@ -44,11 +45,11 @@ func (s *Set) Before(p *plan.Plan) {
 // that is to clone, the runtime or a monitor, and returns the clone3; c.Flags
 // are added to. Afterwards the plan may be on another side.
 //
-// If it joins a user namespace, the process is one of a process in between,
-// and the runtime gets no pidfd.
+// If it joins a user namespace, or the runtime could not come back from others,
+// the process is one of a process in between, and the runtime gets no pidfd.
 func (s *Set) Clone(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 	c.Flags |= s.flags()
-	if s.joins(specs.UserNamespace) {
+	if s.Between(host) {
 		return s.cloneBetween(p, c, host)
 	}
 	back := s.visit(p)
@@ -101,7 +102,7 @@ func hide(p *plan.Plan, why string) {
 	p.Prctl(unix.PR_SET_DUMPABLE, 0)
 }
 
-// cloneBetween records a process in between that joins everything, the user
+// cloneBetween records a process in between that joins everything, a user
 // namespace last: up to then it has the privileges of the runtime, if those
 // are root's. Without them all it may do to the others is what the user
 // namespace gives it.
@@ -109,11 +110,15 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 	n := len(p.Steps)
 	monitor := n > 0 && p.Steps[n-1].Side == plan.Monitor // has no threads either, and may join itself
 	if !monitor {
-		c = between(p, c, "the runtime has threads, and so may not join a user namespace")
+		why := "the runtime has threads, and so may not join a user namespace"
+		if !s.joins(specs.UserNamespace) {
+			why = "root of a user namespace could join others, but not the host's again"
+		}
+		c = between(p, c, why)
 	}
 	hide(p, "processes in the namespaces that are joined must not look into this one")
-	user := s.opened[unix.CLONE_NEWUSER]
-	if host.Euid != 0 {
+	user, ok := s.opened[unix.CLONE_NEWUSER]
+	if ok && host.Euid != 0 {
 		p.Setns(user, unix.CLONE_NEWUSER)
 	}
 	for _, k := range kinds {
@@ -121,11 +126,11 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 			p.Setns(fd, int(k.flag))
 		}
 	}
-	if host.Euid == 0 {
+	if ok && host.Euid == 0 {
 		p.Note("the user namespace last, and with it go the privileges over all others")
 		p.Setns(user, unix.CLONE_NEWUSER)
 	}
-	p.Note("the one call that makes a container; its new namespaces belong to the user namespace that was joined")
+	p.Note("the one call that makes a container; its new namespaces belong to the user namespace that this process is in")
 	child := p.Clone3(c).Reported().ShellLine(s.Unshare)
 	if !monitor {
 		p.ExitGroup(0)
@@ -167,7 +172,7 @@ func (s *Set) Enter(p *plan.Plan, host Host) {
 	}
 	s.clocks(p)
 	for _, k := range kinds {
-		if fd, ok := s.opened[k.flag]; ok && !k.early && !s.joins(specs.UserNamespace) {
+		if fd, ok := s.opened[k.flag]; ok && !k.early && !s.Between(host) {
 			p.Setns(fd, int(k.flag))
 		}
 	}

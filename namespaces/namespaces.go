@@ -50,7 +50,9 @@ type Set struct {
 
 // A Host is what must be known of the runtime to write the plan.
 type Host struct {
-	Euid int // effective user id; not 0: id maps may need newuidmap(1)
+	Euid     int  // effective user id; not 0: id maps may need newuidmap(1)
+	Confined bool // root, but of a user namespace: what belongs to the host it can leave, and never join again
+	NoSets   bool // confined, and setgroups(2) is denied to us ourselves
 }
 
 // New reads the namespaces of a spec, and what depends on them: id maps, names,
@@ -105,7 +107,9 @@ func (s *Set) Makes(name specs.LinuxNamespaceType) bool { return s.fresh&bit(nam
 
 // Between says whether the container process is born of a process in between
 // (see [Set.Clone]): then the runtime gets to know its id only at a gate.
-func (s *Set) Between() bool { return s.joins(specs.UserNamespace) }
+func (s *Set) Between(host Host) bool {
+	return s.joins(specs.UserNamespace) || host.Confined && len(s.paths) > 0
+}
 
 func (s *Set) joins(name specs.LinuxNamespaceType) bool { return s.paths[bit(name)] != "" }
 
@@ -186,4 +190,12 @@ func (s *Set) checkTime() error {
 		}
 	}
 	return nil
+}
+
+// InitialUser says whether this process is in the user namespace that the kernel
+// began with: only there is root the host's. That has always the same number
+// (include/linux/proc_ns.h, PROC_USER_INIT_INO). Without /proc we are.
+func InitialUser() bool {
+	var s unix.Stat_t
+	return unix.Stat("/proc/self/ns/user", &s) != nil || s.Ino == 0xEFFFFFFD
 }

@@ -45,12 +45,13 @@ func TestPlan(t *testing.T) {
 			UIDMappings: mapTo(1000, 1), GIDMappings: mapTo(1000, 1)}}, Host{Euid: 1000}, false},
 		"helpers": {specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.UserNamespace, specs.MountNamespace),
 			UIDMappings: append(mapTo(1000, 1), specs.LinuxIDMapping{ContainerID: 1, HostID: 100000, Size: 65535}), GIDMappings: mapTo(100000, 65536)}}, Host{Euid: 1000}, false},
-		"joined":        {specs.Spec{Linux: &specs.Linux{Namespaces: everything("/proc/42/ns/")[1:]}}, Host{}, false},
-		"joined-user":   {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{}, false},
-		"joined-ours":   {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{Euid: 1000}, false},
-		"exec":          {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")[1:]}}, Host{}, true},
-		"exec-user":     {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{}, true},
-		"exec-ordinary": {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{Euid: 1000}, true},
+		"joined":          {specs.Spec{Linux: &specs.Linux{Namespaces: everything("/proc/42/ns/")[1:]}}, Host{}, false},
+		"joined-user":     {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{}, false},
+		"joined-ours":     {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{Euid: 1000}, false},
+		"joined-confined": {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[1:3]...)}}, Host{Confined: true}, false},
+		"exec":            {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")[1:]}}, Host{}, true},
+		"exec-user":       {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{}, true},
+		"exec-ordinary":   {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{Euid: 1000}, true},
 	} {
 		s, err := Of(c.spec.Linux.Namespaces)
 		if err == nil && !c.exec {
