@@ -20,7 +20,9 @@ func (c *Container) Stats() (*cgroups.Stats, error) {
 }
 
 func (c *Container) measurable() error {
-	switch s := c.Status(); {
+	switch s, err := c.Status(); {
+	case err != nil:
+		return fmt.Errorf("events of %s: %w", c.ID, err)
 	case s == specs.StateStopped || s == specs.StateCreating:
 		return fmt.Errorf("events of %s: container is %s: %w", c.ID, s, ErrNotRunning)
 	case c.Cgroup == "":
@@ -67,7 +69,7 @@ func (c *Container) Watch(interval time.Duration, stats func(*cgroups.Stats) err
 		}
 		next = next.Add(interval)
 		s, err := c.group().Stats()
-		if err != nil && !c.alive() {
+		if alive, known := c.alive(); err != nil && !alive && known == nil {
 			return nil // it was just deleted, with the group
 		}
 		if err != nil {

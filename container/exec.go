@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,11 +26,13 @@ import (
 // in its namespaces, with an identity of its own. Of linux, the container's,
 // the filter and what else is a process's counts; nil for none.
 func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*plan.Process, error) {
-	if !c.alive() || c.waiting() {
-		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
-	}
-	if c.frozen() && !o.IgnorePaused {
+	switch status, err := c.Status(); {
+	case err != nil:
+		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
+	case status == Paused && !o.IgnorePaused:
 		return nil, fmt.Errorf("exec in %s: container is paused: the program would not run until it is resumed", c.ID)
+	case status != Paused && status != specs.StateRunning:
+		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
 	}
 	if err := o.checkKept(); err != nil {
 		return nil, err
@@ -98,12 +101,14 @@ func openPasswd(root, path string) (io.ReadCloser, error) {
 // open returns a pidfd that certainly refers to the container process.
 func (c *Container) open() (int, error) {
 	fd, err := unix.PidfdOpen(c.Pid, 0)
-	if err != nil {
-		return -1, err
-	}
-	if !c.alive() {
-		unix.Close(fd)
+	if unless(err, gone...) != nil {
+		return -1, fmt.Errorf("pidfd of process %d: %w", c.Pid, err)
+	} else if err != nil {
 		return -1, ErrNotRunning
+	}
+	if alive, err := c.alive(); err != nil || !alive {
+		unix.Close(fd)
+		return -1, cmp.Or(err, ErrNotRunning)
 	}
 	return fd, nil
 }

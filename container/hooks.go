@@ -148,12 +148,7 @@ func (c *Container) runPoststop() {
 }
 
 func (c *Container) runHook(at point, i int, h specs.Hook) error {
-	state := c.OCI()
-	state.Status, state.Pid = at.status, c.Pid
-	if at.status == specs.StateStopped {
-		state.Pid = 0
-	}
-	input, err := json.Marshal(state)
+	input, err := json.Marshal(c.oci(at.status))
 	if err != nil {
 		return err
 	}

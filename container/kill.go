@@ -19,7 +19,10 @@ import (
 // where the container has none of its own, the others would go on, and nobody
 // would know whose they are.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
-	alive := c.alive()
+	alive, err := c.alive()
+	if err != nil {
+		return fmt.Errorf("kill %s: %w", c.ID, err)
+	}
 	if !alive && !all {
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
 	}
@@ -43,15 +46,14 @@ func (c *Container) ownPids() bool {
 // be used again, between our look at its start time and the signal, the signal
 // goes nowhere.
 func (c *Container) kill(signal unix.Signal) error {
-	fd, err := unix.PidfdOpen(c.Pid, 0)
+	fd, err := c.open()
 	if err != nil {
-		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
+		return fmt.Errorf("kill %s: %w", c.ID, err)
 	}
 	defer unix.Close(fd)
-	if !c.alive() {
+	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err == unix.ESRCH { // it has just ended
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
-	}
-	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil {
+	} else if err != nil {
 		return fmt.Errorf("kill %s: pid %d: %w", c.ID, c.Pid, err)
 	}
 	return nil
@@ -59,13 +61,15 @@ func (c *Container) kill(signal unix.Signal) error {
 
 // Wait waits until the container process has ended. It need not be our child.
 // Zero is no time limit; false says that it ran out.
-func (c *Container) Wait(limit time.Duration) bool {
-	fd, err := unix.PidfdOpen(c.Pid, 0)
-	if err != nil {
-		return true
+func (c *Container) Wait(limit time.Duration) (bool, error) {
+	fd, err := c.open()
+	if errors.Is(err, ErrNotRunning) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("wait for %s: %w", c.ID, err)
 	}
 	defer unix.Close(fd)
-	return !c.alive() || ended(fd, limit)
+	return ended(fd, limit), nil
 }
 
 // ended waits until the process of a pidfd has. Zero is no time limit; false
@@ -87,13 +91,16 @@ func ended(pidfd int, limit time.Duration) bool {
 // groups in it, and its directory. With force it is first ended, whatever it
 // does; without, a created one is ended and a running one is an error.
 func (c *Container) Delete(force bool) error {
-	status := c.Status()
+	status, err := c.Status()
+	if err != nil {
+		return fmt.Errorf("delete %s: %w", c.ID, err)
+	}
 	if !force && status != specs.StateStopped && status != specs.StateCreated {
 		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
 	}
 	// Most often the group is empty, and it is quicker to be told so by rmdir
 	// than to ask.
-	if c.alive() || c.Cgroup == "" || unix.Rmdir(c.Cgroup) != nil {
+	if status != specs.StateStopped || c.Cgroup == "" || unix.Rmdir(c.Cgroup) != nil {
 		if err := c.clear(); err != nil {
 			return fmt.Errorf("delete %s: %w", c.ID, err)
 		}
@@ -120,13 +127,13 @@ func (c *Container) end() error {
 	if c.Cgroup != "" {
 		errs = append(errs, c.group().Kill())
 	}
-	if c.alive() {
-		if err := c.kill(unix.SIGKILL); err != nil && !errors.Is(err, ErrNotRunning) {
-			errs = append(errs, err)
-		}
-		if !c.Wait(10 * time.Second) {
-			errs = append(errs, fmt.Errorf("pid %d does not end", c.Pid))
-		}
+	if err := unless(c.kill(unix.SIGKILL), ErrNotRunning); err != nil {
+		errs = append(errs, err)
+	}
+	if ended, err := c.Wait(10 * time.Second); err != nil {
+		errs = append(errs, err)
+	} else if !ended {
+		errs = append(errs, fmt.Errorf("pid %d does not end", c.Pid))
 	}
 	return errors.Join(errs...)
 }

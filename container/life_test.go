@@ -53,7 +53,7 @@ func TestLife(t *testing.T) {
 	if text, err := os.ReadFile(pidFile); err != nil || string(text) != strconv.Itoa(p.Pid) {
 		t.Errorf("pid file = %q, %v; want %d without a newline", text, err, p.Pid)
 	}
-	if s := c.OCI(); s.Pid != p.Pid || s.ID != "box" || s.Bundle != b.bundle || s.Version != specs.Version {
+	if s, err := c.OCI(); err != nil || s.Pid != p.Pid || s.ID != "box" || s.Bundle != b.bundle || s.Version != specs.Version {
 		t.Errorf("OCI() = %+v, want the container's pid %d", s, p.Pid)
 	}
 	b.refuses("a second create", ErrExist, func() error { _, _, err := b.root.New(b.id, b.bundle, b.Spec, Options{}); return err })
@@ -80,8 +80,8 @@ func (b *box) is(want specs.ContainerState) {
 	b.t.Helper()
 	c, err := b.root.Load(b.id)
 	must(b.t, err)
-	if got := c.Status(); got != want {
-		b.t.Errorf("Status() = %s, want %s", got, want)
+	if got, err := c.Status(); got != want || err != nil {
+		b.t.Errorf("Status() = %s, %v, want %s", got, err, want)
 	}
 }
 

@@ -28,6 +28,13 @@ type agent struct {
 
 // agent connects to the agent of a filter, before there is anything to undo.
 func (b *builder) agent(filter *specs.LinuxSeccomp) (*agent, error) {
+	status := specs.StateCreating
+	if b.Pid != 0 {
+		var err error
+		if status, err = b.Status(); err != nil {
+			return nil, err
+		}
+	}
 	to, err := dial("seccomp listener", filter.ListenerPath)
 	if err != nil {
 		return nil, err
@@ -40,10 +47,7 @@ func (b *builder) agent(filter *specs.LinuxSeccomp) (*agent, error) {
 	// The sender's id is that of the container process, as the kernel tells it.
 	unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSCRED, 1) // fails for no Unix socket
 	state := specs.ContainerProcessState{Version: specs.Version, Fds: []string{specs.SeccompFdName},
-		Metadata: filter.ListenerMetadata, State: b.OCI()}
-	if b.Pid == 0 {
-		state.State.Status = specs.StateCreating
-	}
+		Metadata: filter.ListenerMetadata, State: b.oci(status)}
 	a := &agent{theirs: pair[0], result: make(chan error, 1)}
 	go func() {
 		a.result <- passOn(pair[1], to, state)

@@ -119,7 +119,7 @@ func (c *Container) TellReady(address string, mainPid int) error {
 // without one.
 func (c *Container) ready() ([]byte, error) {
 	pidfd, err := c.open()
-	if errors.Is(err, ErrNotRunning) || errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, ErrNotRunning) {
 		return nil, nil
 	}
 	if err != nil {

@@ -17,7 +17,9 @@ var ErrNotPaused = errors.New("container not paused")
 // Pause freezes every process of the container, with the freezer of its cgroup:
 // they cannot notice, unlike with SIGSTOP. A created one can be paused too.
 func (c *Container) Pause() error {
-	switch s := c.Status(); {
+	switch s, err := c.Status(); {
+	case err != nil:
+		return fmt.Errorf("pause %s: %w", c.ID, err)
 	case s == specs.StateStopped || s == specs.StateCreating:
 		return fmt.Errorf("pause %s: container is %s: %w", c.ID, s, ErrNotRunning)
 	case s == Paused:
@@ -30,7 +32,9 @@ func (c *Container) Pause() error {
 
 // Resume lets a paused container go on.
 func (c *Container) Resume() error {
-	if s := c.Status(); s != Paused {
+	if s, err := c.Status(); err != nil {
+		return fmt.Errorf("resume %s: %w", c.ID, err)
+	} else if s != Paused {
 		return fmt.Errorf("resume %s: container is %s: %w", c.ID, s, ErrNotPaused)
 	}
 	return c.group().Thaw()

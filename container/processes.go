@@ -16,8 +16,8 @@ func (c *Container) Processes() ([]int, error) {
 		slices.Sort(pids)
 		return pids, err
 	}
-	if !c.alive() {
-		return nil, nil
+	if alive, err := c.alive(); !alive {
+		return nil, err
 	}
 	all, err := procfs.Read("/proc")
 	if err != nil {

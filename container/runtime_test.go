@@ -100,7 +100,8 @@ func (r request) carryOut() (int, error) {
 	case "delete":
 		return 0, c.Delete(true)
 	case "state":
-		return 0, json.NewEncoder(os.Stdout).Encode(c.OCI())
+		state, err := c.OCI()
+		return 0, errors.Join(err, json.NewEncoder(os.Stdout).Encode(state))
 	}
 	return 0, fmt.Errorf("no command %q", r.Do)
 }

@@ -23,7 +23,9 @@ import (
 //
 // ENXIO at the open says that the child is gone.
 func (c *Container) Start() error {
-	if status := c.Status(); status != specs.StateCreated {
+	if status, err := c.Status(); err != nil {
+		return fmt.Errorf("start %s: %w", c.ID, err)
+	} else if status != specs.StateCreated {
 		return fmt.Errorf("start %s: container is %s, not created", c.ID, status)
 	}
 	if err := c.runHooks(startContainer); err != nil {

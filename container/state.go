@@ -46,6 +46,9 @@ var (
 	ErrDamaged    = errors.New("damaged state")
 )
 
+// errID is what is wrong with an id.
+var errID = errors.New("want 1 to 255 letters, digits, or _+.-")
+
 // A State is what is written down about a container.
 type State struct {
 	ID          string                 `json:"id"`
@@ -81,7 +84,7 @@ const idCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 // CheckID says what is wrong with a container id: it becomes a file name.
 func CheckID(id string) error {
 	if strings.Trim(id, idCharacters) != "" || id == "" || id == "." || id == ".." || len(id) > 255 {
-		return fmt.Errorf("container id %q: want 1 to 255 letters, digits, or _+.-", id)
+		return fmt.Errorf("container id %q: %w", id, errID)
 	}
 	return nil
 }
@@ -102,6 +105,7 @@ func (root Root) make(id string) (*Container, error) {
 			return nil, err
 		}
 		if err = c.acquire(); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was deleted before we had locked it
+			os.Remove(c.dir) // ENOTEMPTY: it is somebody else's by now
 			return nil, err
 		}
 	}
@@ -256,7 +260,7 @@ func writeFile(path string, data []byte, perm os.FileMode) error {
 }
 
 // List returns all containers, oldest first. A directory that is going away
-// while we look is left out.
+// while we look is left out, and so is a damaged one.
 func (root Root) List() ([]*Container, error) {
 	entries, err := os.ReadDir(string(root))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -267,8 +271,11 @@ func (root Root) List() ([]*Container, error) {
 	}
 	var list []*Container
 	for _, e := range entries {
-		if c, err := root.Load(e.Name()); err == nil {
+		c, err := root.Load(e.Name())
+		if err == nil {
 			list = append(list, c)
+		} else if err := unless(err, ErrNotExist, ErrDamaged, errID); err != nil {
+			return nil, err
 		}
 	}
 	slices.SortFunc(list, func(a, b *Container) int { return a.Created.Compare(b.Created) })
@@ -276,51 +283,77 @@ func (root Root) List() ([]*Container, error) {
 }
 
 // Status says where in its life the container is: creating, created, running,
-// paused or stopped.
-func (c *Container) Status() specs.ContainerState {
-	switch {
-	case c.Pid == 0 && c.lock == nil && c.locked():
-		return specs.StateCreating
-	case !c.alive():
-		return specs.StateStopped
-	case c.frozen():
-		return Paused
-	case c.waiting():
-		return specs.StateCreated
+// paused or stopped. What cannot be looked at (EMFILE, EIO) is an error, never
+// stopped: the next thing done to a stopped container is to remove it.
+func (c *Container) Status() (specs.ContainerState, error) {
+	if c.Pid == 0 && c.lock == nil {
+		if locked, err := c.locked(); locked || err != nil {
+			return specs.StateCreating, err
+		}
 	}
-	return specs.StateRunning
+	if alive, err := c.alive(); !alive || err != nil {
+		return specs.StateStopped, err
+	}
+	if frozen, err := c.frozen(); frozen || err != nil {
+		return Paused, err
+	}
+	if waiting, err := c.waiting(); waiting || err != nil {
+		return specs.StateCreated, err
+	}
+	return specs.StateRunning, nil
 }
 
-// frozen says whether the processes are stopped. A group of which we cannot
-// know that is none that we have frozen.
-func (c *Container) frozen() bool {
+// frozen says whether the processes are stopped. A group that is not there, or
+// not shown to us, is none that we have frozen.
+func (c *Container) frozen() (bool, error) {
 	if c.Cgroup == "" {
-		return false
+		return false, nil
 	}
 	frozen, err := c.group().Frozen()
-	return err == nil && frozen
+	return frozen && err == nil, unless(err, fs.ErrNotExist, unix.ENODEV)
 }
 
 // locked says whether another command is at work on the container.
-func (c *Container) locked() bool {
+func (c *Container) locked() (bool, error) {
 	f, err := os.Open(c.dir)
 	if err != nil {
-		return false
+		return false, unless(err, fs.ErrNotExist)
 	}
 	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.EWOULDBLOCK {
+		return false, fmt.Errorf("lock %s: %w", c.dir, err)
+	} else {
+		return err != nil, nil
+	}
 }
 
-func (c *Container) waiting() bool {
+// waiting says whether the container process waits for start.
+func (c *Container) waiting() (bool, error) {
 	_, err := os.Lstat(c.path("exec.fifo"))
-	return err == nil
+	return err == nil, unless(err, fs.ErrNotExist)
 }
 
 // alive says whether the recorded process is there: not another one with its
 // number, and not a zombie.
-func (c *Container) alive() bool {
+func (c *Container) alive() (bool, error) {
+	if c.Pid <= 0 {
+		return false, nil
+	}
 	state, start, err := processStat(c.Pid)
-	return c.Pid > 0 && err == nil && start == c.StartTime && state != 'Z' && state != 'X'
+	return err == nil && start == c.StartTime && state != 'Z' && state != 'X', unless(err, gone...)
+}
+
+// gone is what the kernel says of a process that is not there: no such file, and
+// no such process where its file had been opened before it ended; of a number
+// that is a thread's, or nobody's, pidfd_open(2) says that it is none.
+var gone = []error{fs.ErrNotExist, unix.ESRCH, unix.EINVAL}
+
+// unless is an error, or nil if it is one of those that were to be expected.
+func unless(err error, expected ...error) error {
+	if slices.ContainsFunc(expected, func(e error) bool { return errors.Is(err, e) }) {
+		return nil
+	}
+	return err
 }
 
 // processStat reads the state and the start time (clock ticks after boot) of a
@@ -346,9 +379,14 @@ func processStat(pid int) (state byte, start uint64, err error) {
 func (c *Container) group() *cgroups.Group { return cgroups.Open(c.Cgroup) }
 
 // OCI is the state as the runtime-spec defines it (runtime.md, State).
-func (c *Container) OCI() specs.State {
-	s := specs.State{Version: specs.Version, ID: c.ID, Status: c.Status(), Bundle: c.Bundle, Annotations: c.Annotations}
-	if s.Status != specs.StateStopped {
+func (c *Container) OCI() (specs.State, error) {
+	status, err := c.Status()
+	return c.oci(status), err
+}
+
+func (c *Container) oci(status specs.ContainerState) specs.State {
+	s := specs.State{Version: specs.Version, ID: c.ID, Status: status, Bundle: c.Bundle, Annotations: c.Annotations}
+	if status != specs.StateStopped {
 		s.Pid = c.Pid
 	}
 	return s
@@ -371,7 +409,7 @@ func (c *Container) Exit() (Exit, bool) {
 	defer f.Close()
 	for left := patience; ; left-- {
 		e, ok := readExit(f)
-		if ok || left <= 0 || c.alive() {
+		if alive, err := c.alive(); ok || left <= 0 || alive || err != nil {
 			return e, ok
 		}
 		if !c.unreaped() {

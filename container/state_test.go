@@ -59,8 +59,8 @@ func TestStateCut(t *testing.T) {
 func TestNobody(t *testing.T) {
 	for _, pid := range []int{0, -1, -os.Getpid(), -1 << 31, 1 << 40} {
 		c := &Container{State: State{ID: "box", Pid: pid}, dir: t.TempDir()}
-		if got := c.Status(); got != specs.StateStopped && got != specs.StateCreating {
-			t.Errorf("with pid %d: %s", pid, got)
+		if got, err := c.Status(); err != nil || got != specs.StateStopped && got != specs.StateCreating {
+			t.Errorf("with pid %d: %s, %v", pid, got, err)
 		}
 		for _, all := range []bool{false, true} {
 			if err := c.Kill(unix.SIGCONT, all); (err == nil) != all {
@@ -73,8 +73,8 @@ func TestNobody(t *testing.T) {
 		if err := c.end(); err != nil {
 			t.Errorf("end(pid %d) = %v", pid, err)
 		}
-		if !c.Wait(time.Second) {
-			t.Errorf("Wait(pid %d) = false", pid)
+		if ended, err := c.Wait(time.Second); !ended || err != nil {
+			t.Errorf("Wait(pid %d) = %v, %v", pid, ended, err)
 		}
 	}
 }
@@ -93,8 +93,9 @@ func FuzzState(f *testing.F) {
 			return
 		}
 		c.Cgroup = "" // else files anywhere would be read
-		if _, err := json.Marshal(c.OCI()); err != nil {
-			t.Errorf("state of %q: %v", data, err)
+		state, err := c.OCI()
+		if _, jsonErr := json.Marshal(state); err != nil || jsonErr != nil {
+			t.Errorf("state of %q: %v, %v", data, err, jsonErr)
 		}
 		c.Exit()
 		c.OOMKilled()

@@ -13,7 +13,9 @@ import (
 // the sum as it is, a new memory.limit changes what is left of it for swap, and
 // for that the sum is remembered.
 func (c *Container) Update(r *specs.LinuxResources) error {
-	switch s := c.Status(); {
+	switch s, err := c.Status(); {
+	case err != nil:
+		return fmt.Errorf("update %s: %w", c.ID, err)
 	case s == specs.StateStopped || s == specs.StateCreating:
 		return fmt.Errorf("update %s: container is %s: %w", c.ID, s, ErrNotRunning)
 	case c.Cgroup == "":

@@ -421,18 +421,19 @@ func (r *Process) receive(i int) error {
 	}
 	if n == 0 {
 		r.channels = slices.Delete(r.channels, i, i+1)
-		return r.ended(unix.Close(fd))
+		unix.Close(fd) // EIO cannot be for a socket
+		r.ended()
+		return nil
 	}
 	return r.answer(fd, &m, r.plan.Steps[m.step])
 }
 
 // ended reports the last step, of which the child can say nothing any more: the
 // one after those of which it has told.
-func (r *Process) ended(err error) error {
+func (r *Process) ended() {
 	if i := r.child; r.ready && len(r.channels) == 0 && i < len(r.plan.Steps) && r.plan.Steps[i].Side == Child {
 		r.trace(Event{Step: r.plan.Steps[i], Start: r.last, Duration: monotonic() - r.last})
 	}
-	return err
 }
 
 // answer does what one message asks for.
@@ -453,7 +454,7 @@ func (r *Process) answer(fd int, m *message, s *Step) error {
 		if err := r.before(s); err != nil {
 			return &StepError{s, err}
 		}
-		proceed(fd)
+		return proceed(fd)
 	case kindGate:
 		return r.gate(fd, s)
 	}
@@ -475,8 +476,7 @@ func (r *Process) gate(fd int, s *Step) error {
 	}
 	r.left = s.gate == Created
 	r.ready = r.ready || r.left
-	proceed(fd)
-	return nil
+	return proceed(fd)
 }
 
 // know waits until the monitor has said which process the child is.
@@ -491,9 +491,19 @@ func (r *Process) know(side Side) error {
 	return nil
 }
 
-// proceed lets the other side go on. An error means that it is gone, which the
-// end of the channel will tell.
-func proceed(fd int) { unix.Write(fd, []byte{1}) }
+// proceed lets the other side go on. That it is gone the end of the channel will
+// tell; after any other error it would wait for ever, and so would we.
+func proceed(fd int) error {
+	for {
+		switch _, err := unix.Write(fd, []byte{1}); err {
+		case unix.EINTR:
+		case nil, unix.EPIPE, unix.ECONNRESET:
+			return nil
+		default:
+			return fmt.Errorf("write to the channel: %w", err)
+		}
+	}
+}
 
 // undo ends what was cloned and takes the runtime's steps back, last first.
 func (r *Process) undo() error {

@@ -74,7 +74,7 @@ func printInspected(c *cli.Context, list []any) error {
 func inspect(c *cli.Context, word string) (any, error) {
 	b, err := bundleOf(c, word)
 	if err == nil {
-		return inspectContainer(c, b), nil
+		return inspectContainer(c, b)
 	}
 	if !errors.Is(err, bundle.ErrNoSuch) {
 		return nil, err
@@ -153,26 +153,35 @@ type inspectedHost struct {
 	Without        []string // what run --without took away
 }
 
-func inspectContainer(c *cli.Context, b *bundle.Bundle) inspected {
+func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 	i := inspected{ID: b.ID, Name: "/" + b.Annotation(bundle.Name), Created: b.CreatedAt(), Image: "sha256:" + b.Annotation(bundle.ImageID), LogPath: b.Dir, Bundle: b.Dir, Spec: b.Spec}
 	i.State.Status = "created"
-	if k, err := root(c).Load(b.ID); err == nil {
-		i.State, i.Cgroup = stateOf(k), k.Cgroup
+	k, err := root(c).Load(b.ID)
+	if err == nil {
+		i.Cgroup = k.Cgroup
+		i.State, err = stateOf(k)
+	}
+	if err = ignore(err, container.ErrNotExist); err != nil {
+		return i, err
 	}
 	p := b.Spec.Process
 	if p == nil {
-		return i // its making was cut short
+		return i, nil // its making was cut short
 	}
 	i.Path, i.Args = p.Args[0], p.Args[1:]
 	i.Config = inspectedConfig{Hostname: b.Spec.Hostname, User: fmt.Sprintf("%d:%d", p.User.UID, p.User.GID), Tty: p.Terminal, Env: p.Env, Cmd: p.Args,
 		Image: b.Annotation(bundle.Image), WorkingDir: p.Cwd, StopSignal: b.Annotation(bundle.Signal)}
 	i.HostConfig = hostConfig(b)
 	i.GraphDriver.Data = overlayData(b)
-	return i
+	return i, nil
 }
 
-func stateOf(k *container.Container) inspectedState {
-	s := inspectedState{Status: statusWord(k), StartedAt: k.Started}
+func stateOf(k *container.Container) (inspectedState, error) {
+	s := inspectedState{StartedAt: k.Started}
+	var err error
+	if s.Status, err = statusWord(k); err != nil {
+		return s, err
+	}
 	s.Running, s.Paused = s.Status == "running" || s.Status == "paused", s.Status == "paused"
 	if s.Running {
 		s.Pid, s.Monitor = k.Pid, monitorOf(k.Pid)
@@ -181,7 +190,7 @@ func stateOf(k *container.Container) inspectedState {
 		s.ExitCode, s.FinishedAt = e.Code, e.At
 	}
 	s.OOMKilled = k.OOMKilled()
-	return s
+	return s, nil
 }
 
 // monitorOf is the pid of the minirun that is the parent of a process, or 0.
@@ -197,11 +206,15 @@ func monitorOf(pid int) int {
 }
 
 // statusWord is docker's word for a status.
-func statusWord(k *container.Container) string {
-	if s := k.Status(); s != specs.StateStopped {
-		return string(s)
+func statusWord(k *container.Container) (string, error) {
+	s, err := k.Status()
+	if err != nil {
+		return "", fmt.Errorf("state of %s: %w", k.ID, err)
 	}
-	return "exited"
+	if s == specs.StateStopped {
+		return "exited", nil
+	}
+	return string(s), nil
 }
 
 func hostConfig(b *bundle.Bundle) inspectedHost {

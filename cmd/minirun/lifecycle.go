@@ -76,13 +76,16 @@ func stop(c *cli.Context, word string) error {
 	if err := k.Kill(signal, false); err != nil {
 		return ignore(err, container.ErrNotRunning)
 	}
-	if limit := time.Duration(c.Int("timeout")) * time.Second; limit <= 0 || !k.Wait(limit) {
-		if err := k.Kill(unix.SIGKILL, false); err != nil {
-			return ignore(err, container.ErrNotRunning)
+	if limit := time.Duration(c.Int("timeout")) * time.Second; limit > 0 {
+		if ended, err := k.Wait(limit); ended || err != nil {
+			return err
 		}
-		k.Wait(0)
 	}
-	return nil
+	if err := k.Kill(unix.SIGKILL, false); err != nil {
+		return ignore(err, container.ErrNotRunning)
+	}
+	_, err = k.Wait(0)
+	return err
 }
 
 func ignore(err, harmless error) error {
@@ -141,7 +144,9 @@ func remove(c *cli.Context, word string) error {
 		return err
 	}
 	defer k.Unlock()
-	if s := k.Status(); !c.Bool("force") && (s == "running" || s == "paused") {
+	if s, err := k.Status(); err != nil {
+		return fmt.Errorf("remove %s: %w", word, err)
+	} else if !c.Bool("force") && (s == "running" || s == "paused") {
 		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
 	}
 	if err := k.Delete(true); err != nil {

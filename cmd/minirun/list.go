@@ -50,7 +50,11 @@ func states(c *cli.Context) ([]shownState, error) {
 	}
 	var list []shownState
 	for _, k := range containers {
-		list = append(list, ociState(k, ownerName(k.Owner)))
+		s, err := ociState(k, ownerName(k.Owner))
+		if err != nil {
+			return nil, fmt.Errorf("state of %s: %w", k.ID, err)
+		}
+		list = append(list, s)
 	}
 	return list, nil
 }

@@ -55,14 +55,18 @@ func list(c *cli.Context) ([]*listed, error) {
 		l := &listed{ID: b.ID, Name: b.Annotation(bundle.Name), Image: b.Annotation(bundle.Image), Command: b.Annotation(bundle.Command),
 			Ports: b.Annotation(bundle.Ports), Created: b.CreatedAt(), Status: "Created", State: "created"}
 		if k := byID[b.ID]; k != nil {
-			l.take(k)
+			if err := l.take(k); err != nil {
+				return nil, err
+			}
 			delete(byID, b.ID)
 		}
 		all = append(all, l)
 	}
 	for _, k := range byID {
 		l := &listed{ID: k.ID, Name: k.ID, Image: k.Bundle, Created: k.Created}
-		l.take(k)
+		if err := l.take(k); err != nil {
+			return nil, err
+		}
 		all = append(all, l)
 	}
 	slices.SortStableFunc(all, func(a, b *listed) int { return cmp.Or(b.Created.Compare(a.Created), strings.Compare(a.ID, b.ID)) })
@@ -70,8 +74,11 @@ func list(c *cli.Context) ([]*listed, error) {
 }
 
 // take adds what the container's state says.
-func (l *listed) take(k *container.Container) {
-	l.State, l.Cgroup, l.container = statusWord(k), k.Cgroup, k
+func (l *listed) take(k *container.Container) (err error) {
+	l.Cgroup, l.container = k.Cgroup, k
+	if l.State, err = statusWord(k); err != nil {
+		return err
+	}
 	switch l.State {
 	case "running":
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started))
@@ -83,11 +90,12 @@ func (l *listed) take(k *container.Container) {
 			l.Status = fmt.Sprintf("Exited (%d) %s ago", e.Code, units.HumanDuration(time.Since(e.At)))
 			l.ExitCode = e.Code
 		}
-		return
+		return nil
 	default:
 		l.Status = "Created"
 	}
 	l.Pid = k.Pid
+	return nil
 }
 
 // chosen returns the running containers that the arguments name, or all.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"minirun/container"
 	"minirun/container/bundle"
 )
 
@@ -60,7 +61,12 @@ func logs(c *cli.Context, b *bundle.Bundle) error {
 		list = append(list, log{f, to})
 	}
 	for {
-		running := c.Bool("follow") && isRunning(c, b)
+		running := false
+		if c.Bool("follow") {
+			if running, err = isRunning(c, b); err != nil {
+				return err
+			}
+		}
 		for _, l := range list {
 			if _, err := io.Copy(l.to, l.from); err != nil {
 				return err
@@ -73,7 +79,11 @@ func logs(c *cli.Context, b *bundle.Bundle) error {
 	}
 }
 
-func isRunning(c *cli.Context, b *bundle.Bundle) bool {
+func isRunning(c *cli.Context, b *bundle.Bundle) (bool, error) {
 	k, err := root(c).Load(b.ID)
-	return err == nil && k.Status() != "stopped"
+	if err != nil {
+		return false, ignore(err, container.ErrNotExist)
+	}
+	s, err := k.Status()
+	return s != "stopped", err
 }

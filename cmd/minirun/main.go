@@ -31,7 +31,7 @@ var version = "0.1.0-dev"
 func main() {
 	words := os.Args[1:]
 	log := newLog(words)
-	if err := protect(os.Args); err != nil {
+	if err := errors.Join(checkDescriptors(), protect(os.Args)); err != nil {
 		os.Exit(log.report(forEngine(failure{err, 125}, words)))
 	}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
@@ -72,6 +72,18 @@ func main() {
 		err = app.Run(args)
 	}
 	os.Exit(log.report(forEngine(err, words)))
+}
+
+// fewestDescriptors are those without which nothing is begun: Go's own runtime
+// ends with a page about itself if it has none for its poller.
+const fewestDescriptors = 16
+
+func checkDescriptors() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < fewestDescriptors {
+		return fmt.Errorf("limit of open files (RLIMIT_NOFILE, ulimit -n) is %d: want %d at least", limit.Cur, fewestDescriptors)
+	}
+	return nil
 }
 
 // protect lets the commands that a container can look into run from where it

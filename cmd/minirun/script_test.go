@@ -65,7 +65,7 @@ func scripts(t *testing.T, dir string) {
 }
 
 // openUp lets ordinary users through to a directory, and to the programs.
-func openUp(t *testing.T, dir string) {
+func openUp(t testing.TB, dir string) {
 	minirun, err := exec.LookPath("minirun")
 	if err != nil {
 		t.Fatal(err)

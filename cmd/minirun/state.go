@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,7 +22,11 @@ func stateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			data, err := json.MarshalIndent(ociState(k, ""), "", "  ")
+			s, err := ociState(k, "")
+			if err != nil {
+				return fmt.Errorf("state of %s: %w", k.ID, err)
+			}
+			data, err := json.MarshalIndent(s, "", "  ")
 			if err != nil {
 				return err
 			}
@@ -45,7 +50,7 @@ type shownState struct {
 	Owner       string            `json:"owner"`
 }
 
-func ociState(k *container.Container, owner string) shownState {
-	s := k.OCI()
-	return shownState{s.Version, s.ID, s.Pid, string(s.Status), s.Bundle, k.Rootfs, k.Created, s.Annotations, owner}
+func ociState(k *container.Container, owner string) (shownState, error) {
+	s, err := k.OCI()
+	return shownState{s.Version, s.ID, s.Pid, string(s.Status), s.Bundle, k.Rootfs, k.Created, s.Annotations, owner}, err
 }
