@@ -380,7 +380,7 @@ func TestUnknown(t *testing.T) {
 // walk hurts one verb everywhere, or here and there.
 func (f *field) walk(v verb) {
 	f.t.Helper()
-	stride := 60
+	stride := 200
 	errnos := []unix.Errno{unix.EIO, 0}
 	if *everyFault {
 		stride, errnos = 1, []unix.Errno{unix.EIO, 0, unix.ENOSPC, unix.EMFILE, unix.EINTR}

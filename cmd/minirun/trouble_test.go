@@ -170,7 +170,7 @@ func TestFewDescriptors(t *testing.T) {
 				}
 				for n, worked := 8, 0; worked < 2; n++ {
 					if !*everyFault && n > fewestDescriptors {
-						n += 10
+						n += 30
 					}
 					f.ready(v)
 					cmd := f.command(v.args)
