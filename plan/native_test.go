@@ -10,7 +10,7 @@ import (
 )
 
 // TestBpfAgain: signals, of which Go's scheduler sends many, do not keep a
-// program from being loaded. Without another try this fails within a few loads.
+// program from being loaded. If they reach the thread, this fails within a few loads.
 func TestBpfAgain(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("no root: BPF_PROG_LOAD needs CAP_BPF")

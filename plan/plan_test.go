@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -361,6 +362,30 @@ func TestFaults(t *testing.T) {
 		}
 	}
 	reapAll(t)
+}
+
+// TestLastWord: a child that has failed ended without reading that it may go on.
+// The kernel tells of that first (ECONNRESET), and only then what the child said.
+func TestLastWord(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pair[0])
+	p := shell("exit 0", nil)
+	r := &Process{Pid: -1, plan: p, channels: []unix.PollFd{{Fd: int32(pair[0]), Events: unix.POLLIN}}}
+	if err := proceed(pair[0]); err != nil {
+		t.Fatal(err)
+	}
+	word := message{kind: kindFailed, value: uint64(unix.ENOMEM)}
+	unix.Write(pair[1], unsafe.Slice((*byte)(unsafe.Pointer(&word)), messageSize))
+	unix.Close(pair[1])
+	for err = nil; err == nil && len(r.channels) > 0; {
+		err = r.serve()
+	}
+	if !errors.Is(err, unix.ENOMEM) {
+		t.Errorf("the child failed with ENOMEM, and the runtime was told: %v", err)
+	}
 }
 
 // TestRuntimeGone: a child at a gate ends when the runtime's end of the channel

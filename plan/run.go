@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 	"unsafe"
@@ -335,7 +336,7 @@ func (r *Process) do(s *Step) error {
 	if s.program {
 		return r.clone(s, args)
 	}
-	n, errno := persist(in.number, args)
+	n, errno := undisturbed(in.number, args)
 	if errno != 0 {
 		return errno
 	}
@@ -354,15 +355,21 @@ func (r *Process) do(s *Step) error {
 	return nil
 }
 
-// persist makes a system call. The verifier of BPF programs gives up (EAGAIN) when
-// any signal comes, such as those with which Go's scheduler interrupts a thread.
-func persist(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
-	for range 100 {
-		n, _, errno = unix.Syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
-		if errno != unix.EAGAIN || number != unix.SYS_BPF {
-			break
+// undisturbed makes a system call. The verifier of BPF programs gives up (EAGAIN) when any
+// signal comes, such as those with which Go's scheduler interrupts a thread, so
+// meanwhile other threads get them.
+func undisturbed(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
+	if number == unix.SYS_BPF {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		all, before := unix.Sigset_t{}, unix.Sigset_t{}
+		for i := range all.Val {
+			all.Val[i] = ^all.Val[i]
 		}
+		unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before) // EFAULT and EINVAL cannot be
+		defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 	}
+	n, _, errno = unix.Syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
 	return n, errno
 }
 
@@ -412,10 +419,8 @@ func (r *Process) receive(i int) error {
 	fd := int(r.channels[i].Fd)
 	n, err := unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize))
 	switch {
-	case err == unix.EINTR:
+	case err == unix.EINTR, err == unix.ECONNRESET: // it ended without reading our last answer: what it said before is still to be read
 		return nil
-	case err == unix.ECONNRESET: // it ended without reading our last answer
-		n = 0
 	case err != nil:
 		return fmt.Errorf("read the channel: %w", err)
 	}
