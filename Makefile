@@ -3,7 +3,9 @@
 # make test     the tests: pure, native, and on a kernel of our own
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)
+# make engines  containerd, Docker and Podman with minirun as their runtime (examples/engines)
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
+# make faults  every system call of every command failed, and killed at, a quarter of an hour and more
 # make fuzz     every Fuzz target for FUZZTIME, 10s each (examples/fuzz)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
@@ -35,6 +37,14 @@ bench: build
 validate: build
 	cd examples/validation && go vet . && go test . && go run . -runtime $(CURDIR)/minirun
 
+engines: build
+	examples/engines/run ./minirun
+	examples/kernel/run --mem 3G --timeout 1200 -- examples/engines/run ./minirun containerd docker podman
+
+# The long way: every system call of every command fails once, and is one at which it is killed.
+faults:
+	go test -tags $(TAGS) -timeout 4h ./cmd/minirun -run 'TestFaults|TestNoSpace|TestFewDescriptors' -faults
+
 attacks: build
 	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
 
@@ -45,4 +55,4 @@ install: build
 	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build demo test bench validate attacks fuzz install
+.PHONY: build demo test bench validate engines faults attacks fuzz install
