@@ -15,27 +15,22 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/examples/leftovers"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// These tests make real groups, all named minirun-test-cgroups-…, as root. What needs
+// These tests make real groups, as root. What needs
 // a controller runs wherever cgroup v2 has it.
 
-// TestMain fails a package that leaves groups, descriptors or children behind.
+// TestMain fails a package that leaves something behind.
 // As "eat" the test binary is a process that uses up memory.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "eat" {
 		eat()
 	}
-	before := leftovers()
-	status := m.Run()
-	if after := leftovers(); status == 0 && after != before {
-		fmt.Printf("left behind:\n%s\nbefore:\n%s\n", after, before)
-		status = 1
-	}
-	os.Exit(status)
+	os.Exit(leftovers.Guard(m.Run))
 }
 
 func eat() {
@@ -50,18 +45,6 @@ func eat() {
 			os.Exit(0)
 		}
 	}
-}
-
-func leftovers() string {
-	var list []string
-	if h, err := Find(); err == nil {
-		list, _ = filepath.Glob(h.Mount + "/minirun-test-cgroups-*")
-	}
-	list = append(list, descriptors()...)
-	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
-		list = append(list, "a child")
-	}
-	return strings.Join(list, "\n")
 }
 
 // descriptors are ours, but for those of the Go runtime's poller.
@@ -110,7 +93,7 @@ func real(t testing.TB, controllers ...string) *Group {
 		}
 		t.Skipf("needs the %s controller in cgroup v2 (examples/kernel/run has cpu, io, memory, pids)", c)
 	}
-	g, err := h.Group("/minirun-test-cgroups-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/a/group")
+	g, err := h.Group("/" + leftovers.Group() + "-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/a/group")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/examples/leftovers"
 	"minirun/plan"
 )
 
@@ -81,7 +82,7 @@ func (w walk) all(t *testing.T) {
 				t.Errorf("step %d %s: %q, want one line at most", n, how, out)
 			}
 			if after := w.settled(t, b, before); after != before {
-				t.Fatalf("step %d %s: %q, and there is left:\n%s", n, how, out, changes(before, after))
+				t.Fatalf("step %d %s: %q, and there is left:\n%s", n, how, out, leftovers.Changes(before, after))
 			}
 		}
 	}
@@ -202,7 +203,7 @@ func TestFaultsHere(t *testing.T) {
 				t.Errorf("step %d (%v), %v: error %v", n, s, errno, err)
 			}
 			if after := fingerprint(string(b.root)); after != before {
-				t.Fatalf("step %d (%v), %v: there is left:\n%s", n, s, errno, changes(before, after))
+				t.Fatalf("step %d (%v), %v: there is left:\n%s", n, s, errno, leftovers.Changes(before, after))
 			}
 		}
 	}
@@ -227,7 +228,7 @@ func TestFilesLeft(t *testing.T) {
 	dir := t.TempDir()
 	before := fingerprint(dir)
 	must(t, os.MkdirAll(dir+"/root/box", 0o700))
-	if got := changes(before, fingerprint(dir)); !strings.Contains(got, "+ file "+dir+"/root/box") {
+	if got := leftovers.Changes(before, fingerprint(dir)); !strings.Contains(got, "+ file "+dir+"/root/box") {
 		t.Errorf("a state directory is left, and there is seen: %q", got)
 	}
 }
@@ -280,7 +281,7 @@ func TestAtOnce(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if after != before {
-		t.Errorf("left behind:\n%s", changes(before, after))
+		t.Errorf("left behind:\n%s", leftovers.Changes(before, after))
 	}
 	if entries, err := os.ReadDir(string(b.root)); err != nil || len(entries) > 0 {
 		t.Errorf("the state directory has %v, %v; want nothing", entries, err)

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"minirun/examples/leftovers"
 )
 
 // TestRun: one program, its output, its exit code.
@@ -94,7 +96,7 @@ func (b *box) refuses(what string, want error, do func() error) {
 		b.t.Errorf("%s = %v, want %v", what, err, want)
 	}
 	if after := fingerprint(string(b.root)); after != before {
-		b.t.Errorf("%s changed the host:\n%s", what, changes(before, after))
+		b.t.Errorf("%s changed the host:\n%s", what, leftovers.Changes(before, after))
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"minirun/examples/leftovers"
 )
 
 // Containers' root directories, as their processes see them.
@@ -215,10 +217,10 @@ func TestHostileRoot(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, out, err)
 		}
 		if after := host.sings(); after != before {
-			t.Errorf("%s: the host has changed:\n%s", name, changes(before, after))
+			t.Errorf("%s: the host has changed:\n%s", name, leftovers.Changes(before, after))
 		}
 		if after := fingerprint(""); after != mounts {
-			t.Errorf("%s: there is left:\n%s", name, changes(mounts, after))
+			t.Errorf("%s: there is left:\n%s", name, leftovers.Changes(mounts, after))
 		}
 	}
 }
@@ -259,10 +261,10 @@ func TestExchangedTarget(t *testing.T) {
 		t.Error("of 40 containers none was made")
 	}
 	if after := host.sings(); after != before {
-		t.Errorf("the host has changed:\n%s", changes(before, after))
+		t.Errorf("the host has changed:\n%s", leftovers.Changes(before, after))
 	}
 	if after := fingerprint(""); after != mounts {
-		t.Errorf("there is left:\n%s", changes(mounts, after))
+		t.Errorf("there is left:\n%s", leftovers.Changes(mounts, after))
 	}
 }
 

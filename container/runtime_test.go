@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/examples/leftovers"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -62,8 +63,8 @@ func (r request) carryOut() (int, error) {
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 				return 0, err
 			}
-			before := strings.Join(mounts(), "\n")
-			defer func() { fmt.Println(changes(before, strings.Join(mounts(), "\n"))) }()
+			before := strings.Join(leftovers.Mounts(), "\n")
+			defer func() { fmt.Println(leftovers.Changes(before, strings.Join(leftovers.Mounts(), "\n"))) }()
 		}
 		_, p, err := root.New(r.ID, r.Bundle, spec, o)
 		if r.Trace && err == nil {
@@ -146,7 +147,7 @@ func newBox(t testing.TB, commands ...string) *box {
 			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755"}},
 			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"newinstance", "ptmxmode=0666", "mode=0620"}},
 		},
-		Linux: &specs.Linux{CgroupsPath: "/" + groups() + "/" + filepath.Base(filepath.Dir(dir)) + filepath.Base(dir)},
+		Linux: &specs.Linux{CgroupsPath: "/" + leftovers.Group() + "/" + filepath.Base(filepath.Dir(dir)) + filepath.Base(dir)},
 	}
 	for _, kind := range []specs.LinuxNamespaceType{"pid", "mount", "uts", "ipc", "network", "cgroup"} {
 		b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: kind})

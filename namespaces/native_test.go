@@ -11,10 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"minirun/examples/leftovers"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -436,32 +436,5 @@ func TestHelperMissing(t *testing.T) {
 	}
 }
 
-// TestMain fails a package that leaves processes or descriptors.
-func TestMain(m *testing.M) {
-	if r, w, err := os.Pipe(); err == nil { // so that Go's own poller is counted before, too
-		r.Close()
-		w.Close()
-	}
-	before := descriptors()
-	status := m.Run()
-	for range 20 { // what was killed takes a moment to go
-		if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err == unix.ECHILD {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD && status == 0 {
-		fmt.Println("children are left:", err)
-		status = 1
-	}
-	if after := descriptors(); status == 0 && after > before {
-		fmt.Printf("%d descriptors are left\n", after-before)
-		status = 1
-	}
-	os.Exit(status)
-}
-
-func descriptors() int {
-	list, _ := os.ReadDir("/proc/self/fd")
-	return len(list)
-}
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }

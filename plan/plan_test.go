@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/examples/leftovers"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -459,19 +461,8 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// TestMain fails if a test left a descriptor open.
-func TestMain(m *testing.M) {
-	r, w, _ := os.Pipe() // Go's poller opens two descriptors at the first use, for good
-	r.Close()
-	w.Close()
-	before := descriptors()
-	code := m.Run()
-	if after := descriptors(); after > before {
-		println("descriptors before and after:", before, after)
-		code = 1
-	}
-	os.Exit(code)
-}
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }
 
 func descriptors() int {
 	list, _ := os.ReadDir("/proc/self/fd")

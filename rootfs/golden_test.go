@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"minirun/examples/leftovers"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -241,3 +242,6 @@ func FuzzMounts(f *testing.F) {
 		}
 	})
 }
+
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }

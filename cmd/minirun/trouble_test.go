@@ -40,13 +40,18 @@ func (m tmpfs) leave(pages, files int) {
 
 const enough = 1000 // pages, files, descriptors
 
-// room is the walk: from none on.
-var room = func() (list [][2]int) {
-	for n := range 4 {
+// room is the walk: from none on, for pages and then for files; every third one,
+// but with -faults.
+func room(most int) (list [][2]int) {
+	step := 3
+	if *everyFault {
+		step = 1
+	}
+	for n := 0; n < most; n += step {
 		list = append(list, [2]int{n, enough}, [2]int{enough, n})
 	}
 	return list
-}()
+}
 
 // TestNoSpace: the directory of states has room for nothing, or for one file or
 // page, or two, … Everything either works or says what there is no space for.
@@ -63,7 +68,7 @@ func TestNoSpace(t *testing.T) {
 					continue
 				}
 				succeeded := 0
-				for _, r := range room {
+				for _, r := range room(4) {
 					f.ready(v)
 					states.leave(r[0], r[1])
 					out, err := f.do(v.args)
@@ -76,8 +81,8 @@ func TestNoSpace(t *testing.T) {
 					f.after(what, out, err != nil, false, v)
 					states.leave(enough, enough)
 				}
-				if succeeded == 0 || v.makes && succeeded == len(room) {
-					t.Errorf("%s succeeded %d times of %d, want some", v.name, succeeded, len(room))
+				if succeeded == 0 || v.makes && succeeded == len(room(4)) {
+					t.Errorf("%s succeeded %d times of %d, want some", v.name, succeeded, len(room(4)))
 				}
 			}
 		})
@@ -105,28 +110,26 @@ func TestNoSpaceForImages(t *testing.T) {
 			f.base = f.fingerprint()
 			for _, words := range []string{"run --rm --name victim box true", "run --name victim box true", "run -d --name victim box sleep 1000"} {
 				succeeded := 0
-				for n := range 12 {
-					for _, r := range [][2]int{{n, enough}, {enough, n}} {
-						containers.leave(r[0], r[1])
-						out, err := f.do(words)
-						what := fmt.Sprintf("%s with room for %d pages and %d files", words, r[0], r[1])
-						if err == nil {
-							succeeded++
-						} else if !oneError.MatchString(out) || !strings.Contains(out, "no space left on device") && !strings.Contains(out, readOnly) {
-							t.Errorf("%s: %v, %q; want one line with ENOSPC", what, err, out)
-						}
-						if list := f.must("ps -aq"); err != nil && list != "" {
-							t.Errorf("%s failed with %q, and it is half made: %s", what, out, f.must("ps -a"))
-						}
-						f.must("rm -f victim")
-						if changed := f.settled(); changed != nil {
-							t.Fatalf("%s: %q, and there is left:\n%s", what, out, strings.Join(changed, "\n"))
-						}
-						containers.leave(enough, enough)
+				for _, r := range room(12) {
+					containers.leave(r[0], r[1])
+					out, err := f.do(words)
+					what := fmt.Sprintf("%s with room for %d pages and %d files", words, r[0], r[1])
+					if err == nil {
+						succeeded++
+					} else if !oneError.MatchString(out) || !strings.Contains(out, "no space left on device") && !strings.Contains(out, readOnly) {
+						t.Errorf("%s: %v, %q; want one line with ENOSPC", what, err, out)
 					}
+					if list := f.must("ps -aq"); err != nil && list != "" {
+						t.Errorf("%s failed with %q, and it is half made: %s", what, out, f.must("ps -a"))
+					}
+					f.must("rm -f victim")
+					if changed := f.settled(); changed != nil {
+						t.Fatalf("%s: %q, and there is left:\n%s", what, out, strings.Join(changed, "\n"))
+					}
+					containers.leave(enough, enough)
 				}
-				if succeeded == 0 || succeeded == 24 {
-					t.Errorf("%s succeeded %d times of 24, want some", words, succeeded)
+				if succeeded == 0 || succeeded == len(room(12)) {
+					t.Errorf("%s succeeded %d times of %d, want some", words, succeeded, len(room(12)))
 				}
 			}
 		})
@@ -164,14 +167,15 @@ func TestFewDescriptors(t *testing.T) {
 	for _, m := range makers {
 		t.Run(m.name, func(t *testing.T) {
 			f := newField(t, m)
+			first, step := fewestDescriptors-1, 16
+			if *everyFault {
+				first, step = 8, 1
+			}
 			for _, v := range verbs {
 				if v.groups && m.uid != 0 {
 					continue
 				}
-				for n, worked := 8, 0; worked < 2; n++ {
-					if !*everyFault && n > fewestDescriptors {
-						n += 30
-					}
+				for n, worked := first, 0; worked < 2; n += step {
 					f.ready(v)
 					cmd := f.command(v.args)
 					cmd.Args = append([]string{"prlimit", "--nofile=" + strconv.Itoa(n) + ":" + strconv.Itoa(n)}, cmd.Args...)

@@ -16,6 +16,8 @@ import (
 	"minirun/container"
 	"minirun/container/bundle/names"
 	"minirun/rootfs/image"
+
+	"minirun/examples/leftovers"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -257,3 +259,6 @@ func TestRandomNames(t *testing.T) {
 		t.Errorf("of 200 names only %d are different", len(seen))
 	}
 }
+
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }

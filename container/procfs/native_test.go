@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/examples/leftovers"
 )
 
 // The test binary plays two processes more, by its first argument:
@@ -27,7 +29,7 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 4 && os.Args[1] == "look":
 		err = look(os.Args[2], os.Args[3])
 	default:
-		os.Exit(m.Run())
+		os.Exit(leftovers.Guard(m.Run))
 	}
 	if err != nil {
 		fmt.Println(err)

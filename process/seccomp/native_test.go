@@ -17,6 +17,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"minirun/examples/leftovers"
 )
 
 // helperVariable names the helper that a process started by these tests plays.
@@ -54,7 +56,7 @@ var helpers = map[string]func(*Filter) error{
 func TestMain(m *testing.M) {
 	name := os.Getenv(helperVariable)
 	if name == "" {
-		os.Exit(m.Run())
+		os.Exit(leftovers.Guard(m.Run))
 	}
 	var s *specs.LinuxSeccomp
 	err := json.NewDecoder(os.Stdin).Decode(&s)

@@ -15,12 +15,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"minirun/examples/leftovers"
 )
 
 // helpers are the programs the test binary plays when helperVariable names one.
@@ -28,7 +29,7 @@ var helpers = map[string]func(args []string) error{}
 
 const helperVariable = "MINIRUN_IMAGE_TEST_HELPER"
 
-// TestMain runs a helper, or the tests, and fails if they leak descriptors.
+// TestMain runs a helper, or the tests, and fails if they leave something behind.
 func TestMain(m *testing.M) {
 	registerHelpers()
 	if helper, ok := helpers[os.Getenv(helperVariable)]; ok {
@@ -38,25 +39,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	before := descriptors()
-	code := m.Run()
-	if after := descriptors(); code == 0 && len(after) > len(before) {
-		fmt.Printf("descriptors leaked: before %q, after %q\n", before, after)
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// descriptors lists what is open, but for the runtime's own epoll and timers.
-func descriptors() (open []string) {
-	entries, _ := os.ReadDir("/proc/self/fd")
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err == nil && !strings.HasPrefix(target, "anon_inode:") {
-			open = append(open, target)
-		}
-	}
-	return open
+	os.Exit(leftovers.Guard(m.Run))
 }
 
 // helper prepares the test binary to play a program, with a private mount
