@@ -6,6 +6,7 @@
 # make engines  containerd, Docker and Podman with minirun as their runtime (examples/engines)
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
 # make faults  every system call of every command failed, and killed at, a quarter of an hour and more
+# make races   a thousand rounds of commands at the same time; Go's race detector; an hour
 # make fuzz     every Fuzz target for FUZZTIME, 10s each (examples/fuzz)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
@@ -45,6 +46,12 @@ engines: build
 faults:
 	go test -tags $(TAGS) -timeout 4h ./cmd/minirun -run 'TestFaults|TestNoSpace|TestFewDescriptors' -faults
 
+# A thousand rounds of each race, and Go's race detector, which wants a C compiler, on everything outside of the child.
+races:
+	MINIRUN_ROUNDS=1000 go test -count=1 -tags $(TAGS) -timeout 4h ./cmd/minirun -run TestRaces
+	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 1h ./container -run TestExchangedTarget
+	CGO_ENABLED=1 go test -count=1 -race -timeout 1h ./...
+
 attacks: build
 	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
 
@@ -55,4 +62,4 @@ install: build
 	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build demo test bench validate engines faults attacks fuzz install
+.PHONY: build demo test bench validate engines faults races attacks fuzz install

@@ -72,7 +72,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 	b := &builder{Container: c, spec: spec, options: o, host: facts(bundle)}
 	p, err := b.make()
 	if err != nil {
-		err = errors.Join(b.explain(err), c.stopListening(), os.RemoveAll(c.dir))
+		err = errors.Join(b.explain(err, spec.Process), c.stopListening(), os.RemoveAll(c.dir))
 		if c.Pid > 0 { // what the first hooks have made, the last ones take away
 			c.runPoststop()
 		}
@@ -126,9 +126,10 @@ func (b *builder) noDevices(err error) bool {
 var ErrProgram = errors.New("cannot execute the program")
 
 // explain puts the failure to execute a program in words that engines know.
-func (b *builder) explain(err error) error { return explainExec(err, b.spec.Process) }
-
-func explainExec(err error, process *specs.Process) error {
+func (c *Container) explain(err error, process *specs.Process) error {
+	if errors.Is(err, plan.ErrKilled) {
+		return fmt.Errorf("container %s: %w", c.ID, err)
+	}
 	var failed *plan.StepError
 	if !errors.As(err, &failed) || failed.Step.Call != "execve" && failed.Step.Call != "faccessat" {
 		return err

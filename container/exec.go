@@ -67,7 +67,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	b.warn(identity.Warnings)
 	p, err := b.enter(pidfd)
 	if err != nil {
-		return nil, b.explain(err)
+		return nil, b.explain(err, spec)
 	}
 	if err := errors.Join(b.passed, b.sendPidFD(p, "setns"), b.pidFile(p)); err != nil {
 		unix.Kill(p.Pid, unix.SIGKILL) // ours to reap, so the number is still its own

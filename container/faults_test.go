@@ -9,9 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -230,60 +228,5 @@ func TestFilesLeft(t *testing.T) {
 	must(t, os.MkdirAll(dir+"/root/box", 0o700))
 	if got := leftovers.Changes(before, fingerprint(dir)); !strings.Contains(got, "+ file "+dir+"/root/box") {
 		t.Errorf("a state directory is left, and there is seen: %q", got)
-	}
-}
-
-// TestAtOnce: commands for one id, from many processes at the same time. Each
-// ends; what one of them refuses is a line; and nothing is left. How many rounds
-// is in MINIRUN_ROUNDS.
-func TestAtOnce(t *testing.T) {
-	needRoot(t)
-	rounds, err := strconv.Atoi(os.Getenv("MINIRUN_ROUNDS"))
-	if err != nil {
-		rounds = 50
-	}
-	b := newBox(t, "exit 0")
-	b.save()
-	b.remove()
-	before := fingerprint("")
-	made := 0
-	for range rounds {
-		var group sync.WaitGroup
-		var mutex sync.Mutex
-		for _, do := range []string{"create", "start", "exec", "state", "delete", "create", "start", "delete"} {
-			cmd := b.request(do).command(t)
-			group.Go(func() {
-				timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
-				out, err := outcome(t, cmd)
-				mutex.Lock()
-				defer mutex.Unlock()
-				if !timer.Stop() {
-					t.Errorf("%s does not end", do)
-				}
-				code := cmd.ProcessState.ExitCode() // that of exec may be the program's, which delete has killed
-				refused := code == 125 && out != "" && !strings.Contains(out, "\n")
-				if err != nil && !refused && (do != "exec" || code != 137) {
-					t.Errorf("%s: %v, %q; want one line", do, err, out)
-				}
-				if do == "create" && err == nil {
-					made++
-				}
-			})
-		}
-		group.Wait()
-		b.remove()
-	}
-	if made == 0 {
-		t.Errorf("of %d creates none has succeeded", 2*rounds)
-	}
-	after := fingerprint("")
-	for end := time.Now().Add(2 * time.Second); after != before && time.Now().Before(end); after = fingerprint("") {
-		time.Sleep(time.Millisecond)
-	}
-	if after != before {
-		t.Errorf("left behind:\n%s", leftovers.Changes(before, after))
-	}
-	if entries, err := os.ReadDir(string(b.root)); err != nil || len(entries) > 0 {
-		t.Errorf("the state directory has %v, %v; want nothing", entries, err)
 	}
 }

@@ -61,7 +61,7 @@ func (c *Container) letGo() error {
 	defer unix.Close(r)
 	if err := plan.Failure(r); err != nil {
 		if spec, specErr := c.Spec(); specErr == nil { // else it stays the number of a step
-			err = explainExec(err, spec.Process)
+			err = c.explain(err, spec.Process)
 		}
 		return errors.Join(err, os.Remove(path))
 	}
