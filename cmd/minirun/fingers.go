@@ -197,6 +197,7 @@ var instead = map[string]string{
 	"device":       "an OCI bundle: minirun run --bundle, with linux.devices",
 	"dns":          "mount a file: -v ./resolv.conf:/etc/resolv.conf:ro",
 	"env-file":     "-e for each variable",
+	"rm":           "run --bundle removes a container at its end in any case, but with --keep",
 	"init":         "a program that reaps, such as tini, as the image's entrypoint",
 	"l":            "--name",
 	"label":        "--name",

@@ -192,17 +192,36 @@ func rmiCommand() *cli.Command {
 		Name:      "rmi",
 		Usage:     "remove images",
 		ArgsUsage: "IMAGE...",
+		Flags:     []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "also the name of an image that containers are made from: they keep its layers"}},
 		Action: func(c *cli.Context) error {
 			s, err := images(c)
 			if err != nil {
 				return err
 			}
 			return each(c, func(word string) error {
+				if err := free(c, s, word); err != nil && !c.Bool("force") {
+					return fmt.Errorf("remove image %s: %w", word, err)
+				}
 				_, err := s.Remove(word, func(id image.Digest) bool { return layerInUse(store(c), id) })
 				return err
 			})
 		},
 	}
+}
+
+// free says which container is made from an image that would lose its last name.
+func free(c *cli.Context, s *image.Store, word string) error {
+	img, err := s.Find(word)
+	if err != nil || len(img.Names) > 1 {
+		return nil // what is not there, Remove says
+	}
+	list, err := store(c).List()
+	for _, b := range list {
+		if b.Annotation(bundle.ImageID) == img.ID.Hex() {
+			return fmt.Errorf("container %s is made from it: remove that before, or the image with -f", b.Annotation(bundle.Name))
+		}
+	}
+	return err
 }
 
 // layerInUse says whether a container stands on a layer.

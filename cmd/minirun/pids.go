@@ -38,6 +38,10 @@ func pids(c *cli.Context) error {
 	if format == "json" {
 		return json.NewEncoder(c.App.Writer).Encode(append([]int{}, list...)) // [] if there are none
 	}
+	if c.Bool("quiet") {
+		_, err := fmt.Fprintln(c.App.Writer, strings.Join(numbers(list), "\n"))
+		return err
+	}
 	options := slices.DeleteFunc(c.Args().Tail(), func(o string) bool { return o == "" }) // go-runc's way to say none
 	if len(options) == 0 {
 		options = []string{"-ef"}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -433,6 +435,7 @@ func look(c *cli.Context) (plan.Options, error) {
 	var o plan.Options
 	if c.Bool("explain") || c.Bool("step") {
 		o.Trace = explain(os.Stderr)
+		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // who has seen enough, as head has, ends the explaining, not the run
 	}
 	if c.Bool("step") {
 		tty, err := os.Open("/dev/tty")
@@ -460,11 +463,13 @@ func explain(w io.Writer) func(plan.Event) {
 		if e.Note != "" {
 			fmt.Fprintf(w, "# %s\n", e.Note)
 		}
-		result := strconv.FormatInt(e.Returned, 10)
+		result := " = " + strconv.FormatInt(e.Returned, 10)
 		if e.Errno != 0 {
-			result = "-1 " + unix.ErrnoName(e.Errno)
+			result = " = -1 " + unix.ErrnoName(e.Errno)
+		} else if e.Returned == -1 {
+			result = "" // not one call
 		}
-		fmt.Fprintf(w, "%3d %9.3f ms %-7s %s = %s <%.6f>\n", e.Index, float64(e.Start.Microseconds())/1000, e.Side, e.Step, result, e.Duration.Seconds())
+		fmt.Fprintf(w, "%3d %9.3f ms %-7s %s%s <%.6f>\n", e.Index, float64(e.Start.Microseconds())/1000, e.Side, e.Step, result, e.Duration.Seconds())
 	}
 }
 
@@ -478,7 +483,7 @@ func pause(r io.Reader, w io.Writer) func(*plan.Step) error {
 		fmt.Fprintf(w, "%3d %s: %s   [Enter, or q to stop] ", s.Index, s.Side, s)
 		for stop := false; ; {
 			if n, err := r.Read(key); n == 0 || err != nil {
-				return fmt.Errorf("read the answer: %w", cmpErr(err, io.EOF))
+				return fmt.Errorf("--step: no answer: %w", cmp.Or(err, io.EOF))
 			}
 			stop = stop || key[0] == 'q'
 			if key[0] == '\n' && stop {
@@ -491,13 +496,6 @@ func pause(r io.Reader, w io.Writer) func(*plan.Step) error {
 }
 
 var errStopped = errors.New("stopped by the user")
-
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
-}
 
 // parseFault parses N=ERRNO or N=KILL.
 func parseFault(s string) (plan.Fault, error) {
