@@ -123,17 +123,15 @@ func (c *Container) clear() error {
 // end kills every process of the container. The cgroup knows them all, also
 // those of a create that was itself killed before it could write down a pid.
 func (c *Container) end() error {
-	var errs []error
+	var err error
 	if c.Cgroup != "" {
-		errs = append(errs, c.group().Kill())
+		err = c.group().Kill()
 	}
-	if err := unless(c.kill(unix.SIGKILL), ErrNotRunning); err != nil {
-		errs = append(errs, err)
+	if err = errors.Join(err, unless(c.kill(unix.SIGKILL), ErrNotRunning)); err != nil {
+		return err
 	}
-	if ended, err := c.Wait(10 * time.Second); err != nil {
-		errs = append(errs, err)
-	} else if !ended {
-		errs = append(errs, fmt.Errorf("pid %d does not end", c.Pid))
+	if ended, err := c.Wait(10 * time.Second); err != nil || ended {
+		return err
 	}
-	return errors.Join(errs...)
+	return fmt.Errorf("pid %d does not end", c.Pid)
 }
