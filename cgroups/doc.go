@@ -26,8 +26,12 @@
 //	devices.go      which devices the group may use: in v2 a program, not a file
 //	processes.go    list, signal, freeze, kill the processes; remove the group
 //	stats.go        what the group uses
+//	unit.go         the same group in systemd's words, if that is to make it
+//	systemd.go      asking it to
+//	dbus.go         in the language that it understands
 //
-// Left out: cgroup v1; threaded groups; moving processes; groups made by systemd.
+// Left out: cgroup v1; threaded groups; moving processes, but for the one that
+// systemd moves.
 //
 // Kernel: Linux 5.14 for cgroup.kill. Man pages: [cgroups(7)], [clone(2)]; the
 // kernel's [cgroup-v2.rst] says what each file means.

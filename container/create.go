@@ -37,6 +37,7 @@ type Options struct {
 	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
+	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
 
 	Warn func(text string) // what is left out of the spec, as it wants, with a warning; nil: nobody listens
 
@@ -170,7 +171,8 @@ type host struct {
 	isPipe func(fd int) bool
 	passwd func(root string) (io.ReadCloser, error)
 	groups func() (*cgroups.Hierarchy, error)
-	grants func() (uint64, error) // the runtime's own capabilities
+	units  func(user bool) (string, error) // the group below which systemd makes others
+	grants func() (uint64, error)          // the runtime's own capabilities
 
 	confined bool // root, but of a user namespace: without privileges on the host
 	noMknod  bool // nobody may make devices here
@@ -191,6 +193,7 @@ func facts(bundle string) host {
 		isPipe: isPipe,
 		passwd: func(root string) (io.ReadCloser, error) { return openPasswd(root, "etc/passwd") },
 		groups: cgroups.Find,
+		units:  cgroups.FindSystemd,
 		grants: process.OwnCapabilities,
 
 		delegated: cgroups.Delegated,
@@ -222,6 +225,8 @@ type builder struct {
 	root       *rootfs.Root
 	identity   *process.Identity
 	cgroup     *cgroups.Group // nil: the caller's own
+	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
+	units      string         // the group below which systemd does
 	passed     error          // why the seccomp listener did not reach its agent; nil: it did
 }
 
@@ -296,6 +301,9 @@ func (b *builder) findGroup() error {
 	if err != nil {
 		return err
 	}
+	if b.options.Systemd {
+		return b.findUnit(h)
+	}
 	path := b.spec.Linux.CgroupsPath
 	if path == "" {
 		path = "minirun-" + b.ID
@@ -349,7 +357,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 // if there is to be one.
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
-	if b.cgroup != nil {
+	if b.cgroup != nil && b.unit == nil {
 		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
 			return err
 		}
@@ -357,15 +365,16 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 			return err
 		}
 	}
+	if b.unit != nil {
+		b.namespaces.Moved()
+	}
 	if b.options.Monitor {
-		b.monitor(p, c)
-		return nil
+		return b.monitor(p, c)
 	}
 	c.PidFD = true
 	b.namespaces.Clone(p, c, b.host.user())
-	if b.namespaces.Between(b.host.user()) {
-		b.known(p)
-		return nil
+	if b.unit != nil || b.namespaces.Between(b.host.user()) {
+		return b.known(p)
 	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil

@@ -47,6 +47,12 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 			grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
 			delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
 			groups:    func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
+			units: func(user bool) (string, error) {
+				if user {
+					return "/user.slice/user@1000.service", nil
+				}
+				return "/", nil
+			},
 		},
 	}
 	if err := b.check(); err != nil {

@@ -3,6 +3,7 @@ package container
 import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
+	"minirun/cgroups"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
@@ -18,9 +19,11 @@ func Features() *features.Features {
 	f := &features.Features{
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
 		MountOptions: rootfs.MountOptions(),
+
+		PotentiallyUnsafeConfigAnnotations: []string{cgroups.Annotation},
 		Linux: &features.Linux{
 			Namespaces: namespaces.Names(), Capabilities: plan.Capabilities,
-			Cgroup:  &features.Cgroup{V1: new(false), V2: new(true), Systemd: new(false), SystemdUser: new(false), Rdma: new(true)},
+			Cgroup:  &features.Cgroup{V1: new(false), V2: new(true), Systemd: new(true), SystemdUser: new(true), Rdma: new(true)},
 			Seccomp: seccomp.Features(),
 
 			Apparmor: &features.Apparmor{Enabled: new(true)}, Selinux: &features.Selinux{Enabled: new(true)},

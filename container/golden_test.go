@@ -136,6 +136,13 @@ func everything() *specs.Spec {
 	return spec
 }
 
+// scope is a spec for which systemd makes the group.
+func scope(spec *specs.Spec) *specs.Spec {
+	spec.Linux.CgroupsPath = "machine-test.slice:box:one"
+	spec.Annotations = map[string]string{"org.systemd.property.TimeoutStopSec": "5"}
+	return spec
+}
+
 // imageSpec is what run IMAGE makes of an image of one file.
 func imageSpec(t *testing.T, r bundle.Request) (spec *specs.Spec, dir, store string) {
 	t.Helper()
@@ -230,6 +237,9 @@ func TestGolden(t *testing.T) {
 		{"joined-user-monitor", root, joinedUser(), container.Options{Monitor: true}},
 		{"everything", root, everything(), container.Options{}},
 		{"everything-create", root, everything(), container.Options{Wait: true}},
+		{"systemd", root, scope(minimal()), container.Options{Systemd: true}},
+		{"systemd-joined-user", root, scope(joinedUser()), container.Options{Systemd: true}},
+		{"systemd-monitor", root, scope(everything()), container.Options{Systemd: true, Monitor: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := container.PlanOn(c.host, "/bundle", c.spec, c.options)

@@ -100,7 +100,7 @@ func (c *Container) Delete(force bool) error {
 	}
 	// Most often the group is empty, and it is quicker to be told so by rmdir
 	// than to ask.
-	if status != specs.StateStopped || c.Cgroup == "" || unix.Rmdir(c.Cgroup) != nil {
+	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
 		if err := c.clear(); err != nil {
 			return fmt.Errorf("delete %s: %w", c.ID, err)
 		}
@@ -117,7 +117,7 @@ func (c *Container) clear() error {
 	if err := c.end(); err != nil || c.Cgroup == "" {
 		return err
 	}
-	return c.group().Remove()
+	return errors.Join(c.stopUnit(), c.group().Remove())
 }
 
 // end kills every process of the container. The cgroup knows them all, also

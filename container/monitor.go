@@ -15,7 +15,7 @@ import (
 // runtime's command line, which it keeps, so that ps shows whose it is.
 
 // monitor records its steps, with the birth of the container process among them.
-func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
+func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Note("a process that only waits for the container, and writes down how it ended")
 	p.Clone3(plan.Clone{}).Shell("setsid --fork")
 	p.On(plan.Monitor)
@@ -41,14 +41,19 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) {
 	} else {
 		p.ExitGroup(0)
 	}
-	b.known(p)
+	return b.known(p)
 }
 
 // known records the gate at which the runtime knows who the child is that
-// another process cloned.
-func (b *builder) known(p *plan.Plan) {
+// another process cloned, and at which systemd takes it into its group.
+func (b *builder) known(p *plan.Plan) (err error) {
 	p.On(plan.Child)
-	p.Gate("container process known", func() { p.Do("state.json: the container process", b.cloned) })
+	p.Gate("container process known", func() {
+		p.Do("state.json: the container process", b.cloned)
+		err = b.scope(p)
+	})
+	b.namespaces.Settle(p)
+	return err
 }
 
 // monitorFiles opens what the monitor needs.

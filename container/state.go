@@ -56,7 +56,9 @@ type State struct {
 	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot; tells it from a later one with its pid
 	Bundle      string                 `json:"bundle"`
 	Rootfs      string                 `json:"rootfs"`
-	Cgroup      string                 `json:"cgroup,omitempty"` // directory; "" if it has none of its own
+	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
+	Unit        string                 `json:"unit,omitempty"`     // of systemd's, whose group that is; "": we have made it ourselves
+	UserUnit    bool                   `json:"userUnit,omitempty"` // of the user's own systemd
 	Created     time.Time              `json:"created"`
 	Started     time.Time              `json:"started"` // zero before start
 	Owner       int                    `json:"owner"`   // user id

@@ -22,6 +22,9 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 		return fmt.Errorf("update %s: it has no cgroup of its own to limit", c.ID)
 	}
 	r = c.keepSum(r)
+	if err := c.limitUnit(r); err != nil {
+		return fmt.Errorf("update %s: %w", c.ID, err)
+	}
 	if err := c.group().Update(r); err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	}

@@ -53,7 +53,11 @@ func (s *Set) Clone(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 		return s.cloneBetween(p, c, host)
 	}
 	back := s.visit(p)
-	p.Note("the one call that makes a container: a copy of this process, in namespaces and a cgroup of its own")
+	what := "namespaces and a cgroup"
+	if s.moved {
+		what = "namespaces"
+	}
+	p.Note("the one call that makes a container: a copy of this process, in " + what + " of its own")
 	child := p.Clone3(c).ShellLine(s.Unshare)
 	for _, b := range back {
 		p.Setns(b.fd, int(b.flag))
@@ -189,6 +193,14 @@ func (s *Set) Enter(p *plan.Plan, host Host) {
 		loopback(p)
 	}
 	s.moveDevices(p)
+}
+
+// Settle records the child's first step after it was moved into its cgroup.
+func (s *Set) Settle(p *plan.Plan) {
+	if s.moved && s.Makes(specs.CgroupNamespace) {
+		p.Note("not before: the group that a process is in when it makes a cgroup namespace is the root of that")
+		p.Unshare(unix.CLONE_NEWCGROUP)
+	}
 }
 
 // becomeRoot records how the child becomes root of its user namespace. It has

@@ -46,6 +46,7 @@ type Set struct {
 	paths  map[uint64]string  // of those to join
 	opened map[uint64]plan.FD // the same, once recorded
 	thread bool               // recorded steps change the runtime's thread
+	moved  bool               // see Moved
 }
 
 // A Host is what must be known of the runtime to write the plan.
@@ -117,9 +118,20 @@ func bit(name specs.LinuxNamespaceType) uint64 {
 	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })].flag
 }
 
+// Moved says that the child is not born in its cgroup, but moved there while it
+// waits at a gate: a cgroup namespace comes after that ([Set.Settle]), since it
+// begins at the group in which it is made. To be called before Clone.
+func (s *Set) Moved() { s.moved = true }
+
 // flags are those for clone3. Not CLONE_NEWTIME: the child would be in the new
 // time namespace at once, and from then on its clocks cannot be set.
-func (s *Set) flags() uint64 { return s.fresh &^ unix.CLONE_NEWTIME }
+func (s *Set) flags() uint64 {
+	flags := s.fresh &^ unix.CLONE_NEWTIME
+	if s.moved {
+		flags &^= unix.CLONE_NEWCGROUP
+	}
+	return flags
+}
 
 // Unshare is the command that makes the same namespaces.
 func (s *Set) Unshare() string {

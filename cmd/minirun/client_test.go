@@ -271,7 +271,7 @@ func TestRefusals(t *testing.T) {
 		{"create --bundle " + bundle(func(s *specs.Spec) { s.Process.Rlimits = append(s.Process.Rlimits, s.Process.Rlimits...) }) + " x", 1, "RLIMIT_NOFILE"},
 		{"create --bundle " + bundle(func(s *specs.Spec) { s.Linux.CgroupsPath = "/minirun-taken" }) + " x", 1, "has processes already"},
 		{"create --bundle " + bundle(func(s *specs.Spec) { s.Linux.Namespaces = append(s.Linux.Namespaces, s.Linux.Namespaces[0]) }) + " x", 1, "pid"},
-		{"--systemd-cgroup create --bundle " + b + " x", 1, "--systemd-cgroup: "},
+		{"--systemd-cgroup create --bundle " + bundle(func(s *specs.Spec) { s.Linux.CgroupsPath = "/minirun-taken" }) + " x", 1, "systemd"}, // is not there, or cannot make that
 		{"create --bundle " + b + " --console-socket /nowhere x", 1, "--console-socket: wants a terminal"},
 		{"create --bundle " + b + " --pid-file /nowhere/pid x", 1, "/nowhere/pid"},
 		{"create --bundle " + b + " --preserve-fds 1 x", 1, "descriptor 3 is not open"},

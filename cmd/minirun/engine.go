@@ -11,6 +11,10 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Container engines (containerd, Docker, Podman, CRI-O) call minirun as they
@@ -84,17 +88,30 @@ func checkEngineFlags(c *cli.Context) error {
 	return l.add(debug, fmt.Sprintf("minirun %s: %q", c.App.Version, os.Args[1:]))
 }
 
-// checkManager refuses to make a container whose cgroup systemd is to make. It is
-// asked for that alone: with the same flags, what there is can be looked at and
-// removed.
+// bySystemd says whether systemd is to make the cgroup of a new container.
+func bySystemd(c *cli.Context) bool {
+	return c.Bool("systemd-cgroup") || c.String("cgroup-manager") == "systemd"
+}
+
+// checkManager refuses to make a container whose cgroup systemd is to make,
+// where there is none. It is asked for that alone: with the same flags, what
+// there is can be looked at and removed.
 func checkManager(c *cli.Context) error {
-	if !c.Bool("systemd-cgroup") && c.String("cgroup-manager") != "systemd" {
+	if !bySystemd(c) {
 		return nil
 	}
-	if _, err := os.Stat("/run/systemd/system"); err != nil { // as sd_booted(3) has it
-		return fmt.Errorf("--systemd-cgroup: systemd does not run here: %w", err)
+	if err := cgroups.Booted(); err != nil {
+		return fmt.Errorf("--systemd-cgroup: %w", err)
 	}
-	return errors.New("--systemd-cgroup: minirun makes cgroups by itself, and does not ask systemd for one: let the engine use cgroupfs")
+	return nil
+}
+
+// ownGroup leaves it to systemd, if that is to make it, where the group of an
+// image's container is: the bundle names the one that we would make ourselves.
+func ownGroup(c *cli.Context, spec *specs.Spec) {
+	if bySystemd(c) {
+		spec.Linux.CgroupsPath = ""
+	}
 }
 
 // valued are the flags before a command whose value may be the next word.

@@ -30,6 +30,9 @@ func planCommand() *cli.Command {
 }
 
 func printPlan(c *cli.Context) error {
+	if err := checkManager(c); err != nil {
+		return err
+	}
 	id, dir, spec, err := planned(c)
 	if err != nil {
 		return err
@@ -56,7 +59,7 @@ func printPlan(c *cli.Context) error {
 // planOptions are those that run would have with the same words: the steps are
 // the same, and so are their numbers. For logs the null device stands.
 func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
-	o := container.Options{Monitor: c.Bool("detach") && !c.IsSet("bundle")}
+	o := container.Options{Monitor: c.Bool("detach") && !c.IsSet("bundle"), Systemd: bySystemd(c)}
 	if c.IsSet("bundle") || spec.Process.Terminal {
 		return o, nil
 	}
@@ -100,5 +103,6 @@ func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	if err != nil {
 		return "", "", nil, err
 	}
+	ownGroup(c, b.Spec)
 	return id, b.Dir, b.Spec, nil
 }

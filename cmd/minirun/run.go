@@ -125,6 +125,9 @@ func run(c *cli.Context) error {
 // has to be a new program anyway (see [container.Protect]), and its command
 // line is what ps shows beside the container.
 func runImage(c *cli.Context) error {
+	if err := checkManager(c); err != nil {
+		return err
+	}
 	b, err := makeBundle(c)
 	if err != nil {
 		return err
@@ -141,13 +144,17 @@ func runImage(c *cli.Context) error {
 	return errors.Join(container.Again(append(args, b.ID)), store(c).Delete(b))
 }
 
-// again begins the command line of another minirun with the same directories.
+// again begins the command line of another minirun with the same directories,
+// and the same maker of cgroups.
 func again(c *cli.Context) []string {
 	args := []string{"minirun"}
 	for _, flag := range []string{"root", "store"} {
 		if c.IsSet(flag) {
 			args = append(args, "--"+flag, c.String(flag))
 		}
+	}
+	if bySystemd(c) {
+		args = append(args, "--systemd-cgroup")
 	}
 	return args
 }
@@ -259,6 +266,9 @@ func asked(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	}
 	if dir, err = filepath.Abs(c.String("bundle")); err == nil {
 		spec, err = container.ReadSpec(dir)
+	}
+	if err == nil && c.Bool("monitor") {
+		ownGroup(c, spec)
 	}
 	return id, dir, spec, err
 }

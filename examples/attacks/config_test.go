@@ -139,8 +139,8 @@ func hostParameters(t *testing.T) {
 	b.refused("net.ipv4.ip_forward")
 }
 
-// CVE-2024-3154. minirun asks systemd for nothing: no annotation can become a
-// property.
+// CVE-2024-3154. minirun takes no property from an annotation unless systemd
+// makes the cgroup, and then only harmless ones (package cgroups, unit.go).
 func annotations(t *testing.T) {
 	b := newBox(t, "say", "hello")
 	b.Annotations = map[string]string{
