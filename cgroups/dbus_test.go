@@ -197,6 +197,11 @@ func TestLimit(t *testing.T) {
 	if err := u.Limit(g, &specs.LinuxResources{CPU: &specs.LinuxCPU{Burst: &burst}}); err != nil || len(f.calls) > 0 {
 		t.Errorf("Limit(burst) = %v after %v, want no call", err, f.calls)
 	}
+	os.WriteFile(filepath.Join(g.Dir, "memory.current"), []byte("8192\n"), 0o600)
+	tooLow := &specs.LinuxMemory{Limit: new(int64(4096)), CheckBeforeUpdate: new(true)}
+	if err := u.Limit(g, &specs.LinuxResources{Memory: tooLow}); err == nil || len(f.calls) > 0 {
+		t.Errorf("Limit(memory in use) = %v after %v, want an error before systemd makes the kernel kill", err, f.calls)
+	}
 	if err := u.Limit(g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(5))}}); err != nil || len(f.raw) != 1 {
 		t.Fatalf("Limit(pids) = %v after %v, want one call", err, f.calls)
 	}

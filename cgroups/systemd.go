@@ -170,6 +170,9 @@ func (u *Unit) Limit(g *Group, r *specs.LinuxResources) error {
 	if len(all) == 0 {
 		return nil
 	}
+	if err := g.checkMemory(r); err != nil { // what systemd writes may kill as well
+		return err
+	}
 	m, err := connect(u.User)
 	if err != nil {
 		return err
