@@ -5,8 +5,8 @@
 # make validate the OCI's own validation suite, case by case (examples/validation)
 # make engines  containerd, Docker and Podman with minirun as their runtime (examples/engines)
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
-# make faults  every system call of every command failed, and killed at, a quarter of an hour and more
-# make races   a thousand rounds of commands at the same time; Go's race detector; an hour
+# make faults   every system call of every command failed, and killed at, a quarter of an hour and more
+# make races    a thousand rounds of commands at the same time; Go's race detector; an hour
 # make fuzz     every Fuzz target for FUZZTIME, 10s each (examples/fuzz)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local

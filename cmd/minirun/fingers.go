@@ -140,7 +140,7 @@ func (n notDone) Error() string { return "minirun does not do " + n.what }
 
 // instead is what to do in its place; "" if nothing is known.
 func (n notDone) instead() string {
-	return instead[strings.TrimLeft(n.what, "-")]
+	return instead[n.what]
 }
 
 // unknown is the error for a command that there is not. Docker's long forms,
@@ -192,25 +192,25 @@ var instead = map[string]string{
 	"wait":         "minirun logs -f CONTAINER ends with it; minirun inspect -f '{{.State.ExitCode}}' tells how",
 
 	// flags of run
-	"add-host":     "mount a file: -v ./hosts:/etc/hosts:ro",
-	"cidfile":      "minirun run -d prints the id",
-	"device":       "an OCI bundle: minirun run --bundle, with linux.devices",
-	"dns":          "mount a file: -v ./resolv.conf:/etc/resolv.conf:ro",
-	"env-file":     "-e for each variable",
-	"rm":           "run --bundle removes a container at its end in any case, but with --keep",
-	"init":         "a program that reaps, such as tini, as the image's entrypoint",
-	"l":            "--name",
-	"label":        "--name",
-	"memory-swap":  "an OCI bundle: minirun run --bundle, with linux.resources.memory.swap",
-	"mount":        "-v SOURCE:DESTINATION[:ro]",
-	"p":            "--network host",
-	"P":            "--network host",
-	"privileged":   "--cap-add ALL, or an OCI bundle: minirun run --bundle",
-	"publish":      "--network host",
-	"publish-all":  "--network host",
-	"security-opt": "an OCI bundle: minirun run --bundle, with process.noNewPrivileges and linux.seccomp",
-	"stop-signal":  "minirun stop -s SIGNAL",
-	"stop-timeout": "minirun stop -t SECONDS",
-	"tmpfs":        "an OCI bundle: minirun run --bundle, with a mount",
-	"ulimit":       "an OCI bundle: minirun run --bundle, with process.rlimits",
+	"--add-host":     "mount a file: -v ./hosts:/etc/hosts:ro",
+	"--cidfile":      "minirun run -d prints the id",
+	"--device":       "an OCI bundle: minirun run --bundle, with linux.devices",
+	"--dns":          "mount a file: -v ./resolv.conf:/etc/resolv.conf:ro",
+	"--env-file":     "-e for each variable",
+	"--rm":           "run --bundle removes a container at its end in any case, but with --keep",
+	"--init":         "a program that reaps, such as tini, as the image's entrypoint",
+	"-l":             "--name",
+	"--label":        "--name",
+	"--memory-swap":  "an OCI bundle: minirun run --bundle, with linux.resources.memory.swap",
+	"--mount":        "-v SOURCE:DESTINATION[:ro]",
+	"-p":             "--network host",
+	"-P":             "--network host",
+	"--privileged":   "--cap-add ALL, or an OCI bundle: minirun run --bundle",
+	"--publish":      "--network host",
+	"--publish-all":  "--network host",
+	"--security-opt": "an OCI bundle: minirun run --bundle, with process.noNewPrivileges and linux.seccomp",
+	"--stop-signal":  "minirun stop -s SIGNAL",
+	"--stop-timeout": "minirun stop -t SECONDS",
+	"--tmpfs":        "an OCI bundle: minirun run --bundle, with a mount",
+	"--ulimit":       "an OCI bundle: minirun run --bundle, with process.rlimits",
 }

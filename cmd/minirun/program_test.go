@@ -31,6 +31,7 @@ var programs = map[string]func(args []string) int{
 	},
 	"ls":       listDir,
 	"write":    func(args []string) int { return say("written", os.WriteFile(args[0], []byte(args[1]+"\n"), 0o644)) },
+	"mkdir":    func(args []string) int { return say("made", makeDir(args[0], args[1])) },
 	"status":   status,
 	"pid":      func([]string) int { fmt.Println(os.Getpid()); return 0 },
 	"sleep":    func(args []string) int { time.Sleep(time.Duration(number(args[0])) * time.Second); return 0 },
@@ -77,6 +78,18 @@ func cat(args []string) int {
 		os.Stdout.Write(text)
 	}
 	return 0
+}
+
+// makeDir makes a directory with a mode, whatever the umask.
+func makeDir(mode, path string) error {
+	bits, err := strconv.ParseUint(mode, 8, 32)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(path, 0); err != nil {
+		return err
+	}
+	return os.Chmod(path, os.FileMode(bits))
 }
 
 func listDir(args []string) int {

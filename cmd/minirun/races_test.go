@@ -92,9 +92,29 @@ func (f *field) again(name string, race func() bool) {
 	}
 }
 
+// resumed has the container resumed again and again until the function that it
+// returns is called: who enters one that is being paused waits there.
+func (f *field) resumed() func() {
+	end, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-time.After(500 * time.Millisecond):
+				f.do("resume victim")
+			case <-end:
+				f.do("resume victim") // an ordinary user's was not paused
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
+
 // raceForOne: all that can be done to one id. Something was, if it was made.
 func (f *field) raceForOne() bool {
 	f.t.Helper()
+	defer f.resumed()()
 	list := f.atOnce(10*time.Millisecond, "create -b B/true victim", "create -b B/sleep victim", "run -d -b B/sleep victim", "start victim",
 		"exec victim true", "state victim", "kill victim KILL", "pause victim", "resume victim", "delete victim", "delete --force victim")
 	for _, r := range list {
@@ -102,7 +122,6 @@ func (f *field) raceForOne() bool {
 			f.t.Errorf("%s: exit code %d, %q; want success or one line", r.words, r.code, r.out)
 		}
 	}
-	f.do("resume victim") // an ordinary user's was not paused
 	return list[0].code == 0 || list[1].code == 0 || list[2].code == 0
 }
 

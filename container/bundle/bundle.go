@@ -16,7 +16,6 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle/names"
-	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -213,5 +212,5 @@ func (s Store) Delete(b *Bundle) error {
 			}
 		}
 	}
-	return image.RemoveAll(b.Dir)
+	return b.remove()
 }

@@ -95,8 +95,8 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 && (user.UID != 0 || user.GID != 0) {
-		return fmt.Errorf("user %d:%d: in a container of an ordinary user there is only root (0:0), which is that user outside", user.UID, user.GID)
+	if os.Geteuid() != 0 && !(isMapped(spec.Linux.UIDMappings, user.UID) && isMapped(spec.Linux.GIDMappings, user.GID)) {
+		return fmt.Errorf("user %d:%d: in a container of an ordinary user there is only root, which is that user outside, and who /etc/subuid and /etc/subgid give and newuidmap(1) maps", user.UID, user.GID)
 	}
 	spec.Process.Args, spec.Process.User = args, user
 	spec.Process.Env = r.environment(config.Env, home)

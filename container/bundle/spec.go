@@ -93,7 +93,7 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 	}
 	if rootless {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("user")...)
-		spec.Linux.UIDMappings, spec.Linux.GIDMappings = ownMappings()
+		spec.Linux.UIDMappings, spec.Linux.GIDMappings = idMappings()
 		overlay.Options = append(overlay.Options, "userxattr")
 		devpts.Options = devpts.Options[:5] // group 5 may not be mapped
 	}

@@ -1,0 +1,120 @@
+package bundle
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	ns "minirun/namespaces"
+	"minirun/plan"
+	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Who an ordinary user's containers have besides root: the ids that subuid(5)
+// and subgid(5) give the user, which newuidmap(1) and newgidmap(1) map. Files
+// that they have made in the container the user cannot remove alone.
+
+// idMappings map root in the container to the calling user and, if that user has
+// subordinate ids of both kinds and there is somebody to map them, the ids from 1
+// on to these.
+func idMappings() (uids, gids []specs.LinuxIDMapping) {
+	uids, gids = ownMappings()
+	moreUIDs, ok1 := subordinate("/etc/subuid")
+	moreGIDs, ok2 := subordinate("/etc/subgid")
+	_, err1 := exec.LookPath("newuidmap")
+	_, err2 := exec.LookPath("newgidmap")
+	if !ok1 || !ok2 || err1 != nil || err2 != nil {
+		return uids, gids
+	}
+	return append(uids, moreUIDs), append(gids, moreGIDs)
+}
+
+// subordinate is the first range that a file gives the calling user, by name or
+// by number; false if it gives none.
+func subordinate(path string) (specs.LinuxIDMapping, bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return specs.LinuxIDMapping{}, false
+	}
+	defer f.Close()
+	uid := strconv.Itoa(os.Geteuid())
+	name := uid
+	if u, err := user.LookupId(uid); err == nil {
+		name = u.Username
+	}
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Split(lines.Text(), ":")
+		if len(fields) != 3 || fields[0] != name && fields[0] != uid {
+			continue
+		}
+		first, err1 := strconv.ParseUint(fields[1], 10, 32)
+		count, err2 := strconv.ParseUint(fields[2], 10, 32)
+		if err1 == nil && err2 == nil && count > 0 && first+count <= 1<<32-1 {
+			return specs.LinuxIDMapping{ContainerID: 1, HostID: uint32(first), Size: uint32(count)}, true
+		}
+	}
+	return specs.LinuxIDMapping{}, false
+}
+
+// isMapped says whether an id in the container is one outside.
+func isMapped(mappings []specs.LinuxIDMapping, id uint32) bool {
+	for _, m := range mappings {
+		if id >= m.ContainerID && id-m.ContainerID < m.Size {
+			return true
+		}
+	}
+	return false
+}
+
+// removeOthers removes what the container has written, as root of a user
+// namespace like the container's.
+func (b *Bundle) removeOthers() error {
+	rm, err := exec.LookPath("rm")
+	if err != nil {
+		return err
+	}
+	set, err := ns.New(&specs.Spec{Linux: &specs.Linux{Namespaces: namespaces("user", "mount"),
+		UIDMappings: b.Spec.Linux.UIDMappings, GIDMappings: b.Spec.Linux.GIDMappings}})
+	if err != nil {
+		return err
+	}
+	p, host := &plan.Plan{}, ns.Host{Euid: os.Geteuid()}
+	p.On(plan.Runtime)
+	set.Clone(p, plan.Clone{PidFD: true}, host)
+	p.On(plan.Child)
+	set.Enter(p, host)
+	p.CloseRange(plan.Num(3), 0, plan.Channel)
+	p.CloseRange(plan.Channel, 1, nil)
+	p.Ready()
+	p.RtSigprocmask()
+	p.Execve(rm, []string{"rm", "-rf", "--", filepath.Join(b.Dir, "upper"), filepath.Join(b.Dir, "work")}, nil)
+	child, err := p.Start(plan.Options{})
+	if err != nil {
+		return err
+	}
+	status, err := child.Wait()
+	if err == nil && status != 0 {
+		err = fmt.Errorf("rm of %s/upper in a user namespace: exit code %d", b.Dir, status.ExitStatus())
+	}
+	return err
+}
+
+// remove removes the bundle's directory.
+func (b *Bundle) remove() error {
+	err := image.RemoveAll(b.Dir)
+	if errors.Is(err, os.ErrPermission) && b.Spec != nil && b.Spec.Linux != nil && len(b.Spec.Linux.UIDMappings) > 1 {
+		if err := b.removeOthers(); err != nil {
+			return err
+		}
+		return image.RemoveAll(b.Dir)
+	}
+	return err
+}
