@@ -43,5 +43,14 @@ becomes() {
 	ok "$what"
 }
 
+# driver: who makes the groups, as engines name it.
+driver() { [ -d /run/systemd/system ] && echo systemd || echo cgroupfs; }
+
+# scope PATTERN: the one scope that a container has now, in systemd's words.
+scope() {
+	unit=$(systemctl list-units --plain --no-legend --type scope | grep -v '^init.scope' | cut -d ' ' -f 1)
+	want "systemd's scope" "$1" systemctl show "$unit"
+}
+
 # limited: whether the kernel gives containers limits here. Then a script is about these only.
 limited() { grep -q memory /sys/fs/cgroup/cgroup.controllers; }
