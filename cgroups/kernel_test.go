@@ -203,7 +203,7 @@ func TestFreeze(t *testing.T) {
 		t.Errorf("used %v, then %v (%v), want nothing while frozen", before.CPU.Usage, after.CPU.Usage, err)
 	}
 	check(t, "Thaw", g.Thaw())
-	check(t, "wait", g.wait("frozen", 0))
+	check(t, "wait", g.wait("frozen", 0, patience))
 	if frozen, err := g.Frozen(); frozen || err != nil {
 		t.Errorf("Frozen() = %v, %v, want false", frozen, err)
 	}
@@ -237,8 +237,33 @@ func TestSignal(t *testing.T) {
 	if status, err := p.Wait(); status.ExitStatus() != 7 {
 		t.Errorf("Wait() = %v, %v, want exit status 7", status, err)
 	}
-	check(t, "wait", g.wait("populated", 0))
+	check(t, "wait", g.wait("populated", 0, patience))
 	check(t, "Signal to nobody", g.Signal(unix.SIGTERM))
+}
+
+// TestClear: a paused group is cleared while others enter it.
+func TestClear(t *testing.T) {
+	g := real(t)
+	start(t, g, nil, "/bin/sleep", "1000")
+	check(t, "Freeze", g.Freeze())
+	others := exec.Command("/bin/sh", "-c", `
+		for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+			sh -c 'echo $$ >cgroup.procs && exec sleep 1000' 2>/dev/null &
+			sleep 0.01
+		done
+		wait`)
+	others.Dir = g.Dir
+	check(t, "start", others.Start())
+	for inside := 0; inside < 3; time.Sleep(time.Millisecond) {
+		list, err := g.Procs()
+		check(t, "Procs", err)
+		inside = len(list)
+	}
+	check(t, "Clear", g.Clear())
+	check(t, "the others", others.Wait())
+	if _, err := os.Stat(g.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the group is still there: %v", err)
+	}
 }
 
 // TestNested: groups that the container made in its own.

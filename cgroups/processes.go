@@ -121,24 +121,28 @@ func (g *Group) Signal(sig unix.Signal) error {
 
 // Kill ends all processes, frozen ones too, and waits until none is left, at
 // most ten seconds. No fork escapes: the kernel counts the kills of a group and
-// looks after each fork whether there was one. A group that is gone is success.
-// Linux 5.14.
+// looks after each fork whether there was one. Who comes from outside meanwhile,
+// as an exec does, is ended, too. A group that is gone is success. Linux 5.14.
 //
 // Start nothing in the group afterwards. Since 6.14 (still in 6.18, and in older
 // kernels that got the same fix) clone3 compares the new group's count with
 // that of the caller's group, and CLONE_INTO_CGROUP ends in SIGKILL.
 func (g *Group) Kill() error {
-	err := writeFile(g.Dir, "cgroup.kill", "1")
-	if gone(err) {
-		if unix.Access(g.Dir, unix.F_OK) == unix.ENOENT {
-			return nil
+	for end := time.Now().Add(patience); ; {
+		err := writeFile(g.Dir, "cgroup.kill", "1")
+		if gone(err) {
+			if unix.Access(g.Dir, unix.F_OK) == unix.ENOENT {
+				return nil
+			}
+			return fmt.Errorf("%w: cgroup.kill needs Linux 5.14", err)
 		}
-		return fmt.Errorf("%w: cgroup.kill needs Linux 5.14", err)
+		if err != nil {
+			return err
+		}
+		if err := g.wait("populated", 0, patience/100); !errors.Is(err, ErrTimeout) || time.Now().After(end) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return g.wait("populated", 0)
 }
 
 // Freeze stops all processes and waits until they are stopped, at most ten
@@ -148,7 +152,7 @@ func (g *Group) Freeze() error {
 	if err := writeFile(g.Dir, "cgroup.freeze", "1"); err != nil {
 		return err
 	}
-	if err := g.wait("frozen", 1); err != nil {
+	if err := g.wait("frozen", 1, patience); err != nil {
 		return errors.Join(err, g.Thaw())
 	}
 	return nil
@@ -164,10 +168,10 @@ func (g *Group) Frozen() (bool, error) {
 	return events["frozen"] == 1, err
 }
 
-// wait waits until an event has a value. Why poll with a short time limit that
+// wait waits until an event has a value, for so long. Why poll with a short time limit that
 // grows? The kernel tells of at most one change in 10 ms, so that the end of a
 // container that lived shorter would be told late.
-func (g *Group) wait(event string, want uint64) error {
+func (g *Group) wait(event string, want uint64, limit time.Duration) error {
 	f, err := os.Open(filepath.Join(g.Dir, "cgroup.events"))
 	if gone(err) {
 		return nil
@@ -178,7 +182,7 @@ func (g *Group) wait(event string, want uint64) error {
 	defer f.Close()
 	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
 	buffer := make([]byte, 256)
-	end := time.Now().Add(patience)
+	end := time.Now().Add(limit)
 	for pause := 1; time.Now().Before(end); pause = min(2*pause, 100) {
 		n, err := unix.Pread(int(fds[0].Fd), buffer, 0)
 		if err == unix.ENODEV {
@@ -193,6 +197,20 @@ func (g *Group) wait(event string, want uint64) error {
 		unix.Poll(fds, pause) // EINTR: look again
 	}
 	return fmt.Errorf("cgroup %s: %s %d: %w", g.Dir, event, want, ErrTimeout)
+}
+
+// Clear is Kill and Remove, and both again as long as somebody comes in between,
+// for about a second.
+func (g *Group) Clear() error {
+	for pause := time.Millisecond; ; pause *= 2 {
+		if err := g.Kill(); err != nil {
+			return err
+		}
+		if err := remove(g.Dir); !errors.Is(err, unix.EBUSY) || pause > 512*time.Millisecond {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // Remove removes the group and all groups below it. It does not kill: a group

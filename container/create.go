@@ -128,6 +128,9 @@ var ErrProgram = errors.New("cannot execute the program")
 
 // explain puts the failure to execute a program in words that engines know.
 func (c *Container) explain(err error, process *specs.Process) error {
+	if errors.Is(err, plan.ErrJoinedEnded) {
+		return fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
+	}
 	if errors.Is(err, plan.ErrKilled) {
 		return fmt.Errorf("container %s: %w", c.ID, err)
 	}

@@ -157,7 +157,7 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	} else {
 		b.stdio(p)
 	}
-	b.options.Look.Given = map[plan.Given]int{"container": pidfd}
+	b.options.Look.Given, b.options.Look.Joined = map[plan.Given]int{"container": pidfd}, pidfd
 	if err := b.label(p); err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func (c *Container) clear() error {
 	if err := c.end(); err != nil || c.Cgroup == "" {
 		return err
 	}
-	return errors.Join(c.stopUnit(), c.group().Remove())
+	return errors.Join(c.stopUnit(), c.group().Clear())
 }
 
 // end kills every process of the container. The cgroup knows them all, also

@@ -32,6 +32,11 @@ type Options struct {
 	// its program: 3, or more with descriptors to pass on. 0 means 3.
 	FirstFD int
 
+	// Joined is a pidfd of a process whose namespaces the child joins: if that
+	// ends while the plan is carried out, Start fails with [ErrJoinedEnded], even
+	// if the child can say nothing because it is frozen. 0 means none.
+	Joined int
+
 	// Trace, if not nil, is called after each step.
 	Trace func(Event)
 
@@ -99,6 +104,9 @@ func (e *StepError) Unwrap() error { return e.Err }
 
 // ErrKilled says that the child ended before execve without a reason of its own.
 var ErrKilled = errors.New("the child was killed before it could run the program")
+
+// ErrJoinedEnded says that the process is gone which the child was to join.
+var ErrJoinedEnded = errors.New("the process to join has ended")
 
 // Start carries out the plan up to the child's execve, or up to the gate
 // [Created]. If any step fails, what the child did is gone with the child, what
@@ -400,18 +408,22 @@ func (r *Process) clone(s *Step, args [6]uintptr) error {
 
 // serve waits for one message and answers it.
 func (r *Process) serve() error {
-	if _, err := unix.Poll(r.channels, -1); err != nil {
+	fds := r.channels
+	if r.options.Joined > 0 && !r.ready {
+		fds = append(slices.Clone(fds), unix.PollFd{Fd: int32(r.options.Joined), Events: unix.POLLIN})
+	}
+	if _, err := unix.Poll(fds, -1); err != nil {
 		if err == unix.EINTR {
 			return nil
 		}
 		return fmt.Errorf("poll the channel: %w", err)
 	}
-	for i, c := range r.channels {
-		if c.Revents != 0 {
-			return r.receive(i)
+	for i := range r.channels {
+		if fds[i].Revents != 0 {
+			return r.receive(i) // first, for its reason is the better one
 		}
 	}
-	return nil
+	return ErrJoinedEnded
 }
 
 func (r *Process) receive(i int) error {
