@@ -247,9 +247,8 @@ func TestClear(t *testing.T) {
 	start(t, g, nil, "/bin/sleep", "1000")
 	check(t, "Freeze", g.Freeze())
 	others := exec.Command("/bin/sh", "-c", `
-		for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-			sh -c 'echo $$ >cgroup.procs && exec sleep 1000' 2>/dev/null &
-			sleep 0.01
+		for i in $(seq 300); do
+			(echo 0 >cgroup.procs && exec sleep 1000) 2>/dev/null &
 		done
 		wait`)
 	others.Dir = g.Dir
