@@ -71,7 +71,7 @@ func (c *compiled) release() { unix.Munmap(c.arena) } // fails only for an addre
 
 // take reserves n bytes of the arena, aligned.
 func (c *compiled) take(n int) unsafe.Pointer {
-	b := unsafe.Pointer(&c.arena[c.free])
+	b := unsafe.Add(unsafe.Pointer(&c.arena[0]), c.free) // of none, it may be the end
 	c.free += aligned(n)
 	return b
 }

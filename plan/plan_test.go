@@ -139,6 +139,18 @@ func TestRuntimeOnly(t *testing.T) {
 	}
 }
 
+// TestNothingLast: a block of no bytes at the end of the arena.
+func TestNothingLast(t *testing.T) {
+	p := &Plan{}
+	p.On(Runtime)
+	p.Write(Num(1), "")
+	c, err := p.compile(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.release()
+}
+
 // shell is a plan that ends in sh -c script, after the steps that record adds.
 func shell(script string, record func(p *Plan)) *Plan {
 	p := &Plan{}

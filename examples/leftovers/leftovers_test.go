@@ -33,6 +33,9 @@ func leak(what string) int {
 		err = exec.Command("sleep", "1").Start()
 	case "orphan":
 		err = exec.Command("sh", "-c", "/proc/$PPID/exe leak sleep >/dev/null 2>&1 &").Run()
+		for end := time.Now().Add(5 * time.Second); len(orphans()) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond) // it is still on its way from sh to us
+		}
 	case "sleep":
 		time.Sleep(time.Second)
 	case "link":
