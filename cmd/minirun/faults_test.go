@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container/bundle"
+	"minirun/examples/leftovers"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -224,21 +224,9 @@ func (f *field) fingerprint() string {
 }
 
 // settled says what has changed, after some time for what was killed to end.
-func (f *field) settled() (changed []string) {
+func (f *field) settled() string {
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		before, after := strings.Split(f.base, "\n"), strings.Split(f.fingerprint(), "\n")
-		changed = nil
-		for _, l := range after {
-			if !slices.Contains(before, l) {
-				changed = append(changed, "+ "+l)
-			}
-		}
-		for _, l := range before {
-			if !slices.Contains(after, l) {
-				changed = append(changed, "- "+l)
-			}
-		}
-		if changed == nil || time.Now().After(end) {
+		if changed := leftovers.Changes(f.base, f.fingerprint()); changed == "" || time.Now().After(end) {
 			return changed
 		}
 	}
@@ -262,8 +250,8 @@ func (f *field) after(what, out string, failed, killed bool, v verb) {
 	if out, err := f.do("delete --force victim"); err != nil || out != "" {
 		f.t.Errorf("%s: then delete --force: %v, %s", what, err, out)
 	}
-	if changed := f.settled(); changed != nil {
-		f.t.Fatalf("%s: %q, and there is left:\n%s", what, out, strings.Join(changed, "\n"))
+	if changed := f.settled(); changed != "" {
+		f.t.Fatalf("%s: %q, and there is left:\n%s", what, out, changed)
 	}
 }
 
@@ -366,8 +354,8 @@ func TestUnknown(t *testing.T) {
 				if out != usual && (!oneError.MatchString(out) || !strings.Contains(out, "too many open files")) {
 					t.Errorf("%s, %v: EMFILE: %q; want one line that says so, or what is so", words, call, out)
 				}
-				if changed := f.settled(); changed != nil {
-					t.Fatalf("%s, %v: EMFILE: %q, and there has changed:\n%s", words, call, out, strings.Join(changed, "\n"))
+				if changed := f.settled(); changed != "" {
+					t.Fatalf("%s, %v: EMFILE: %q, and there has changed:\n%s", words, call, out, changed)
 				}
 			}
 		}

@@ -139,10 +139,10 @@ func newWorld() error {
 	return os.WriteFile("/sys/fs/cgroup/tests/cgroup.procs", []byte("0"), 0)
 }
 
-// leftovers is what there is in the tests' world that was not there when the
+// remains are what is in the tests' world that was not there when the
 // tests began: processes, mounts, cgroups, containers. The image of the tests'
 // own stays.
-func leftovers() (list []string) {
+func remains() (list []string) {
 	programs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range programs {
 		command, err := os.ReadFile(dir + "/cmdline")

@@ -95,8 +95,8 @@ func (s sequential) Run(name string, f func(testscript.T)) {
 
 // nothingLeft looks for what a script has left behind, and removes it.
 func nothingLeft(t *testing.T) {
-	left := leftovers()
-	for end := time.Now().Add(2 * time.Second); len(left) > 0 && time.Now().Before(end) && !t.Failed(); left = leftovers() {
+	left := remains()
+	for end := time.Now().Add(2 * time.Second); len(left) > 0 && time.Now().Before(end) && !t.Failed(); left = remains() {
 		time.Sleep(10 * time.Millisecond) // what was killed may still be ending
 	}
 	if len(left) > 0 {

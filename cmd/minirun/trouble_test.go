@@ -123,8 +123,8 @@ func TestNoSpaceForImages(t *testing.T) {
 						t.Errorf("%s failed with %q, and it is half made: %s", what, out, f.must("ps -a"))
 					}
 					f.must("rm -f victim")
-					if changed := f.settled(); changed != nil {
-						t.Fatalf("%s: %q, and there is left:\n%s", what, out, strings.Join(changed, "\n"))
+					if changed := f.settled(); changed != "" {
+						t.Fatalf("%s: %q, and there is left:\n%s", what, out, changed)
 					}
 					containers.leave(enough, enough)
 				}

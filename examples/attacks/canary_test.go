@@ -13,15 +13,17 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"minirun/examples/leftovers"
 )
 
 // host is all that an attack may not have changed, one line each: every file of
 // the canary tree and of minirun's own (content, mode, owner, time, inode), a
 // few of the machine's devices and kernel parameters, mounts, processes, cgroups, network devices, our own
 // descriptors, and what minirun keeps on disk.
-func host() []string {
-	return slices.Concat(files(canary), files(bin), devices(), parameters(), lines("mount", "/proc/self/mountinfo"),
-		processes(), groups(), links(), descriptors(), kept())
+func host() string {
+	return strings.Join(slices.Concat(files(canary), files(bin), devices(), parameters(), lines("mount", "/proc/self/mountinfo"),
+		processes(), groups(), links(), descriptors(), kept()), "\n")
 }
 
 func files(root string) (list []string) {
@@ -118,22 +120,10 @@ func kept() (list []string) {
 }
 
 // harm compares two states of the host, giving what was killed some time to end.
-func harm(before []string, patience time.Duration) []string {
+func harm(before string, patience time.Duration) string {
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		after := host()
-		var list []string
-		for _, l := range after {
-			if !slices.Contains(before, l) {
-				list = append(list, "+ "+l)
-			}
-		}
-		for _, l := range before {
-			if !slices.Contains(after, l) {
-				list = append(list, "- "+l)
-			}
-		}
-		if len(list) == 0 || time.Now().After(end) {
-			return list
+		if changed := leftovers.Changes(before, host()); changed == "" || time.Now().After(end) {
+			return changed
 		}
 	}
 }
@@ -185,7 +175,7 @@ func TestCanary(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 			continue
 		}
-		got := strings.Join(harm(before, 0), "\n")
+		got := harm(before, 0)
 		must(t, c.undo())
 		must(t, same())
 		if (got == "") != (c.want == "") || !strings.Contains(got, c.want) {

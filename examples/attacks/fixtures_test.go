@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -74,8 +73,8 @@ func TestAttacks(t *testing.T) {
 	for _, f := range fixtures {
 		before := host()
 		t.Run(f.about, func(t *testing.T) { f.run(t) })
-		if left := harm(before, 2*time.Second); len(left) > 0 {
-			t.Fatalf("%s %s: the host has changed:\n%s", f.id, f.about, strings.Join(left, "\n")) // the next ones would not know theirs
+		if left := harm(before, 2*time.Second); left != "" {
+			t.Fatalf("%s %s: the host has changed:\n%s", f.id, f.about, left) // the next ones would not know theirs
 		}
 	}
 }

@@ -173,8 +173,8 @@ func TestMatrix(t *testing.T) {
 	}
 	before := host()
 	rows := matrix(t)
-	if left := harm(before, 2*time.Second); len(left) > 0 {
-		t.Errorf("the host has changed:\n%s", strings.Join(left, "\n"))
+	if left := harm(before, 2*time.Second); left != "" {
+		t.Errorf("the host has changed:\n%s", left)
 	}
 	table := markdown(rows)
 	if *tables {
