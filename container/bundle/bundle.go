@@ -60,9 +60,13 @@ type Bundle struct {
 // Annotation returns one of the annotations; "" if it is missing.
 func (b *Bundle) Annotation(name string) string { return b.Spec.Annotations[name] }
 
-// CreatedAt is when the bundle was made.
+// CreatedAt is when the bundle was made; of one that does not say, when its
+// directory last changed.
 func (b *Bundle) CreatedAt() time.Time {
-	t, _ := time.Parse(time.RFC3339Nano, b.Annotation(Created)) // zero if somebody edited it
+	t, err := time.Parse(time.RFC3339Nano, b.Annotation(Created))
+	if info, gone := os.Stat(b.Dir); err != nil && gone == nil {
+		return info.ModTime()
+	}
 	return t
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"minirun/container"
 	"minirun/container/bundle/names"
@@ -228,6 +229,9 @@ func TestSpoilt(t *testing.T) {
 	}
 	b, err := s.Find("web")
 	must(t, err)
+	if age := time.Since(b.CreatedAt()); age < 0 || age > time.Hour {
+		t.Errorf("CreatedAt() = %v, want when it was made", b.CreatedAt())
+	}
 	must(t, s.Delete(b))
 	again, err := s.Make(img, Request{Name: "web"})
 	must(t, err)
