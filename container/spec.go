@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -21,7 +22,10 @@ func ReadSpec(bundle string) (*specs.Spec, error) {
 		return nil, fmt.Errorf("%s is not a bundle: %w", bundle, err)
 	}
 	spec := &specs.Spec{}
-	if err := json.Unmarshal(data, &linuxOnly{Spec: spec}); err != nil {
+	if err := decode(data, reflect.ValueOf(spec).Elem()); err != nil {
+		if whole := json.Unmarshal(data, &specs.Spec{}); whole != nil {
+			err = whole // with the place in the whole text
+		}
 		return nil, fmt.Errorf("%s: %w", path, explain(err, data))
 	}
 	if err := check(spec); err != nil {
@@ -30,16 +34,38 @@ func ReadSpec(bundle string) (*specs.Spec, error) {
 	return spec, nil
 }
 
-// linuxOnly is a spec as JSON, without what is for other systems: a third of the
-// types, with whose fields the parser would make itself familiar first.
-type linuxOnly struct {
-	*specs.Spec
-	Solaris json.RawMessage `json:"solaris"`
-	Windows json.RawMessage `json:"windows"`
-	VM      json.RawMessage `json:"vm"`
-	ZOS     json.RawMessage `json:"zos"`
-	FreeBSD json.RawMessage `json:"freebsd"`
+// decode is json.Unmarshal for a struct most of whose properties a text has not.
+// The library makes itself familiar with all types below the one that it is
+// asked for, which takes longer than to read a config.json: here it is asked
+// only for those that the text mentions. Names are compared letter by letter.
+func decode(data []byte, into reflect.Value) error {
+	if into.Kind() == reflect.Pointer && into.Type().Elem().Kind() == reflect.Struct && string(data) != "null" {
+		if into.IsNil() {
+			into.Set(reflect.New(into.Type().Elem()))
+		}
+		into = into.Elem()
+	}
+	if into.Kind() != reflect.Struct || into.Addr().Type().Implements(unmarshaler) {
+		return json.Unmarshal(data, into.Addr().Interface())
+	}
+	var properties map[string]json.RawMessage
+	if err := json.Unmarshal(data, &properties); err != nil {
+		return err
+	}
+	for i := range into.NumField() {
+		name, _, _ := strings.Cut(into.Type().Field(i).Tag.Get("json"), ",")
+		text, ok := properties[name]
+		if !ok {
+			continue
+		}
+		if err := decode(text, into.Field(i)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
 // explain adds the line to an error of the JSON parser.
 func explain(err error, data []byte) error {

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -224,7 +226,7 @@ func (c *Container) read() error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, &c.State); err != nil {
+	if err := decode(data, reflect.ValueOf(&c.State).Elem()); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, c.path("state.json"), err)
 	}
 	return nil
@@ -374,7 +376,7 @@ func processStat(pid int) (state byte, start uint64, err error) {
 	if len(fields) < 20 {
 		return 0, 0, fmt.Errorf("/proc/%d/stat: %q: too short", pid, data)
 	}
-	_, err = fmt.Sscan(fields[19], &start)
+	start, err = strconv.ParseUint(fields[19], 10, 64)
 	return fields[0][0], start, err
 }
 
