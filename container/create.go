@@ -259,6 +259,7 @@ func (b *builder) check() (err error) {
 		Bundle: b.host.bundle,
 		Mknod:  !b.namespaces.Has(specs.UserNamespace) && !b.host.noMknod,
 		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
+		OwnNS:  b.namespaces.Has(specs.MountNamespace),
 		IsDir:  b.host.isDir,
 		Tree:   b.host.tree,
 		Opens:  b.host.euid == 0 && b.namespaces.Has(specs.UserNamespace),

@@ -136,7 +136,11 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 		}
 		clone.Cgroup = p.Openat(plan.CWD, home, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
 	}
-	set.Exec(p, plan.Given("container"), clone, namespaces.Host{Euid: os.Geteuid()})
+	var root plan.FD
+	if !set.Has(specs.MountNamespace) {
+		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+	}
+	set.Exec(p, plan.Given("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	return p, set, nil
 }

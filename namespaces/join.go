@@ -274,12 +274,16 @@ func loopback(p *plan.Plan) {
 // root, and without a descriptor that leads to the host. (Who is not root
 // needs it in any case: a process with threads cannot join a user namespace.)
 // The runtime then gets no pidfd.
-func (s *Set) Exec(p *plan.Plan, container plan.FD, c plan.Clone, host Host) {
+//
+// A mount namespace brings its root along. Without one, root is the container's,
+// to change to; nil otherwise.
+func (s *Set) Exec(p *plan.Plan, container, root plan.FD, c plan.Clone, host Host) {
 	all := s.all()
 	if all&(unix.CLONE_NEWPID|unix.CLONE_NEWUSER) == 0 { // nothing is between it and the host's processes
 		p.Clone3(c)
 		p.On(plan.Child)
 		s.follow(p, container, all)
+		changeRoot(p, root)
 		return
 	}
 	group := c.Cgroup
@@ -294,12 +298,23 @@ func (s *Set) Exec(p *plan.Plan, container plan.FD, c plan.Clone, host Host) {
 	} else {
 		s.follow(p, container, all)
 	}
+	changeRoot(p, root)
 	p.Clone3(c).Reported()
 	p.ExitGroup(0)
 	p.On(plan.Child)
 	if host.Euid != 0 && all&unix.CLONE_NEWUSER != 0 {
 		becomeRootIfMapped(p)
 	}
+}
+
+func changeRoot(p *plan.Plan, root plan.FD) {
+	if root == nil {
+		return
+	}
+	p.Note("the container is in the host's mount namespace, but sees no more of it than this directory")
+	p.Fchdir(root)
+	p.Chroot(".")
+	p.Close(root)
 }
 
 // follow records how a process of root's joins them: the user namespace last,

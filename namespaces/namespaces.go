@@ -93,9 +93,6 @@ func Of(list []specs.LinuxNamespace) (*Set, error) {
 		}
 		seen |= kinds[k].flag
 	}
-	if s.fresh&unix.CLONE_NEWNS == 0 && s.paths[unix.CLONE_NEWNS] == "" {
-		return nil, errors.New("linux.namespaces: no mount namespace: the container's mounts would be the host's")
-	}
 	return s, nil
 }
 
@@ -148,6 +145,9 @@ func (s *Set) checkUser() error {
 	l := s.spec.Linux
 	if len(l.UIDMappings)+len(l.GIDMappings) > 0 && !s.Has(specs.UserNamespace) {
 		return errors.New("linux.uidMappings: no user namespace to map ids in")
+	}
+	if s.Has(specs.UserNamespace) && !s.Has(specs.MountNamespace) {
+		return errors.New("linux.namespaces: a user namespace but no mount namespace: its root may mount nothing in the host's")
 	}
 	if s.Makes(specs.UserNamespace) && (len(l.UIDMappings) == 0 || len(l.GIDMappings) == 0) {
 		return errors.New("linux.uidMappings: a new user namespace needs mappings of users and groups")

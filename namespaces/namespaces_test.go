@@ -45,13 +45,15 @@ func TestPlan(t *testing.T) {
 			UIDMappings: mapTo(1000, 1), GIDMappings: mapTo(1000, 1)}}, Host{Euid: 1000}, false},
 		"helpers": {specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.UserNamespace, specs.MountNamespace),
 			UIDMappings: append(mapTo(1000, 1), specs.LinuxIDMapping{ContainerID: 1, HostID: 100000, Size: 65535}), GIDMappings: mapTo(100000, 65536)}}, Host{Euid: 1000}, false},
-		"joined":          {specs.Spec{Linux: &specs.Linux{Namespaces: everything("/proc/42/ns/")[1:]}}, Host{}, false},
-		"joined-user":     {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{}, false},
-		"joined-ours":     {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{Euid: 1000}, false},
-		"joined-confined": {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[1:3]...)}}, Host{Confined: true}, false},
-		"exec":            {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")[1:]}}, Host{}, true},
-		"exec-user":       {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{}, true},
-		"exec-ordinary":   {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{Euid: 1000}, true},
+		"joined":           {specs.Spec{Linux: &specs.Linux{Namespaces: everything("/proc/42/ns/")[1:]}}, Host{}, false},
+		"joined-user":      {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{}, false},
+		"joined-ours":      {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[:3]...)}}, Host{Euid: 1000}, false},
+		"joined-confined":  {specs.Spec{Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace), everything("/proc/42/ns/")[1:3]...)}}, Host{Confined: true}, false},
+		"exec":             {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")[1:]}}, Host{}, true},
+		"exec-user":        {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{}, true},
+		"exec-host-mounts": {specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.PIDNamespace)}}, Host{}, true},
+		"exec-host-only":   {specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.UTSNamespace)}}, Host{}, true},
+		"exec-ordinary":    {specs.Spec{Linux: &specs.Linux{Namespaces: everything("")}}, Host{Euid: 1000}, true},
 	} {
 		s, err := Of(c.spec.Linux.Namespaces)
 		if err == nil && !c.exec {
@@ -62,7 +64,11 @@ func TestPlan(t *testing.T) {
 		}
 		p := &plan.Plan{}
 		if c.exec {
-			s.Exec(p, plan.Given("container"), plan.Clone{PidFD: true}, c.host)
+			var root plan.FD
+			if !s.Has(specs.MountNamespace) {
+				root = plan.Given("root")
+			}
+			s.Exec(p, plan.Given("container"), root, plan.Clone{PidFD: true}, c.host)
 		} else {
 			s.Before(p)
 			s.Clone(p, plan.Clone{PidFD: true}, c.host)
@@ -99,8 +105,8 @@ func golden(t *testing.T, name string, p *plan.Plan) {
 func TestRefusals(t *testing.T) {
 	const mnt = `{"type": "mount"}`
 	for spec, want := range map[string]string{
-		`{}`:            `linux: missing`,
-		`{"linux": {}}`: `linux.namespaces: no mount namespace: the container's mounts would be the host's`,
+		`{}`: `linux: missing`,
+		`{"linux": {"namespaces": [{"type": "user"}], "uidMappings": [{"size": 1}], "gidMappings": [{"size": 1}]}}`:                                                            `linux.namespaces: a user namespace but no mount namespace: its root may mount nothing in the host's`,
 		`{"linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "foo"}]}}`:                                                                                     `linux.namespaces[2].type "foo": no such namespace`,
 		`{"linux": {"namespaces": [{"type": "mount"}, {"type": "mount", "path": "/x"}]}}`:                                                                                      `linux.namespaces[1].type "mount": given twice`,
 		`{"linux": {"namespaces": [{"type": "mount", "path": "proc/1/ns/mnt"}]}}`:                                                                                              `linux.namespaces[0].path "proc/1/ns/mnt": not an absolute path`,

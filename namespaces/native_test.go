@@ -342,7 +342,7 @@ func TestExec(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &plan.Plan{}
-		s.Exec(p, plan.Given("container"), plan.Clone{PidFD: true}, Host{Euid: os.Geteuid()})
+		s.Exec(p, plan.Given("container"), nil, plan.Clone{PidFD: true}, Host{Euid: os.Geteuid()})
 		got := strings.Split(output(t, s, p, links+"; id -u; cat /proc/1/comm", map[plan.Given]int{"container": pidfd}), "\n")
 		if d := differs(got, here(t, pid)); d != "" {
 			t.Errorf("user namespace %v: did not join %q", user, d)

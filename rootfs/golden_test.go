@@ -37,7 +37,7 @@ func tree(_, path string) ([]Entry, error) {
 
 // fake is a host on which /srv/file is the only bind source that is no directory.
 func fake() Host {
-	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, IsDir: func(path string) bool { return path != "/srv/file" }, Tree: tree,
+	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, OwnNS: true, IsDir: func(path string) bool { return path != "/srv/file" }, Tree: tree,
 		Mapping: func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Given("id map") }}
 }
 
@@ -57,6 +57,8 @@ func TestGolden(t *testing.T) {
 	mode := os.FileMode(0o640)
 	user := fake()
 	user.Mknod = false
+	shared := fake()
+	shared.OwnNS = false
 	joined := user
 	joined.OwnPID = false
 	long := strings.Repeat("x", 300)
@@ -88,6 +90,10 @@ func TestGolden(t *testing.T) {
 			specs.Mount{Destination: "/b", Source: "/srv/b", Options: []string{"rbind", "rshared"}},
 			specs.Mount{Destination: "/c", Source: "/srv/c", Options: []string{"bind", "unbindable"}},
 		), fake()},
+		"host's mounts": {newSpec(
+			specs.Mount{Destination: "/proc", Type: "proc"},
+			specs.Mount{Destination: "/data", Source: "/srv/data", Type: "bind", Options: []string{"rbind", "ro"}},
+		), shared},
 		"overlay": {newSpec(
 			specs.Mount{Destination: "/", Type: "overlay", Source: "overlay", Options: []string{
 				"lowerdir=/var/lib/x/layers/" + long + ":/var/lib/x/layers/b", "upperdir=/var/lib/x/c/upper", "workdir=/var/lib/x/c/work"}},
@@ -134,7 +140,7 @@ func TestGolden(t *testing.T) {
 			if err := p.Text(&b); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".txt")
+			path := filepath.Join("testdata", strings.NewReplacer(" ", "-", "'", "").Replace(name)+".txt")
 			if *update {
 				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 					t.Fatal(err)
@@ -173,6 +179,16 @@ func TestRefused(t *testing.T) {
 	spec.Linux.RootfsPropagation = "sideways"
 	if _, err := New(spec, fake()); err == nil || err.Error() != `linux.rootfsPropagation "sideways": not a propagation` {
 		t.Errorf("New() = %v, want a refusal of the propagation", err)
+	}
+	spec.Linux.RootfsPropagation = "private"
+	overlay := newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:/b"}})
+	for want, spec := range map[string]*specs.Spec{
+		"linux.rootfsPropagation: no mount namespace: it would be the host's": spec,
+		`mounts[0] "/": no mount namespace: it would be the host's`:           overlay,
+	} {
+		if _, err := New(spec, Host{Bundle: "/bundle"}); err == nil || err.Error() != want {
+			t.Errorf("New() = %v, want %s", err, want)
+		}
 	}
 	for want, d := range map[string]specs.LinuxDevice{
 		`linux.devices[0].type "x": want c, b, u or p`:        {Path: "/dev/x", Type: "x"},

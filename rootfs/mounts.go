@@ -207,12 +207,18 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 		tree = m.tree
 	} else if m.fstype == "" {
 		tree = m.bind(p)
+		if !r.host.OwnNS {
+			r.hideFromHost(p, tree)
+		}
 	} else {
 		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
 	target := r.target(p, m.destination, m.directory)
 	m.copy(p, target, tree)
-	p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
+	attached := p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
+	if !r.host.OwnNS {
+		attached.Means(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
+	}
 	if m.attr.Propagation != 0 || m.deep != (plan.MountAttr{}) {
 		m.change(p, tree)
 	}

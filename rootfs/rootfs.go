@@ -19,6 +19,7 @@ type Host struct {
 	Bundle string                 // absolute; relative paths of the spec start here
 	Mknod  bool                   // the child may make devices; else the host's are shown, as in a user namespace
 	OwnPID bool                   // it has a pid namespace of its own, or shares one that it may mount proc for
+	OwnNS  bool                   // it has a mount namespace of its own, or joins one; without one nothing is attached to the host's root
 	IsDir  func(path string) bool // whether a bind source is a directory
 	Tree   func(root, path string) ([]Entry, error)
 
@@ -58,6 +59,9 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 		if err == nil && checked.copyUp {
 			err = r.copyUp(&checked)
 		}
+		if err == nil && checked.destination == "/" && !host.OwnNS {
+			err = errNoNS
+		}
 		if err != nil {
 			return nil, fmt.Errorf("mounts[%d] %.100q: %w", i, m.Destination, err)
 		}
@@ -69,8 +73,13 @@ func New(spec *specs.Spec, host Host) (*Root, error) {
 	if _, ok := propagations[spec.Linux.RootfsPropagation]; !ok && spec.Linux.RootfsPropagation != "" {
 		return nil, fmt.Errorf("linux.rootfsPropagation %q: not a propagation", spec.Linux.RootfsPropagation)
 	}
+	if spec.Linux.RootfsPropagation != "" && !host.OwnNS {
+		return nil, fmt.Errorf("linux.rootfsPropagation: %w", errNoNS)
+	}
 	return r, r.checkDevices()
 }
+
+var errNoNS = errors.New("no mount namespace: it would be the host's")
 
 // Path is the root directory on the host.
 func (r *Root) Path() string { return r.path }
@@ -98,15 +107,17 @@ func (r *Root) Before(p *plan.Plan) {
 			continue
 		}
 		p.Note("why? what the container mounts in it would else appear on the host, where mounts are shared")
-		p.MountSetattr(m.tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
+		r.hideFromHost(p, m.tree)
 	}
 }
 
 // Build records what makes the file system, up to the point where only the
 // root itself is left to change.
 func (r *Root) Build(p *plan.Plan) {
-	p.Note("why first? what we mount would else appear on the host too, where mounts are shared; pivot_root would refuse")
-	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
+	if r.host.OwnNS {
+		p.Note("why first? what we mount would else appear on the host too, where mounts are shared; pivot_root would refuse")
+		p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
+	}
 	r.open(p)
 	p.Note("files get exactly the modes that the plan says")
 	p.Umask(0)
@@ -146,10 +157,31 @@ func (r *Root) open(p *plan.Plan) {
 	}
 	dir := p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory").
 		Means(unix.ENOENT, "no such root directory (root.path)")
+	if !r.host.OwnNS {
+		r.openDetached(p, dir)
+		return
+	}
 	p.Note("why mount a directory on itself? pivot_root wants a mount")
 	root := p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
 	p.MoveMount(root, dir).Shell("mount --rbind %s %s\ncd %s", r.path, r.path, r.path)
 	r.root = root.Path(".")
+}
+
+// openDetached records a root in the host's mount namespace, which nobody there
+// sees: a tree of mounts of its own, attached nowhere. The mounts are made in
+// it, and go with the last process that has it as its root.
+func (r *Root) openDetached(p *plan.Plan, dir plan.FD) {
+	p.Note("the container shares the host's mounts: its own are made in a tree that is attached nowhere")
+	root := p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root").
+		Shell("# a shell has no such tree: these mounts stay on the host\ncd %s", r.path)
+	r.hideFromHost(p, root)
+	r.root = root.Path(".")
+}
+
+// hideFromHost records that what is mounted in a copy of a mount of the host's
+// does not appear on the host, where mounts are shared.
+func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
+	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
 }
 
 // openOverlay records a root that is stacked from an image's layers. It is
@@ -220,6 +252,11 @@ func Proc(p *plan.Plan) plan.FD {
 // Enter records the change of the root.
 func (r *Root) Enter(p *plan.Plan) {
 	p.Fchdir(r.root)
+	if !r.host.OwnNS {
+		p.Note("nothing to pivot: of the host's mount namespace, the process sees no more than its root directory")
+		p.Chroot(".")
+		return
+	}
 	p.Note("this directory becomes the root; the old root now lies on top of it")
 	p.PivotRoot(".", ".")
 	p.Note("and goes: with it, every mount of the host")

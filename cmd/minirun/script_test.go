@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"debug/elf"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -59,9 +60,26 @@ func scripts(t *testing.T, dir string) {
 	testscript.RunT(sequential{t}, testscript.Params{
 		Dir:         dir,
 		WorkdirRoot: root, ContinueOnError: true,
-		Setup: func(e *testscript.Env) error { return setUp(t, e) },
-		Cmds:  scriptCommands,
+		Setup:     func(e *testscript.Env) error { return setUp(t, e) },
+		Cmds:      scriptCommands,
+		Condition: kernelSince,
 	})
+}
+
+// kernelSince is the condition [linux6.15]: the kernel is that, or newer.
+func kernelSince(condition string) (bool, error) {
+	var major, minor, wantMajor, wantMinor int
+	if _, err := fmt.Sscanf(condition, "linux%d.%d", &wantMajor, &wantMinor); err != nil {
+		return false, fmt.Errorf("condition %q: %w", condition, err)
+	}
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return false, err
+	}
+	if _, err := fmt.Sscanf(string(release), "%d.%d", &major, &minor); err != nil {
+		return false, err
+	}
+	return major > wantMajor || major == wantMajor && minor >= wantMinor, nil
 }
 
 // openUp lets ordinary users through to a directory, and to the programs.

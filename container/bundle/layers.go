@@ -29,7 +29,7 @@ var layers = []layer{
 			show(s, "/proc", specs.Mount{Type: "bind", Source: "/proc", Options: []string{"rbind", "nosuid", "noexec", "nodev"}})
 		}
 	}},
-	// Not without the namespace: pivot_root would change the root of the host.
+	// The namespace stays: the host's files are what it holds back, and without one nothing can be mounted before Linux 6.15.
 	{"mount", "the host's files are in it, at /host: it may read and change what its user may", func(s *specs.Spec) {
 		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/host", Type: "bind", Source: "/", Options: []string{"rbind", "rprivate"}})
 	}},
