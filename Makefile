@@ -7,9 +7,10 @@
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
 # make faults   every system call of every command failed, and killed at, a quarter of an hour and more
 # make races    a thousand rounds of commands at the same time; Go's race detector; an hour
-# make fuzz     every Fuzz target for FUZZTIME, 10s each (examples/fuzz)
+# make fuzz     every Fuzz target for FUZZTIME, 200s each: an hour (examples/fuzz)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
+FUZZTIME ?= 200s
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 export CGO_ENABLED = 0
 
@@ -56,7 +57,7 @@ attacks: build
 	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
 
 fuzz:
-	examples/fuzz
+	FUZZTIME=$(FUZZTIME) examples/fuzz
 
 install: build
 	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
