@@ -23,7 +23,6 @@ import (
 // Linux 5.12 (mount_setattr). Needs CAP_SYS_ADMIN for the mount.
 func Protect() error {
 	if safe, err := protected(); safe || err != nil {
-		unix.Prctl(unix.PR_SET_TIMERSLACK, normalSlack, 0, 0, 0) // for our children; see calmSysmon
 		return err
 	}
 	return Again(os.Args)
@@ -44,15 +43,13 @@ func Again(args []string) error {
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
-	env := append(os.Environ(), "GOMAXPROCS=1") // one thread is enough for what follows
-	calmSysmon()
-	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, env))
+	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, os.Environ()))
 }
 
 // Go's runtime has a thread that looks after the others every 20 µs, and so
 // costs a program that lives for a few milliseconds a fifth of them. It sleeps
-// longer if its timer may be late, which it inherits from the thread that
-// executed us. [prctl(2)], PR_SET_TIMERSLACK.
+// longer if its timer may be late, as the program's entry (protect_amd64.s) says
+// of the first thread, and each other inherits. [prctl(2)], PR_SET_TIMERSLACK.
 //
 // [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
 const (
@@ -60,10 +57,10 @@ const (
 	calmSlack   = 5_000_000 // rare enough
 )
 
-// calmSysmon lets timers be late in the program that this thread executes next.
-func calmSysmon() {
-	unix.Prctl(unix.PR_SET_TIMERSLACK, calmSlack, 0, 0, 0) // fails on no kernel; it would only be slower
-}
+// PunctualChildren lets the timers of what this thread executes or clones from
+// now on be as punctual as everybody's, although those of Go's runtime are not.
+// It fails on no kernel.
+func PunctualChildren() { unix.Prctl(unix.PR_SET_TIMERSLACK, normalSlack, 0, 0, 0) }
 
 // protected says whether nobody in a container can write to our program: it is
 // on a read-only mount, or not the property of the user that we are (and so

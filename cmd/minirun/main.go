@@ -29,6 +29,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
+	container.PunctualChildren()
 	growStack()
 	words := os.Args[1:]
 	log := newLog(words)

@@ -16,5 +16,5 @@ func main() {
 	if err := unix.Statfs("/proc/self/exe", &mount); err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println(mount.Flags&unix.ST_RDONLY != 0, os.Getenv("GOMAXPROCS"), os.Getenv("LAST"), os.Args[1:])
+	fmt.Println(mount.Flags&unix.ST_RDONLY != 0, os.Getenv("GOMAXPROCS"), os.Getenv("LAST"), os.Getenv("FIRST"), os.Args[1:])
 }
