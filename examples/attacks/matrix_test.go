@@ -199,6 +199,36 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// TestReadme compares the README's table with SECURITY.md's: for each layer,
+// what nothing else blocks. It makes no container.
+func TestReadme(t *testing.T) {
+	const readme = "../../README.md"
+	security, err := os.ReadFile(document)
+	must(t, err)
+	text, err := os.ReadFile(readme)
+	must(t, err)
+	head, rest, ok := strings.Cut(string(text), "<!-- layers -->\n")
+	old, tail, ended := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ended {
+		t.Fatalf("%s has no table of layers", readme)
+	}
+	table := "| without | a container can also |\n|---|---|\n"
+	for i, l := range bundle.LayerNames() {
+		var names []string
+		for line := range strings.Lines(string(security)) {
+			if cells := strings.Split(line, " | "); len(cells) == 2+len(bundle.LayerNames()) && strings.HasPrefix(cells[2+i], string(only)) {
+				names = append(names, strings.TrimPrefix(cells[0], "| "))
+			}
+		}
+		table += fmt.Sprintf("| `%s` | %s |\n", l, strings.Join(names, "; "))
+	}
+	if *update {
+		must(t, os.WriteFile(readme, []byte(head+"<!-- layers -->\n"+table+"<!-- end -->"+tail), 0o644))
+	} else if old != table {
+		t.Errorf("%s has\n%s\nwant (go test -run 'TestMatrix|TestReadme' -update)\n%s", readme, old, table)
+	}
+}
+
 func compare(t *testing.T, rows []row, old string) {
 	t.Helper()
 	for _, r := range rows {
