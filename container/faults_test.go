@@ -59,9 +59,9 @@ func (w walk) all(t *testing.T) {
 		b.commands("exit 0")
 	}
 	b.save()
+	before := w.fingerprint(t, b) // now, while no monitor of an earlier run is still about to end
 	made := w.steps(t, b)
 	last := w.last(t, b, made)
-	before := w.fingerprint(t, b)
 	stride := 1
 	if !*everyStep {
 		stride = 12
