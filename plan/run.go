@@ -489,11 +489,28 @@ func (r *Process) gate(fd int, s *Step) error {
 	}
 	r.next = s.Index
 	if err := r.steps(); err != nil {
-		return err
+		return r.reason(fd, err)
 	}
 	r.left = s.gate == Created
 	r.ready = r.ready || r.left
 	return proceed(fd)
+}
+
+// reason is why a step of ours at a gate went wrong. A child that did not wait
+// there may have failed meanwhile, and be gone when we look for it: then what it
+// has said is the better reason.
+func (r *Process) reason(fd int, ours error) error {
+	var m message
+	for {
+		n, _, err := unix.Recvfrom(fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize), unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EINTR, err == unix.ECONNRESET: // as in receive
+		case err != nil || n == 0:
+			return ours
+		case m.kind == kindFailed:
+			return &StepError{r.plan.Steps[m.step], unix.Errno(m.value)}
+		}
+	}
 }
 
 // know waits until the monitor has said which process the child is.
