@@ -128,20 +128,6 @@ found:
 
 boot:
 	// the pages that a start needs, at once: code, constants, then variables
-	MOVQ $SYS_madvise, AX
-	MOVQ $runtime·text(SB), DI
-	ANDQ $~4095, DI
-	MOVQ $runtime·epclntab(SB), SI
-	SUBQ DI, SI
-	MOVQ MADV_POPULATE_READ, DX
-	SYSCALL
-	MOVQ $SYS_madvise, AX
-	MOVQ $runtime·noptrdata(SB), DI
-	ANDQ $~4095, DI
-	MOVQ $runtime·ebss(SB), SI
-	SUBQ DI, SI
-	MOVQ MADV_POPULATE_WRITE, DX
-	SYSCALL
 
 	// see calmSlack
 	MOVQ $SYS_prctl, AX
