@@ -34,35 +34,56 @@ import (
 func engineFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "log", Usage: "append errors to `FILE`"},
-		&cli.StringFlag{Name: "log-format", Usage: "`text` or json", Value: "text"},
-		&cli.StringFlag{Name: "log-level", Usage: "`error`, warning or debug: what the log is told", Value: "error"},
+		&cli.StringFlag{Name: "log-format", Usage: "`text` or json", DefaultText: "text"},
+		&cli.StringFlag{Name: "log-level", Usage: "`error`, warning or debug: what the log is told", DefaultText: "error"},
 		&cli.BoolFlag{Name: "debug", Usage: "the same as --log-level debug"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups"},
-		&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs`, systemd or disabled", Value: "cgroupfs"},
-		&cli.StringFlag{Name: "rootless", Usage: "true, false or `auto`: minirun sees by itself whether it has privileges", Value: "auto"},
+		&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs`, systemd or disabled", DefaultText: "cgroupfs"},
+		&cli.StringFlag{Name: "rootless", Usage: "true, false or `auto`: minirun sees by itself whether it has privileges", DefaultText: "auto"},
 	}
 }
 
-// mentioned are the flags that the words name, or all if they ask for help. The
-// library looks at each flag as often as there are flags, so that those which
-// are seldom used should not be there when they are not.
+// mentioned are the flags that the words name, and those that mean something
+// without being named; or all if the words ask for help. The library looks at
+// each flag as often as there are flags, with a regular expression: so those
+// that are not used should not be there.
 func mentioned(flags []cli.Flag, words []string) []cli.Flag {
 	if slices.ContainsFunc(words, func(w string) bool {
 		return w == "--help" || w == "-h" || w == "help" || w == completion
 	}) {
 		return flags
 	}
+	var dashed []string
+	for _, w := range words {
+		if strings.HasPrefix(w, "-") {
+			dashed = append(dashed, w)
+		}
+	}
 	return slices.DeleteFunc(flags, func(f cli.Flag) bool {
-		return !slices.ContainsFunc(words, func(w string) bool { return names(w, f.Names()) })
+		if hasValue(f) {
+			return false
+		}
+		all := f.Names()
+		return !slices.ContainsFunc(dashed, func(w string) bool { return names(w, all) })
 	})
 }
 
-// names says whether a word is a flag with one of the names: --log, -log,
-// --log=x, or -c among the letters of -dc.
-func names(word string, all []string) bool {
-	if !strings.HasPrefix(word, "-") {
-		return false
+// hasValue says whether a flag has one when it is not given.
+func hasValue(f cli.Flag) bool {
+	switch f := f.(type) {
+	case *cli.StringFlag:
+		return f.Value != ""
+	case *cli.IntFlag:
+		return f.Value != 0
+	case *cli.DurationFlag:
+		return f.Value != 0
 	}
+	return false
+}
+
+// names says whether a word that begins with a dash is a flag with one of the
+// names: --log, -log, --log=x, or -c among the letters of -dc.
+func names(word string, all []string) bool {
 	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	return slices.ContainsFunc(all, func(n string) bool {
 		return n == name || len(n) == 1 && !strings.HasPrefix(word, "--") && strings.Contains(word, n)

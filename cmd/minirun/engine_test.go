@@ -97,6 +97,13 @@ func TestMentioned(t *testing.T) {
 			t.Errorf("mentioned(%s) = %q, want %q", words, got, want)
 		}
 	}
+	for _, f := range []cli.Flag{
+		&cli.StringFlag{Name: "tail", Value: "all"}, &cli.IntFlag{Name: "timeout", Value: 10}, &cli.DurationFlag{Name: "interval", Value: 1},
+	} {
+		if got := mentioned([]cli.Flag{f}, []string{"logs"}); len(got) != 1 {
+			t.Errorf("mentioned leaves --%s out, which has a value without being named", f.Names()[0])
+		}
+	}
 }
 
 // TestLogLines checks the two forms of a line, against what engines parse.

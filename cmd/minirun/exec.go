@@ -38,7 +38,6 @@ func execCommand() *cli.Command {
 			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "read the process from the JSON in `FILE`"},
 			&cli.StringFlag{Name: "console-socket", Usage: "send the terminal to the Unix socket at `PATH`"},
 			&cli.StringFlag{Name: "pid-file", Usage: "write the program's process id to `FILE`"},
-		}, mentioned(append([]cli.Flag{
 			&cli.StringFlag{Name: "pidfd-socket", Usage: "send a pidfd of the program to the Unix socket at `PATH`"},
 			&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
 			&cli.Int64SliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "one more group `ID`"},
@@ -48,7 +47,7 @@ func execCommand() *cli.Command {
 			&cli.StringFlag{Name: "apparmor", Usage: "the program's AppArmor `PROFILE`"},
 			&cli.StringFlag{Name: "cgroup", Usage: "start in the existing group at `PATH` below the container's"},
 			&cli.BoolFlag{Name: "ignore-paused", Usage: "wait until somebody resumes a paused container"},
-		}, lookFlags()...), os.Args[1:])...),
+		}, lookFlags()...),
 		Action: func(c *cli.Context) error {
 			code, err := execute(c)
 			if err != nil {

@@ -13,7 +13,7 @@ func testApp() *cli.App {
 	cli.HelpFlag = &cli.BoolFlag{Name: "help"} // as main has it: -h is run's
 	app := &cli.App{Flags: []cli.Flag{&cli.StringFlag{Name: "root"}, &cli.BoolFlag{Name: "debug"}}}
 	for _, c := range commandTable {
-		app.Commands = append(app.Commands, prepared(c.command()))
+		app.Commands = append(app.Commands, prepared(c.command(), []string{"--help"}))
 	}
 	return app
 }

@@ -137,7 +137,7 @@ func commands(words []string) []*cli.Command {
 	var some, all []*cli.Command
 	for _, c := range commandTable {
 		if slices.Contains(words, c.name) {
-			some = append(some, prepared(c.command()))
+			some = append(some, prepared(c.command(), words))
 		}
 	}
 	version := len(words) == 1 && (words[0] == "--version" || words[0] == "-v")
@@ -145,12 +145,13 @@ func commands(words []string) []*cli.Command {
 		return some
 	}
 	for _, c := range commandTable {
-		all = append(all, prepared(c.command()))
+		all = append(all, prepared(c.command(), words))
 	}
 	return all
 }
 
-func prepared(c *cli.Command) *cli.Command {
+func prepared(c *cli.Command, words []string) *cli.Command {
+	c.Flags = mentioned(c.Flags, words)
 	c.UseShortOptionHandling = true
 	c.HideHelpCommand = true
 	c.Description = describe(c.Name, c.Description)

@@ -59,24 +59,22 @@ func lookFlags() []cli.Flag {
 
 // bundleFlags are those of the form that container engines use.
 func bundleFlags() []cli.Flag {
-	return append([]cli.Flag{
+	return []cli.Flag{
 		&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Usage: "run the OCI bundle in `DIR`; the argument is then the container's id"},
 		&cli.StringFlag{Name: "console-socket", Usage: "send the terminal to the Unix socket at `PATH`"},
 		&cli.StringFlag{Name: "pid-file", Usage: "write the container's process id to `FILE`"},
-	}, mentioned([]cli.Flag{
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "send a pidfd of the process to the Unix socket at `PATH`"},
 		&cli.IntFlag{Name: "preserve-fds", Usage: "pass on `N` descriptors from 3 on"},
 		&cli.BoolFlag{Name: "no-pivot", Hidden: true},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the caller's session keyring to the program"},
 		&cli.BoolFlag{Name: "no-subreaper", Hidden: true}, // we never are one
-	}, os.Args[1:])...)
+	}
 }
 
 func runCommand() *cli.Command {
 	flags := append(lookFlags(), bundleFlags()...)
 	flags = append(flags, &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"})
 	if hasBundle(os.Args) {
-		// the library looks at each flag as often as there are flags
 		flags = append(flags, monitorFlags()...)
 	} else {
 		flags = append(requestFlags(), flags...)
