@@ -81,13 +81,13 @@ func find(name, program string, oci bool) candidate {
 // written lies in the page cache in pieces of one page, until it is read anew,
 // and starts a tenth later.
 func (c candidate) installed(dir string) candidate {
-	program, err := os.ReadFile(c.path)
-	if err != nil {
-		return candidate{name: c.name, missing: err.Error(), oci: c.oci}
+	if c.path == "" {
+		return c
 	}
-	c.path = filepath.Join(dir, "minirun")
-	if err := os.WriteFile(c.path, program, 0o755); err != nil {
-		return candidate{name: c.name, missing: err.Error(), oci: c.oci}
+	program := c.path
+	c.path = filepath.Join(dir, c.name)
+	if out, err := exec.Command("install", "-m", "755", program, c.path).CombinedOutput(); err != nil {
+		return candidate{name: c.name, missing: fmt.Sprintf("install: %v: %s", err, out), oci: c.oci}
 	}
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -55,7 +56,7 @@ func (b *bench) many(c candidate) (values [4]float64, err error) {
 		}
 		started += took
 		if i == 0 {
-			values[0], err = monitors()
+			values[0], err = settled()
 		}
 	}
 	progress("")
@@ -89,6 +90,18 @@ func (b *bench) importImage(c candidate) error {
 	}
 	_, err = b.runner.run(b.stored(c, "import", name, "bench")...)
 	return err
+}
+
+// settled is what monitors returns when it no longer changes: run -d returns
+// while the monitor has yet to give back the memory with which it began.
+func settled() (float64, error) {
+	for before := math.NaN(); ; time.Sleep(100 * time.Millisecond) {
+		now, err := monitors()
+		if err != nil || now == before {
+			return now, err
+		}
+		before = now
+	}
 }
 
 // monitors returns the proportional set size, in KiB, of the processes that
