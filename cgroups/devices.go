@@ -187,7 +187,7 @@ func parseRule(r specs.LinuxDeviceCgroup) (d deviceSet, access uint32, err error
 // something in it does not matter.
 const (
 	answer   = iota // r0: of an exception
-	context         // r1: struct bpf_cgroup_dev_ctx; later what is looked for
+	ctx             // r1: struct bpf_cgroup_dev_ctx; later what is looked for
 	anyOf           // r2: view: the kind
 	wanted          // r3: access
 	major           // r4: shifted
@@ -230,14 +230,14 @@ const (
 // lets it be, and so each jump costs a container's start some microseconds.
 func assemble(allowed bool, list []rule) []uint64 {
 	code := []uint64{
-		instruction(loadWord, anyOf, context, 0, 0),
+		instruction(loadWord, anyOf, ctx, 0, 0),
 		instruction(copyFrom, wanted, anyOf, 0, 0),
 		instruction(right, wanted, 0, 0, 16),
 		instruction(and, anyOf, 0, 0, 0xffff),
 		instruction(left, anyOf, 0, 0, kindShift),
-		instruction(loadWord, major, context, 4, 0),
+		instruction(loadWord, major, ctx, 4, 0),
 		instruction(left, major, 0, 0, majorShift),
-		instruction(loadWord, minor, context, 8, 0),
+		instruction(loadWord, minor, ctx, 8, 0),
 		instruction(copyFrom, anyMinor, anyOf, 0, 0), instruction(or, anyMinor, major, 0, 0),
 		instruction(copyFrom, exact, anyMinor, 0, 0), instruction(or, exact, minor, 0, 0),
 		instruction(copyFrom, anyMajor, anyOf, 0, 0), instruction(or, anyMajor, minor, 0, 0),
@@ -270,11 +270,11 @@ func bit(yes bool) uint64 {
 // that denies needs only some of it.
 func (r rule) assemble(allowed bool) []uint64 {
 	view, device := r.view()
-	code := []uint64{instruction(load64, context, 0, 0, device&(1<<32-1)), device >> 32 << 32}
+	code := []uint64{instruction(load64, ctx, 0, 0, device&(1<<32-1)), device >> 32 << 32}
 	if r.access == everything {
-		return append(code, instruction(jumpEqual, view, context, 0, 0))
+		return append(code, instruction(jumpEqual, view, ctx, 0, 0))
 	}
-	code = append(code, instruction(jumpOther, view, context, 3, 0), instruction(copyFrom, scratch, wanted, 0, 0))
+	code = append(code, instruction(jumpOther, view, ctx, 3, 0), instruction(copyFrom, scratch, wanted, 0, 0))
 	if allowed {
 		return append(code, instruction(and, scratch, 0, 0, uint64(r.access)), instruction(jumpSome, scratch, 0, 0, 0))
 	}

@@ -28,7 +28,6 @@
 //	stats.go        what the group uses
 //	unit.go         the same group in systemd's words, if that is to make it
 //	systemd.go      asking it to
-//	dbus.go         in the language that it understands
 //
 // Left out: cgroup v1; threaded groups; moving processes, but for the one that
 // systemd moves.

@@ -2,15 +2,17 @@ package cgroups
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/godbus/dbus/v5"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -28,8 +30,6 @@ import (
 // A scope begins with processes that are there. So the container process is
 // cloned in the runtime's group, and waits at a gate until systemd has moved it.
 // Its cgroup namespace comes after that: it begins at the group in which it is made.
-
-const service = "org.freedesktop.systemd1"
 
 // patient is how long systemd may take for a job.
 const patient = 30 * time.Second
@@ -49,21 +49,20 @@ func Booted() error {
 // as a path below the hierarchy's mount: "/" for the host's, unless it began
 // elsewhere, and for a user's own the one that it was given. Nothing is changed.
 func FindSystemd(user bool) (string, error) {
-	m, err := connect(user)
+	m, err := connect(user, patient)
 	if err != nil {
 		return "", err
 	}
 	defer m.Close()
-	c := m.method("")
-	c.method, c.arguments = "org.freedesktop.DBus.Properties.Get", []any{service + ".Manager", "ControlGroup"}
-	got, err := m.call(c)
-	if err == nil && got.body.signature() != "s" {
-		err = errMessage
+	text, err := m.GetManagerProperty("ControlGroup")
+	var group dbus.Variant
+	if err == nil {
+		group, err = dbus.ParseVariant(text, dbus.SignatureOf("")) // the library gives it in GVariant's text form
 	}
 	if err != nil {
-		return "", fmt.Errorf("systemd: its ControlGroup: %w", err)
+		return "", fmt.Errorf("systemd: its ControlGroup: %w", m.why(err))
 	}
-	return cmp.Or(got.body.text(), "/"), nil
+	return cmp.Or(group.Value().(string), "/"), nil
 }
 
 // AddUnit is Add for a group that systemd makes. It is recorded for a gate at
@@ -129,7 +128,9 @@ func (u *Unit) start(id string, list []write) string {
 // Start lets systemd make the unit's group with a process in it, and waits
 // until that is done.
 func (u *Unit) Start(g *Group, id string, pid int, list []write) error {
-	err := u.job("StartTransientUnit", u.Name, "replace", u.properties(id, pid, list), noUnits{})
+	err := u.job("start", func(m *manager, done chan<- string) (int, error) {
+		return m.StartTransientUnitContext(m.ctx, u.Name, "replace", sent(u.properties(id, pid, list)), done)
+	})
 	if err != nil {
 		return err
 	}
@@ -147,9 +148,11 @@ func (u *Unit) Start(g *Group, id string, pid int, list []write) error {
 // Stop removes the unit. Whatever still runs in it systemd ends in its own way,
 // which can take long; so end it before. A unit that is gone is success.
 func (u *Unit) Stop() error {
-	err := u.job("StopUnit", u.Name, "replace")
-	var answer *busError
-	if errors.As(err, &answer) && answer.name == service+".NoSuchUnit" {
+	err := u.job("stop", func(m *manager, done chan<- string) (int, error) {
+		return m.StopUnitContext(m.ctx, u.Name, "replace", done)
+	})
+	var answer dbus.Error
+	if errors.As(err, &answer) && answer.Name == "org.freedesktop.systemd1.NoSuchUnit" {
 		return nil
 	}
 	return err
@@ -173,90 +176,127 @@ func (u *Unit) Limit(g *Group, r *specs.LinuxResources) error {
 	if err := g.checkMemory(r); err != nil { // what systemd writes may kill as well
 		return err
 	}
-	m, err := connect(u.User)
+	m, err := connect(u.User, patient)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if _, err := m.call(m.method("SetUnitProperties", u.Name, true, all)); err != nil {
-		return fmt.Errorf("systemd: set properties of %s: %w", u.Name, err)
+	if err := m.SetUnitPropertiesContext(m.ctx, u.Name, true, sent(all)...); err != nil {
+		return fmt.Errorf("systemd: set properties of %s: %w", u.Name, m.why(err))
 	}
 	return nil
 }
 
-// job calls a method that queues a job, and waits for its end.
-func (u *Unit) job(method string, args ...any) error {
-	m, err := connect(u.User)
+// sent are the properties as the library sends them.
+func sent(list []property) (all []systemd.Property) {
+	for _, p := range list {
+		all = append(all, systemd.Property{Name: p.Name, Value: dbus.MakeVariant(p.Value)})
+	}
+	return all
+}
+
+// job asks for something that systemd queues, and waits for its end.
+func (u *Unit) job(what string, ask func(*manager, chan<- string) (int, error)) error {
+	m, err := connect(u.User, patient)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if err := m.job(method, args...); err != nil {
-		return fmt.Errorf("systemd: %s %s: %w", method, u.Name, err)
+	if err := m.job(ask); err != nil {
+		return fmt.Errorf("systemd: %s %s: %w", what, u.Name, err)
 	}
 	return nil
 }
 
-// A manager is a connection to a systemd.
-type manager struct{ *bus }
-
-func (m manager) method(name string, arguments ...any) call {
-	return call{service, "/org/freedesktop/systemd1", service + ".Manager." + name, arguments}
+// A manager is a connection to a systemd, until it ends or its time is up.
+type manager struct {
+	*systemd.Conn
+	ctx    context.Context
+	cancel context.CancelCauseFunc
 }
 
-// job waits for two messages, of which the second may come first: what the job
-// is called, and that it is done.
-func (m manager) job(method string, arguments ...any) error {
-	serial, err := m.send(m.method(method, arguments...))
-	job, results := "", map[string]string{}
-	for err == nil && results[job] == "" {
-		var got *message
-		if got, err = m.next(); err != nil {
-			break
-		}
-		switch {
-		case got.reply == serial:
-			if err = got.failure(); err == nil {
-				job = got.body.text()
-			}
-		case got.kind == signal && got.member == service+".Manager.JobRemoved":
-			got.body.number()
-			path := got.body.text()
-			got.body.text() // the unit
-			results[path] = got.body.text()
-		}
-	}
-	if err == nil && results[job] != "done" {
-		err = fmt.Errorf("its job: %s", results[job])
-	}
-	return err
-}
+var (
+	errGone   = errors.New("systemd hung up")
+	errSilent = errors.New("no answer from systemd")
+)
 
 // connect connects to systemd itself, as systemctl does, which for the host's
-// only root may; or else by way of the message bus.
-func connect(user bool) (manager, error) {
-	uid, err := outside(os.Geteuid())
-	if err != nil {
-		return manager{}, err
-	}
+// only root may; or else by way of the message bus. No answer is waited for
+// longer than limit.
+func connect(user bool, limit time.Duration) (*manager, error) {
 	direct, address := "unix:path=/run/systemd/private", cmp.Or(os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"), "unix:path=/run/dbus/system_bus_socket")
 	if user {
-		dir := "unix:path=" + url.PathEscape(cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), fmt.Sprintf("/run/user/%d", uid)))
+		uid, err := outside(os.Geteuid())
+		if err != nil {
+			return nil, err
+		}
+		dir := "unix:path=" + dbus.EscapeBusAddressValue(cmp.Or(os.Getenv("XDG_RUNTIME_DIR"), fmt.Sprintf("/run/user/%d", uid)))
 		direct, address = dir+"/systemd/private", cmp.Or(os.Getenv("DBUS_SESSION_BUS_ADDRESS"), dir+"/bus")
 	}
-	b, err := dial(direct, uid, patient)
+	m := &manager{}
+	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	time.AfterFunc(limit, func() { m.cancel(errSilent) })
+	var err, busErr error
+	m.Conn, err = systemd.NewConnection(func() (*dbus.Conn, error) { return m.dial(direct, nil) })
 	if err == nil {
-		return manager{b}, nil
+		return m, nil
 	}
-	b, busErr := dial(address, uid, patient)
+	m.Conn, busErr = systemd.NewConnection(func() (*dbus.Conn, error) { return m.dial(address, (*dbus.Conn).Hello) })
 	if busErr == nil {
-		m := manager{b}
-		if busErr = m.subscribe(); busErr == nil {
-			return m, nil
-		}
-		b.Close()
+		return m, nil
 	}
-	return manager{}, fmt.Errorf("%w: %w, %w", ErrNoSystemd, err, busErr)
+	m.cancel(nil)
+	return nil, fmt.Errorf("%w: %w, %w", ErrNoSystemd, err, busErr)
+}
+
+// dial opens one connection, as the user that the socket says we are: to systemd
+// itself, or to the message bus, which wants to be greeted.
+func (m *manager) dial(address string, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
+	c, err := dbus.Dial(address, dbus.WithContext(m.ctx))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", address, err)
+	}
+	err = c.Auth([]dbus.Auth{dbus.AuthExternal("")})
+	if err == nil && greet != nil {
+		err = greet(c)
+	}
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("%s: %w", address, m.why(err))
+	}
+	context.AfterFunc(c.Context(), func() { m.cancel(errGone) })
+	return c, nil
+}
+
+func (m *manager) Close() {
+	m.Conn.Close()
+	m.cancel(nil)
+}
+
+// job waits for the answer that there is a job, and for its end.
+func (m *manager) job(ask func(*manager, chan<- string) (int, error)) error {
+	done := make(chan string, 1)
+	if _, err := ask(m, done); err != nil {
+		return m.why(err)
+	}
+	select {
+	case result := <-done:
+		if result != "done" {
+			return fmt.Errorf("its job: %s", result)
+		}
+		return nil
+	case <-m.ctx.Done():
+		return context.Cause(m.ctx)
+	}
+}
+
+// why is the reason for an error that is none of systemd's answers.
+func (m *manager) why(err error) error {
+	var answer dbus.Error
+	if errors.As(err, &answer) {
+		return err
+	}
+	return cmp.Or(context.Cause(m.ctx), err)
 }
 
 // outside is our number as systemd knows it: root of a user namespace is
@@ -278,19 +318,4 @@ func outside(uid int) (int, error) {
 		}
 	}
 	return uid, nil
-}
-
-// subscribe lets the message bus pass systemd's signals on to us.
-func (m manager) subscribe() error {
-	const path, bus = "/org/freedesktop/DBus", "org.freedesktop.DBus"
-	for _, c := range []call{
-		{bus, path, bus + ".Hello", nil},
-		{bus, path, bus + ".AddMatch", []any{"type='signal',interface='" + service + ".Manager',member='JobRemoved'"}},
-		m.method("Subscribe"),
-	} {
-		if _, err := m.call(c); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -100,6 +100,25 @@ func expandSlice(slice string) (string, error) {
 	return path.Join(append(levels, slice)...), nil
 }
 
+// A property is one setting of a unit: a name, and a string, a bool, a number or
+// a list of these (org.freedesktop.systemd1(5)).
+type property struct {
+	Name  string
+	Value any
+}
+
+func (p property) String() string {
+	switch v := p.Value.(type) {
+	case string:
+		return fmt.Sprintf("%s=%q", p.Name, v)
+	case uint64:
+		if v == math.MaxUint64 {
+			return p.Name + "=infinity"
+		}
+	}
+	return fmt.Sprintf("%s=%v", p.Name, p.Value)
+}
+
 // properties are those of a new scope for one process: what it is, and its limits.
 func (u *Unit) properties(id string, pid int, list []write) []property {
 	all := []property{
