@@ -176,6 +176,7 @@ type host struct {
 	groups func() (*cgroups.Hierarchy, error)
 	units  func(user bool) (string, error) // the group below which systemd makes others
 	grants func() (uint64, error)          // the runtime's own capabilities
+	shares func() (string, error)          // where resctrl is mounted
 
 	confined bool // root, but of a user namespace: without privileges on the host
 	noMknod  bool // nobody may make devices here
@@ -198,6 +199,7 @@ func facts(bundle string) host {
 		groups: cgroups.Find,
 		units:  cgroups.FindSystemd,
 		grants: process.OwnCapabilities,
+		shares: cgroups.FindResctrl,
 
 		delegated: cgroups.Delegated,
 		confined:  !namespaces.InitialUser(),
@@ -230,6 +232,7 @@ type builder struct {
 	cgroup     *cgroups.Group // nil: the caller's own
 	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
 	units      string         // the group below which systemd does
+	tasks      []plan.FD      // of the class that the container process puts itself into
 	passed     error          // why the seccomp listener did not reach its agent; nil: it did
 }
 
@@ -274,7 +277,21 @@ func (b *builder) check() (err error) {
 	if err := b.identity.Home(func() (io.ReadCloser, error) { return b.host.passwd(b.Rootfs) }); err != nil {
 		return err
 	}
-	return b.findGroup()
+	return errors.Join(b.findClass(), b.findGroup())
+}
+
+// findClass decides on the class of processor resources.
+func (b *builder) findClass() error {
+	r := b.spec.Linux.IntelRdt
+	if r == nil {
+		return nil
+	}
+	mount, err := b.host.shares()
+	if err != nil {
+		return fmt.Errorf("linux.intelRdt: %w", err)
+	}
+	b.Class, err = cgroups.NewClass(mount, b.ID, r)
+	return err
 }
 
 // grant leaves out the capabilities that the runtime has not itself. In a user
@@ -341,6 +358,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	}
 	p.On(plan.Child)
 	b.identity.First(p)
+	cgroups.EnterClass(p, b.tasks)
 	b.namespaces.Enter(p, b.host.user())
 	b.root.Build(p)
 	b.hookGate(p, prestart, createRuntime)
@@ -369,6 +387,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 			return err
 		}
 	}
+	b.tasks = b.Class.Add(p)
 	if b.unit != nil {
 		b.namespaces.Moved()
 	}

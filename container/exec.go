@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
@@ -140,8 +141,10 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 	if !set.Has(specs.MountNamespace) {
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 	}
+	tasks := c.Class.Join(p)
 	set.Exec(p, plan.Given("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
 	p.On(plan.Child)
+	cgroups.EnterClass(p, tasks)
 	return p, set, nil
 }
 

@@ -22,6 +22,7 @@ type FakeHost struct {
 	Euid        int
 	Directories []string // bind sources that are directories
 	Cgroup2     string   // where cgroup2 is mounted
+	Resctrl     string   // where resctrl is mounted
 }
 
 // PlanOn writes the plan that New would carry out on that host.
@@ -46,6 +47,7 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 			passwd:    func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
 			grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
 			delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
+			shares:    func() (string, error) { return h.Resctrl, nil },
 			groups:    func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
 			units: func(user bool) (string, error) {
 				if user {

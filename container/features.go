@@ -27,7 +27,7 @@ func Features() *features.Features {
 			Seccomp: seccomp.Features(),
 
 			Apparmor: &features.Apparmor{Enabled: new(true)}, Selinux: &features.Selinux{Enabled: new(true)},
-			IntelRdt:        &features.IntelRdt{Enabled: new(false)},
+			IntelRdt:        &features.IntelRdt{Enabled: new(true), Schemata: new(true), Monitoring: new(true)},
 			MemoryPolicy:    process.MemoryPolicy(),
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: new(true)}},
 			NetDevices:      &features.NetDevices{Enabled: new(true)},

@@ -18,7 +18,6 @@ var unset = map[string]string{
 	"Process.CommandLine":                             "for Windows",
 	"Process.User.Username":                           "for Windows",
 	"Process.Scheduler.Priority":                      "0 is what goes with a deadline",
-	"Linux.IntelRdt":                                  "refused",
 	"Linux.Resources.Network":                         "cgroup v1 only",
 	"Linux.Resources.Memory.Kernel":                   "cgroup v1 only",
 	"Linux.Resources.Memory.KernelTCP":                "cgroup v1 only",
@@ -59,18 +58,18 @@ func TestEveryProperty(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(group, "cgroup.controllers"), all, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p, err := container.PlanOn(container.FakeHost{Cgroup2: group, Directories: []string{"/srv/data"}}, "/bundle", spec, container.Options{Wait: true})
+	p, err := container.PlanOn(container.FakeHost{Cgroup2: group, Resctrl: group + "/resctrl", Directories: []string{"/srv/data"}}, "/bundle", spec, container.Options{Wait: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "full", p, strings.NewReplacer(group, "/sys/fs/cgroup"))
+	golden(t, "full", p, strings.NewReplacer(group+"/resctrl", "/sys/fs/resctrl", group, "/sys/fs/cgroup"))
 	otherForms(t, p)
 	var text bytes.Buffer
 	if err := p.Text(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"docker-default", "container_t", "container_file_t", "sched_deadline=5000000", "ioprio_set", "set_mempolicy", "personality",
-		"io.max", "hugetlb.2MB.max", "rdma.max", "memory.high", "cpuset.mems", "cpu.max.burst", "seccomp listener", "timens_offsets", "TIOCSWINSZ"} {
+		"io.max", "hugetlb.2MB.max", "rdma.max", "memory.high", "cpuset.mems", "cpu.max.burst", "seccomp listener", "timens_offsets", "TIOCSWINSZ", "mon_groups"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the plan does not mention %s", want)
 		}

@@ -105,6 +105,9 @@ func (c *Container) Delete(force bool) error {
 			return fmt.Errorf("delete %s: %w", c.ID, err)
 		}
 	}
+	if err := c.Class.Remove(); err != nil {
+		return fmt.Errorf("delete %s: %w", c.ID, err)
+	}
 	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}

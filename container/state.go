@@ -61,6 +61,7 @@ type State struct {
 	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
 	Unit        string                 `json:"unit,omitempty"`     // of systemd's, whose group that is; "": we have made it ourselves
 	UserUnit    bool                   `json:"userUnit,omitempty"` // of the user's own systemd
+	Class       *cgroups.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
 	Created     time.Time              `json:"created"`
 	Started     time.Time              `json:"started"` // zero before start
 	Owner       int                    `json:"owner"`   // user id

@@ -52,3 +52,12 @@ func memorySwap(r *specs.LinuxResources) int64 {
 	}
 	return *r.Memory.Swap
 }
+
+// Share changes the container's shares of the processors' caches and memory
+// bandwidth: lines for resctrl's schemata. c must be locked.
+func (c *Container) Share(schemata []string) error {
+	if err := c.Class.Update(schemata); err != nil {
+		return fmt.Errorf("update %s: %w", c.ID, err)
+	}
+	return nil
+}

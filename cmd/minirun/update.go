@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -41,15 +42,15 @@ func updateCommand() *cli.Command {
 			&cli.StringFlag{Name: "blkio-weight", Usage: "a share of the disk time, `N` from 10 to 1000"},
 			&cli.StringFlag{Name: "kernel-memory", Hidden: true},
 			&cli.StringFlag{Name: "kernel-memory-tcp", Hidden: true},
-			&cli.StringFlag{Name: "l3-cache-schema", Hidden: true},
-			&cli.StringFlag{Name: "mem-bw-schema", Hidden: true},
+			&cli.StringFlag{Name: "l3-cache-schema", Usage: "parts of the processors' caches, `SCHEMA` such as L3:0=7f0;1=1f"},
+			&cli.StringFlag{Name: "mem-bw-schema", Usage: "shares of the memory bandwidth, `SCHEMA` such as MB:0=20;1=70"},
 		},
 		Action: func(c *cli.Context) error {
 			r, err := resources(c)
 			if err != nil {
 				return err
 			}
-			return one(c, func(k *container.Container) error { return k.Update(r) })
+			return one(c, func(k *container.Container) error { return errors.Join(k.Share(schemata(c)), k.Update(r)) })
 		},
 	}
 }
@@ -63,11 +64,6 @@ func resources(c *cli.Context) (*specs.LinuxResources, error) {
 			return nil, usage{fmt.Errorf("update: --resources and a limit as well: want only one of them")}
 		}
 		return &r, readResources(c.String("resources"), &r)
-	}
-	for _, name := range []string{"l3-cache-schema", "mem-bw-schema"} {
-		if c.IsSet(name) {
-			return nil, fmt.Errorf("update: --%s: minirun does not do resource control by resctrl", name)
-		}
 	}
 	for _, name := range []string{"kernel-memory", "kernel-memory-tcp"} {
 		if c.IsSet(name) {
@@ -92,6 +88,16 @@ func resources(c *cli.Context) (*specs.LinuxResources, error) {
 		}
 	}
 	return &r, nil
+}
+
+// schemata are the lines that the flags ask for, in the order of runtime-spec.
+func schemata(c *cli.Context) (lines []string) {
+	for _, name := range []string{"l3-cache-schema", "mem-bw-schema"} {
+		if c.IsSet(name) {
+			lines = append(lines, c.String(name))
+		}
+	}
+	return lines
 }
 
 // readResources reads the JSON that engines send.
