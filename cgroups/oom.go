@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,6 +35,17 @@ func (g *Group) WatchOOM() (*OOMWatch, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// Heard waits, if the kernel has killed for want of memory in the group, until
+// whoever watches its memory.events may know: they are told at most every 10 ms
+// (CGROUP_FILE_NOTIFY_MIN_INTV in the kernel), and cannot read what is removed.
+// Engines say OOMKilled, or do not, by that.
+func (g *Group) Heard() {
+	const interval, toRead = 10 * time.Millisecond, 10 * time.Millisecond
+	if events, err := pairs(g.Dir, "memory.events"); err == nil && events["oom_kill"] > 0 {
+		time.Sleep(interval + toRead)
+	}
 }
 
 // FD is for poll(2), which ignores it if it is -1.

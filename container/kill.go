@@ -98,6 +98,9 @@ func (c *Container) Delete(force bool) error {
 	if !force && status != specs.StateStopped && status != specs.StateCreated {
 		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
 	}
+	if c.Cgroup != "" && c.Unit == "" {
+		c.group().Heard()
+	}
 	// Most often the group is empty, and it is quicker to be told so by rmdir
 	// than to ask.
 	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
