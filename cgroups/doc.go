@@ -28,6 +28,7 @@
 //	stats.go        what the group uses
 //	unit.go         the same group in systemd's words, if that is to make it
 //	systemd.go      asking it to
+//	resctrl.go      another tree of groups: of the processors' caches and memory bandwidth
 //
 // Left out: cgroup v1; threaded groups; moving processes, but for the one that
 // systemd moves.
