@@ -418,14 +418,16 @@ func (b *builder) devices(p *plan.Plan, group plan.FD) error {
 
 // cloned writes down which process the container is, as early as possible:
 // whatever happens to us, delete will know what to end.
-func (b *builder) cloned(p *plan.Process) (err error) {
+func (b *builder) cloned(p *plan.Process) error {
 	b.Pid = p.Pid
 	if !b.options.Wait {
 		b.Started = time.Now().UTC()
 	}
-	if _, b.StartTime, err = processStat(p.Pid); err != nil {
+	s, err := processStat(p.Pid)
+	if err != nil {
 		return err
 	}
+	b.StartTime = s.start
 	return b.save()
 }
 

@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"minirun/examples/leftovers"
+	"minirun/plan"
 )
 
 // TestRun: one program, its output, its exit code.
@@ -242,8 +243,8 @@ func TestReusedPid(t *testing.T) {
 	b.refuses("kill", ErrNotRunning, func() error { return c.Kill(unix.SIGKILL, false) })
 	must(t, c.Kill(unix.SIGKILL, true)) // to all, of which there are none
 	must(t, c.Delete(true))
-	if state, _, err := processStat(stranger.Process.Pid); err != nil || state == 'Z' {
-		t.Errorf("the stranger's state = %c, %v; want it alive", state, err)
+	if s, err := processStat(stranger.Process.Pid); err != nil || s.state == 'Z' {
+		t.Errorf("the stranger's state = %c, %v; want it alive", s.state, err)
 	}
 }
 
@@ -260,7 +261,7 @@ func TestDeleteForce(t *testing.T) {
 	if status, err := p.Wait(); err != nil || ExitCode(status) != 137 {
 		t.Errorf("exit = %d, %v; want 137", ExitCode(status), err)
 	}
-	if _, _, err := processStat(x.Pid); err == nil {
+	if _, err := processStat(x.Pid); err == nil {
 		t.Errorf("the process of exec is left")
 	}
 }
@@ -473,5 +474,37 @@ func TestPause(t *testing.T) {
 	must(t, c.Resume())
 	b.is(specs.StateRunning)
 	must(t, c.Pause())
+	must(t, c.Delete(true))
+}
+
+// TestHalfMade: until its process has executed the program, a container is not
+// running, and nobody can enter it: half of its mounts are the host's still.
+func TestHalfMade(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	looked := 0
+	c, _, err := b.start(Options{Look: plan.Options{Before: func(s *plan.Step) error {
+		half, err := b.root.Load(b.id)
+		if err != nil || half.Pid == 0 {
+			return err
+		}
+		looked++
+		if status, err := half.Status(); status != specs.StateCreating || err != nil {
+			t.Errorf("status before step %d (%s) = %s, %v; want creating", s.Index, s.Call, status, err)
+		}
+		x, err := half.Exec(&specs.Process{Args: []string{"/bin/program", "exit 0"}, Cwd: "/"}, nil, Options{})
+		if !errors.Is(err, ErrNotRunning) {
+			t.Errorf("exec before step %d (%s): %v; want that it does not run", s.Index, s.Call, err)
+		}
+		if x != nil {
+			x.Wait()
+		}
+		return nil
+	}}})
+	must(t, err)
+	if looked < 10 {
+		t.Errorf("looked at %d steps, which are not all", looked)
+	}
+	b.is(specs.StateRunning)
 	must(t, c.Delete(true))
 }

@@ -296,7 +296,8 @@ func (c *Container) Status() (specs.ContainerState, error) {
 			return specs.StateCreating, err
 		}
 	}
-	if alive, err := c.alive(); !alive || err != nil {
+	s, alive, err := c.process()
+	if !alive || err != nil {
 		return specs.StateStopped, err
 	}
 	if frozen, err := c.frozen(); frozen || err != nil {
@@ -304,6 +305,9 @@ func (c *Container) Status() (specs.ContainerState, error) {
 	}
 	if waiting, err := c.waiting(); waiting || err != nil {
 		return specs.StateCreated, err
+	}
+	if !s.executed {
+		return specs.StateCreating, nil
 	}
 	return specs.StateRunning, nil
 }
@@ -341,11 +345,17 @@ func (c *Container) waiting() (bool, error) {
 // alive says whether the recorded process is there: not another one with its
 // number, and not a zombie.
 func (c *Container) alive() (bool, error) {
+	_, alive, err := c.process()
+	return alive, err
+}
+
+// process is the recorded process, and whether it is there.
+func (c *Container) process() (s stat, alive bool, err error) {
 	if c.Pid <= 0 {
-		return false, nil
+		return s, false, nil
 	}
-	state, start, err := processStat(c.Pid)
-	return err == nil && start == c.StartTime && state != 'Z' && state != 'X', unless(err, gone...)
+	s, err = processStat(c.Pid)
+	return s, err == nil && s.start == c.StartTime && s.state != 'Z' && s.state != 'X', unless(err, gone...)
 }
 
 // gone is what the kernel says of a process that is not there: no such file, and
@@ -361,24 +371,33 @@ func unless(err error, expected ...error) error {
 	return err
 }
 
-// processStat reads the state and the start time (clock ticks after boot) of a
-// process from /proc/PID/stat:
+// A stat is what proc_pid_stat(5) says of a process.
+type stat struct {
+	state    byte
+	executed bool   // a program, since it was cloned
+	start    uint64 // clock ticks after boot
+}
+
+// forkNoExec is the kernel's flag of a process that has not (PF_FORKNOEXEC,
+// linux/sched.h).
+const forkNoExec = 0x40
+
+// processStat reads /proc/PID/stat:
 //
-//	4711 (name with ) and blanks) S 1 4711 … 22nd field: start time
-//
-// proc_pid_stat(5).
-func processStat(pid int) (state byte, start uint64, err error) {
+//	4711 (name with ) and blanks) S 1 4711 … 9th field: flags … 22nd: start time
+func processStat(pid int) (stat, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, 0, err
+		return stat{}, err
 	}
 	_, after, _ := strings.Cut(string(data[max(0, strings.LastIndexByte(string(data), ')')):]), " ")
 	fields := strings.Fields(after)
 	if len(fields) < 20 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat: %q: too short", pid, data)
+		return stat{}, fmt.Errorf("/proc/%d/stat: %q: too short", pid, data)
 	}
-	start, err = strconv.ParseUint(fields[19], 10, 64)
-	return fields[0][0], start, err
+	flags, flagsErr := strconv.ParseUint(fields[6], 10, 64)
+	start, startErr := strconv.ParseUint(fields[19], 10, 64)
+	return stat{fields[0][0], flags&forkNoExec == 0, start}, errors.Join(flagsErr, startErr)
 }
 
 func (c *Container) group() *cgroups.Group { return cgroups.Open(c.Cgroup) }
@@ -434,8 +453,8 @@ const (
 // unreaped says whether the container process has ended, but its parent has not
 // heard of it.
 func (c *Container) unreaped() bool {
-	_, start, err := processStat(c.Pid)
-	return err == nil && start == c.StartTime
+	s, err := processStat(c.Pid)
+	return err == nil && s.start == c.StartTime
 }
 
 // OOMKilled says whether the kernel has ended a process of the container for
