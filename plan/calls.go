@@ -43,6 +43,11 @@ func (p *Plan) OpenIn(root FD, path string, flags int, perm uint32) *Step {
 	return p.Openat2(root, path, flags|unix.O_CLOEXEC, perm, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 }
 
+// OpenStrictly is OpenIn for a path in which there may be no symbolic link.
+func (p *Plan) OpenStrictly(root FD, path string, flags int) *Step {
+	return p.Openat2(root, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
+}
+
 // OpenProc opens a file of our own procfs: below dir, without following any
 // link and without entering anything mounted over it.
 func (p *Plan) OpenProc(proc FD, path string, flags int) *Step {

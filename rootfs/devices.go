@@ -117,7 +117,7 @@ func (r *Root) directory(p *plan.Plan, path string) plan.FD {
 	if path == "/" {
 		return r.root
 	}
-	fd := r.target(p, path, true)
+	fd := r.target(p, path, true, false)
 	r.parents[path] = fd
 	return fd
 }

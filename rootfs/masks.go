@@ -1,8 +1,6 @@
 package rootfs
 
 import (
-	"strings"
-
 	"golang.org/x/sys/unix"
 
 	"minirun/plan"
@@ -20,9 +18,10 @@ func (r *Root) mask(p *plan.Plan) {
 	null := p.Openat(plan.CWD, "/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0).As("null")
 	for _, path := range paths {
 		var dir, file *plan.Step
+		from, rest := r.place(path)
 		p.Alternatives([]unix.Errno{unix.ENOENT, unix.ENOTDIR}, func() {
-			dir = p.OpenIn(r.root, strings.TrimPrefix(path, "/"), unix.O_PATH|unix.O_DIRECTORY, 0).As(path + "/")
-			file = p.OpenIn(r.root, strings.TrimPrefix(path, "/"), unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
+			dir = p.OpenIn(from, rest, unix.O_PATH|unix.O_DIRECTORY, 0).As(path + "/")
+			file = p.OpenIn(from, rest, unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
 		})
 		hideDirectory(p, dir).Shell("[ ! -d %[1]s ] || mount -t tmpfs -o ro,nr_inodes=2 tmpfs %[1]s", dir)
 		tree := p.OpenTree(null, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH).Needs(file).As("cover")
@@ -46,7 +45,8 @@ func hideDirectory(p *plan.Plan, dir *plan.Step) *plan.Step {
 // up twice.
 func (r *Root) readonly(p *plan.Plan) {
 	for _, path := range r.spec.Linux.ReadonlyPaths {
-		target := p.OpenIn(r.root, strings.TrimPrefix(path, "/"), unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
+		from, rest := r.place(path)
+		target := p.OpenIn(from, rest, unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
 		tree := p.OpenTree(target, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("copy of " + path)
 		p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
 		p.MoveMount(tree, target).Shell("[ ! -e %[1]s ] || { mount --rbind %[1]s %[1]s; mount -o remount,bind,ro %[1]s; }", target)

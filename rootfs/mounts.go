@@ -213,7 +213,7 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 	} else {
 		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
-	target := r.target(p, m.destination, m.directory)
+	target := r.target(p, m.destination, m.directory, m.strict())
 	m.copy(p, target, tree)
 	attached := p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
 	if !r.host.OwnNS {
@@ -222,12 +222,22 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 	if m.attr.Propagation != 0 || m.deep != (plan.MountAttr{}) {
 		m.change(p, tree)
 	}
-	if m.fstype == "tmpfs" || m.fstype == "proc" || m.fstype == "sysfs" {
+	if m.fstype == "tmpfs" || m.strict() {
 		r.parents[m.destination] = tree
+	}
+	if m.strict() {
+		r.kernels = append(r.kernels, m.destination)
 	}
 	if m.destination == "/dev/pts" {
 		r.devpts = tree
 	}
+}
+
+// strict says whether a mount shows what the kernel has, in procfs or sysfs. No
+// link of the container's may say where it goes: it would not lie where its
+// masks and read-only paths are looked for, but somewhere else, without them.
+func (m mount) strict() bool {
+	return m.fstype == "proc" || m.fstype == "sysfs" || m.destination == "/proc" || m.destination == "/sys"
 }
 
 // labelled are the file systems of which SELinux takes a label for all files.
@@ -317,8 +327,9 @@ func (m mount) command() string {
 // target records how a mount point is opened, and made where it is missing:
 // one directory at a time, each opened anew from the root, because what lies
 // between may be a link that somebody is changing at this moment. mkdirat(2)
-// and mknodat(2) do not follow a link in the last place.
-func (r *Root) target(p *plan.Plan, path string, directory bool) plan.FD {
+// and mknodat(2) do not follow a link in the last place. If it is to be strict,
+// there may be no link at all.
+func (r *Root) target(p *plan.Plan, path string, directory, strict bool) plan.FD {
 	path = strings.TrimPrefix(path, "/")
 	flags := unix.O_PATH
 	if directory {
@@ -332,6 +343,9 @@ func (r *Root) target(p *plan.Plan, path string, directory bool) plan.FD {
 			p.Mknodat(parent, name, unix.S_IFREG|0o644, 0, 0).Tolerate(unix.EEXIST)
 		}
 	}
+	if strict {
+		return p.OpenStrictly(r.root, path, flags).As("/"+path).Means(unix.ELOOP, "a link, where what the kernel shows is to be mounted")
+	}
 	return p.OpenIn(r.root, path, flags, 0).As("/" + path)
 }
 
@@ -344,7 +358,20 @@ func (r *Root) parent(p *plan.Plan, path string) plan.FD {
 	if fd, ok := r.parents["/"+dir]; ok {
 		return fd
 	}
-	return r.target(p, "/"+dir, true)
+	return r.target(p, "/"+dir, true, false)
+}
+
+// place is a path as it is opened: from the root, or, if it lies in procfs or
+// sysfs, from that mount, whatever lies on the way there.
+func (r *Root) place(path string) (dir plan.FD, rest string) {
+	path = filepath.Join("/", path)
+	dir, rest = r.root, path
+	for _, k := range r.kernels {
+		if path == k || strings.HasPrefix(path, k+"/") {
+			dir, rest = r.parents[k], strings.TrimPrefix(path, k)
+		}
+	}
+	return dir, cmp.Or(strings.TrimPrefix(rest, "/"), ".")
 }
 
 // fixed says whether a path lies in proc or sysfs, where nothing can be made.

@@ -43,6 +43,7 @@ type Root struct {
 
 	root    plan.FD            // the root directory, once recorded
 	parents map[string]plan.FD // directories by their path in the container: fresh mounts
+	kernels []string           // those of them that are procfs or sysfs, in the order of their mounts
 	proc    plan.FD            // our own procfs
 	devpts  plan.FD            // the container's /dev/pts
 }

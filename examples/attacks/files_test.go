@@ -136,6 +136,26 @@ func fakeProc(t *testing.T) {
 	b.prints("12345")
 }
 
+// CVE-2019-19921, CVE-2023-27561. /proc leads through /sys to another directory.
+// With procfs there, and then sysfs over the link, nothing that is to be masked
+// or read-only would be found at its path.
+func hiddenLink(t *testing.T) {
+	for _, links := range []map[string]string{
+		{"sys/link": "/real", "proc": "sys/link"},
+		{"proc/link": "/real", "sys": "proc/link"},
+		{"dev/link": "/real", "proc": "dev/link"},
+		{"proc": "real"},
+		{"sys": "/real"},
+	} {
+		b := newBox(t, "cat", "/real/sys/kernel/core_pattern")
+		must(t, os.MkdirAll(b.rootfs("real"), 0o755))
+		for path, target := range links {
+			b.link(path, target)
+		}
+		b.refused("a link, where what the kernel shows is to be mounted")
+	}
+}
+
 // CVE-2026-115521. Nothing below the container's /proc says what becomes
 // read-only.
 func fakeSelfFd(t *testing.T) {

@@ -34,6 +34,7 @@ var fixtures = []fixture{
 	{"CVE-2026-88265", "the container's /dev/null is a link, and becomes standard input", "opens, and chowns, the container's /dev/null", nullStdio},
 	{"CVE-2025-52565 CVE-2026-88264", "the container's /dev/console is a link", "makes or mounts /dev/console by its path", consoleLink},
 	{"CVE-2025-52881 CVE-2025-62596 CVE-2019-16884", "a volume over /proc takes the writes of labels and parameters", "writes labels and parameters through the container's /proc", fakeProc},
+	{"CVE-2019-19921 CVE-2023-27561", "the image's /proc is a link through what sysfs will hide", "mounts procfs where a link leads, and looks for what to mask by path", hiddenLink},
 	{"CVE-2026-115521", "the image has a /proc/self/fd of its own", "makes the root read-only by a path below /proc", fakeSelfFd},
 	{"CVE-2022-0492", "a cgroup mount has a release_agent", "mounts cgroup version 1", releaseAgent},
 	{"", "the container makes cgroups below its own, deeper than any path", "removes groups by their whole paths", deepCgroups},
