@@ -38,17 +38,11 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if err := o.checkKept(); err != nil {
 		return nil, err
 	}
-	if linux == nil {
-		linux = &specs.Linux{}
-	}
-	identity, err := process.New(spec, linux.Seccomp)
+	b, err := c.visitor(spec, linux, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.Linux(linux); err != nil {
-		return nil, err
-	}
-	if err := identity.Home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
+	if err := b.identity.Home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
 		return nil, err
 	}
 	pidfd, err := c.open()
@@ -56,16 +50,6 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
-	identity.Keep, identity.Outside = o.kept(), true
-	if identity.NoSets, err = namespaces.SetgroupsDenied(c.Pid); err != nil {
-		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
-	}
-	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: facts(c.Bundle), identity: identity}
-	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
-	if err := b.grant(userNS); err != nil {
-		return nil, err
-	}
-	b.warn(identity.Warnings)
 	p, err := b.enter(pidfd)
 	if err != nil {
 		return nil, b.explain(err, spec)
@@ -76,6 +60,29 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 		return nil, err
 	}
 	return p, nil
+}
+
+// visitor is the builder of one more process of the container, as which the
+// process has the identity that the spec says.
+func (c *Container) visitor(spec *specs.Process, linux *specs.Linux, o Options) (*builder, error) {
+	if linux == nil {
+		linux = &specs.Linux{}
+	}
+	identity, err := process.New(spec, linux.Seccomp)
+	if err != nil {
+		return nil, err
+	}
+	if err := identity.Linux(linux); err != nil {
+		return nil, err
+	}
+	identity.Keep, identity.Outside = o.kept(), true
+	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: facts(c.Bundle), identity: identity}
+	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+	if err := b.grant(userNS); err != nil {
+		return nil, err
+	}
+	b.warn(identity.Warnings)
+	return b, nil
 }
 
 // Passwd opens /etc/passwd or /etc/group of a running container, as its process
@@ -155,6 +162,9 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 		return nil, err
 	}
 	b.namespaces = set
+	if b.identity.NoSets, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
+		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
+	}
 	if err := b.identity.Affinity(p); err != nil {
 		return nil, err
 	}

@@ -36,7 +36,8 @@ import (
 //	delete, or after a failure: all is gone     poststop         the runtime's         is a warning
 //
 // A createContainer hook is a program of the host's, since the container has
-// still the host's root directory; a startContainer hook one of the container's.
+// still the host's root directory; a startContainer hook one of the container's,
+// and so has the identity of its process.
 
 // A point is one at which hooks run.
 type point struct {
@@ -157,7 +158,7 @@ func (c *Container) runHook(at point, i int, h specs.Hook) error {
 	}
 	var output firstBytes
 	if at.inside {
-		err = c.runInside(h, input, &output)
+		err = c.runInside(at, h, input, &output)
 	} else {
 		err = runOutside(h, c.Bundle, input, &output)
 	}
@@ -209,17 +210,43 @@ func runOutside(h specs.Hook, dir string, input []byte, output io.Writer) error 
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 func timeout(n int) error         { return fmt.Errorf("timeout of %d s", n) }
 
-// runInside runs a hook in the container's namespaces and cgroup: it is a plan
-// of its own that joins them, like an exec, but with the runtime's identity.
-func (c *Container) runInside(h specs.Hook, input []byte, output io.Writer) error {
+// runInside runs a hook in the container's namespaces and cgroup: it joins them,
+// like an exec.
+func (c *Container) runInside(at point, h specs.Hook, input []byte, output io.Writer) error {
 	pidfd, err := c.open()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(pidfd)
+	join := c.joinAsRuntime
+	if at.kind == startContainer.kind {
+		join = c.joinAsContainer
+	}
+	return talk(input, output, func(in, out *os.File) (*plan.Process, error) { return join(h, pidfd, in, out) }, h.Timeout)
+}
+
+// joinAsContainer starts a hook that is a program of the container's, which is
+// not to be trusted: with the identity of the container's process.
+func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File) (*plan.Process, error) {
+	spec, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	process := *spec.Process
+	process.Args, process.Env, process.Terminal, process.ExecCPUAffinity = h.Args, h.Env, false, nil
+	b, err := c.visitor(&process, spec.Linux, Options{Stdin: in, Stdout: out, Stderr: out})
+	if err != nil {
+		return nil, err
+	}
+	b.identity.Program = h.Path
+	return b.enter(pidfd)
+}
+
+// joinAsRuntime starts a hook that is a program of the host's.
+func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File) (*plan.Process, error) {
 	p, set, err := c.joining(pidfd, "")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	stdin, stdout := plan.Given("stdin"), plan.Given("stdout")
 	for fd, from := range []plan.Given{stdin, stdout, stdout} {
@@ -230,10 +257,8 @@ func (c *Container) runInside(h specs.Hook, input []byte, output io.Writer) erro
 	p.Ready()
 	p.RtSigprocmask()
 	p.Execve(h.Path, h.Args, h.Env)
-	return talk(input, output, func(in, out *os.File) (*plan.Process, error) {
-		given := map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
-		return set.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Given: given}) })
-	}, h.Timeout)
+	given := map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
+	return set.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Given: given}) })
 }
 
 // talk starts a process, writes its input, reads its output, and waits for its

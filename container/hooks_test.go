@@ -378,3 +378,29 @@ func (b *box) asUser(do string) (string, error) {
 	}
 	return outcome(b.t, cmd)
 }
+
+// TestHookOfContainer: a startContainer hook is a program of the container's. It
+// gets no more than the container's process has: no capability, user, or system
+// call.
+func TestHookOfContainer(t *testing.T) {
+	needRoot(t)
+	status := []string{"/bin/program"}
+	for _, field := range []string{"CapEff", "CapBnd", "CapInh", "NoNewPrivs", "Seccomp"} {
+		status = append(status, "status "+field)
+	}
+	for _, wait := range []bool{false, true} {
+		b := newBox(t, "sleep")
+		b.Process.User, b.Process.NoNewPrivileges, b.Process.Capabilities = specs.User{UID: 33, GID: 33}, true, &specs.LinuxCapabilities{}
+		b.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"mount"}, Action: specs.ActErrno}}}
+		b.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: "/bin/program", Args: append(status, "id", "exit 3")}}}
+		c, _, err := b.start(Options{Wait: wait})
+		if wait {
+			must(t, err)
+			err = c.Start()
+		}
+		const none = "0000000000000000"
+		if want := "hooks.startContainer[0] /bin/program: exit status 3: " + strings.Join([]string{none, none, none, "1", "2", "33 33 []"}, "; "); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("wait %t: %v; want %s", wait, err, want)
+		}
+	}
+}

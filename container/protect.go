@@ -17,8 +17,8 @@ import (
 // Protect makes sure that a container cannot write to the running program: if
 // it might, the program is executed once more, from a read-only copy of its own
 // mount, or, where there is no right to make a mount, from a sealed copy in
-// memory. It returns nil if nothing was to be done. Call it before everything
-// else in the commands that clone: what ran before runs twice.
+// memory. It returns nil if nothing was to be done. Call it as soon as it is known
+// that a process of the container's will be cloned: what ran before runs twice.
 //
 // On amd64 the program's entry (protect_amd64.s) has done the same before, and
 // there is nothing to be done.

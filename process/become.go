@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
@@ -212,7 +213,7 @@ var searchErrnos = []unix.Errno{unix.ENOENT, unix.EACCES, unix.ENOTDIR}
 // a slash, else one in each directory of the container's PATH. An empty or
 // relative directory there counts from the root, not from the working directory.
 func (i *Identity) candidates() []string {
-	program := i.spec.Args[0]
+	program := cmp.Or(i.Program, i.spec.Args[0])
 	if strings.Contains(program, "/") {
 		return []string{program}
 	}

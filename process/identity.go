@@ -24,11 +24,12 @@ import (
 type Identity struct {
 	// Set these before recording; the zero values are those of an ordinary run.
 
-	Fifo    bool // the child will wait on exec.fifo
-	Keep    int  // how many descriptors from 3 on the program gets
-	OldKeys bool // the program gets the caller's session keyring, instead of a new one
-	NoSets  bool // setgroups(2) is denied in this user namespace
-	Outside bool // the child is in a user namespace, where it lacks the host's privileges that the runtime has: limits are the runtime's to set
+	Fifo    bool   // the child will wait on exec.fifo
+	Keep    int    // how many descriptors from 3 on the program gets
+	OldKeys bool   // the program gets the caller's session keyring, instead of a new one
+	Program string // the file to execute; "": what the first of the arguments says
+	NoSets  bool   // setgroups(2) is denied in this user namespace
+	Outside bool   // the child is in a user namespace, where it lacks the host's privileges that the runtime has: limits are the runtime's to set
 
 	// Warnings are what the spec asks for that cannot be had, and that the
 	// runtime-spec wants ignored with a warning: unknown capabilities, those

@@ -62,6 +62,9 @@ func execCommand() *cli.Command {
 }
 
 func execute(c *cli.Context) (int, error) {
+	if err := container.Protect(); err != nil {
+		return 0, err
+	}
 	if c.Args().Len() < 2 && !(c.Args().Len() == 1 && c.IsSet("process")) {
 		return 0, usage{errors.New("exec: want a container and a command")}
 	}

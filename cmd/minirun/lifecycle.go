@@ -171,6 +171,9 @@ func createCommand() *cli.Command {
 		ArgsUsage: "ID",
 		Flags:     append(bundleFlags(), lookFlags()...),
 		Action: func(c *cli.Context) error {
+			if err := container.Protect(); err != nil {
+				return err
+			}
 			id, dir, spec, err := asked(c)
 			if err != nil {
 				return err
@@ -223,6 +226,11 @@ func startCommand() *cli.Command {
 		Name: "start", Usage: "let a created container run its program", ArgsUsage: "ID",
 		Action: func(c *cli.Context) error {
 			return one(c, func(k *container.Container) error {
+				if k.EntersAtStart() {
+					if err := container.Protect(); err != nil {
+						return err
+					}
+				}
 				if notifySocket() == "" {
 					return k.Start()
 				}

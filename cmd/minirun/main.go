@@ -33,7 +33,7 @@ func main() {
 	growStack()
 	words := os.Args[1:]
 	log := newLog(words)
-	if err := errors.Join(checkDescriptors(), protect(os.Args)); err != nil {
+	if err := checkDescriptors(); err != nil {
 		os.Exit(log.report(forEngine(failure{err, 125}, words)))
 	}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
@@ -95,28 +95,6 @@ func checkDescriptors() error {
 		return fmt.Errorf("limit of open files (RLIMIT_NOFILE, ulimit -n) is %d: want %d at least", limit.Cur, fewestDescriptors)
 	}
 	return nil
-}
-
-// protect lets the commands that a container can look into run from where it
-// cannot write to: before anything else is done, since it will be done again.
-// The first word that is one of these is the command, or a mistake that costs
-// no more than a start. run IMAGE does it by itself, in its second stage.
-func protect(args []string) error {
-	for i, word := range args[1:] {
-		switch {
-		case word == "create", word == "exec", word == "run" && hasBundle(args[i+1:]):
-			return container.Protect()
-		case word == "run":
-			return nil
-		}
-	}
-	return nil
-}
-
-func hasBundle(args []string) bool {
-	return slices.ContainsFunc(args, func(a string) bool {
-		return a == "-b" || strings.HasPrefix(strings.TrimLeft(a, "-"), "bundle") && strings.HasPrefix(a, "-")
-	})
 }
 
 // commandTable is every command by name, those for people first.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -55,6 +56,13 @@ func lookFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "step", Usage: "wait for Enter before each system call"},
 		&cli.StringFlag{Name: "fault", Usage: "break on purpose: let step `N=ERRNO` fail, or kill who makes it (N=KILL)"},
 	}
+}
+
+// hasBundle says whether a command line looks as if it were of a bundle.
+func hasBundle(args []string) bool {
+	return slices.ContainsFunc(args, func(a string) bool {
+		return a == "-b" || strings.HasPrefix(strings.TrimLeft(a, "-"), "bundle") && strings.HasPrefix(a, "-")
+	})
 }
 
 // bundleFlags are those of the form that container engines use.
@@ -108,6 +116,9 @@ func monitorFlags() []cli.Flag {
 
 func run(c *cli.Context) error {
 	if c.IsSet("bundle") {
+		if err := container.Protect(); err != nil {
+			return failure{err, 125}
+		}
 		return runBundle(c)
 	}
 	if !c.Args().Present() {

@@ -112,6 +112,25 @@ func executeSelf(t *testing.T) {
 	}
 }
 
+// CVE-2019-5736. However the command line says that there is a bundle, the
+// program that a container could reach is one that nobody can write to. A hook,
+// whose parent is the runtime, looks.
+func anyForm(t *testing.T) {
+	b := newBox(t, "say", "hello")
+	look := specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", "! [ -w /proc/$PPID/exe ]"}}
+	b.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{look}}
+	b.save()
+	for _, words := range [][]string{
+		{"run", "--bundle", b.dir}, {"run", "--bundle=" + b.dir}, {"run", "-bundle=" + b.dir}, {"run", "-b", b.dir}, {"run", "-b=" + b.dir}, {"run", "-b" + b.dir},
+		{"run", "-db", b.dir}, {"run", "-db=" + b.dir}, {"create", "-b=" + b.dir}, {"--root=/run/minirun", "create", "-b" + b.dir},
+	} {
+		if r := minirun(t, append(words, b.id)...); r.code != 0 {
+			t.Errorf("%q: %v", words, r)
+		}
+		minirun(t, "delete", "--force", b.id)
+	}
+}
+
 // openDirectories are descriptors of the host's directories that a careless
 // caller leaves to a command.
 func openDirectories(t *testing.T) (files []*os.File) {

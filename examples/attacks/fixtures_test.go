@@ -25,6 +25,7 @@ var fixtures = []fixture{
 	{"CVE-2016-9962", "a container without capabilities looks into what enters", "leaves the entering process dumpable", lookIntoExecWithout},
 	{"CVE-2019-5736", "a container overwrites the runtime through /proc/PID/exe of an exec", "enters as a program that can be written to", overwriteByExec},
 	{"CVE-2019-5736", "the container's program is /proc/self/exe", "lets the container execute the runtime, from a place that can be written to", executeSelf},
+	{"CVE-2019-5736", "command lines in all forms that the library takes", "looks for words before it has parsed them, to know whether to protect its program", anyForm},
 	{"CVE-2024-21626", "the working directory is a descriptor of the runtime's", "changes directory before closing its descriptors", cwdDescriptor},
 	{"CVE-2024-21626", "the program is a descriptor of the runtime's", "executes before closing its descriptors", argsDescriptor},
 	{"CVE-2024-21626", "the caller leaves descriptors open", "hands on what it inherits", inheritedDescriptors},
