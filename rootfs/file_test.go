@@ -50,4 +50,10 @@ func TestOpenFile(t *testing.T) {
 			t.Errorf("OpenFile(%q) = %v, %v; want %v", name, f, err, want)
 		}
 	}
+	// What the kernel answers is not read: /proc/kmsg would take the host's log away, and wait for more.
+	for _, name := range []string{"proc/version", "proc/kmsg", "proc/self/status"} {
+		if f, err := OpenFile("/", name); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("OpenFile(/, %s) = %v, %v; want %v", name, f, err, ErrNotRegular)
+		}
+	}
 }

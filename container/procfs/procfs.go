@@ -3,6 +3,7 @@ package procfs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ func One(root string, pid int) (*Process, error) {
 		{"cmdline", p.parseCommand},
 		{"cgroup", p.parseCgroup},
 	} {
-		text, err := dir.ReadFile(file.name)
+		text, err := readStart(dir, file.name)
 		if err != nil {
 			return nil, err
 		}
@@ -114,6 +115,19 @@ func One(root string, pid int) (*Process, error) {
 	}
 	p.PIDNamespace, _ = dir.Readlink("ns/pid") // EACCES: another user's. We can do without
 	return p, nil
+}
+
+// enough is of a file of /proc more than a process has to say that means well:
+// its command line it can make as long as all memory (prctl(2), PR_SET_MM_MAP).
+const enough = 1 << 20
+
+func readStart(dir *os.Root, name string) ([]byte, error) {
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, enough))
 }
 
 // gone says whether the process ended while we looked: open says ENOENT, read

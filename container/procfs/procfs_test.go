@@ -110,6 +110,7 @@ func TestReadOne(t *testing.T) {
 		{"no NUL at the end", with("cmdline", "postgres: writer"), (*Process).Line, "postgres: writer"},
 		{"empty argument", with("cmdline", "grep\x00\x00file\x00"), (*Process).Line, "grep  file"},
 		{"kernel thread", files{"status": "Name:\tkworker/0:1\nState:\tI (idle)\nPPid:\t2\nUid:\t0\t0\t0\t0\nThreads:\t1\n", "cmdline": "", "cgroup": "0::/\n"}, (*Process).Line, "[kworker/0:1]"},
+		{"arguments without end", with("cmdline", strings.Repeat("x", 2*enough)), func(p *Process) string { return fmt.Sprint(len(p.Line())) }, fmt.Sprint(enough)},
 		{"zombie", with("status", "Name:\tsh\nState:\tZ (zombie)\n", "cmdline", ""), (*Process).Line, "[sh] <defunct>"},
 
 		{"name with blanks and parentheses", status("Name:\ta) S 1 (b", "State:\tR (running)"), name, "a) S 1 (b"},

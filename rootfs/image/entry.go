@@ -123,7 +123,7 @@ func (u *unpacker) xattrs(header *tar.Header) map[string]string {
 		if !ok {
 			continue
 		}
-		if reason := xattrRefusal(name, header.Typeflag); reason != "" {
+		if reason := xattrRefusal(name, value, header.Typeflag); reason != "" {
 			u.skip(header.Name, fmt.Sprintf("extended attribute %q: %s", name, reason))
 			continue
 		}
@@ -135,13 +135,16 @@ func (u *unpacker) xattrs(header *tar.Header) map[string]string {
 	return picked
 }
 
-func xattrRefusal(name string, kind byte) string {
+func xattrRefusal(name, value string, kind byte) string {
+	const longest = 64 << 10 // XATTR_SIZE_MAX (xattr(7))
 	allowed := strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.") || name == "security.capability"
 	switch {
 	case !allowed:
 		return "only user.*, without user.overlay.*, and security.capability are taken from archives"
 	case kind != tar.TypeReg && kind != tar.TypeDir:
 		return "only files and directories can have it"
+	case len(value) > longest:
+		return fmt.Sprintf("%d bytes, and the kernel takes %d", len(value), longest)
 	}
 	return ""
 }

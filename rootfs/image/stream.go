@@ -17,10 +17,14 @@ type budget struct {
 	stream  int64 // bytes of uncompressed layers
 	data    int64 // bytes of files; not the same, since files may be sparse
 	entries int64
+	kept    int64 // bytes of names and attributes that stay in memory to the end
 }
 
+// maxKept is what an image can make us remember: enough for a million directories.
+const maxKept = 256 << 20
+
 func newBudget(l Limits) *budget {
-	return &budget{stream: l.Bytes, data: l.Bytes, entries: l.Entries}
+	return &budget{stream: l.Bytes, data: l.Bytes, entries: l.Entries, kept: maxKept}
 }
 
 // entry takes one file or directory from the budget.
@@ -37,6 +41,18 @@ func (b *budget) file(size int64) error {
 		return fmt.Errorf("%w: too many bytes", ErrLimit)
 	}
 	b.data -= size
+	return nil
+}
+
+// keep takes what is remembered of a directory from the budget.
+func (b *budget) keep(m metadata) error {
+	b.kept -= int64(len(m.name))
+	for name, value := range m.xattrs {
+		b.kept -= int64(len(name) + len(value))
+	}
+	if b.kept < 0 {
+		return fmt.Errorf("%w: too many bytes of names and extended attributes", ErrLimit)
+	}
 	return nil
 }
 

@@ -21,6 +21,7 @@ const maxLinks = 8
 type tarball struct {
 	r     io.ReaderAt
 	files map[string]place
+	names int64 // bytes of names that may still come
 }
 
 // place is where the bytes of a file are, or what a link points to.
@@ -31,7 +32,7 @@ type place struct {
 
 // openTarball reads an uncompressed archive's headers and passes over the rest.
 func openTarball(r io.ReadSeeker, at io.ReaderAt, entries int64) (*tarball, error) {
-	t := &tarball{r: at, files: map[string]place{}}
+	t := &tarball{r: at, files: map[string]place{}, names: maxKept}
 	archive := tar.NewReader(r)
 	for {
 		header, err := archive.Next()
@@ -51,6 +52,9 @@ func openTarball(r io.ReadSeeker, at io.ReaderAt, entries int64) (*tarball, erro
 			return nil, fmt.Errorf("read image archive: %w", err)
 		}
 		t.add(header, offset)
+		if t.names -= int64(len(header.Name) + len(header.Linkname)); t.names < 0 {
+			return nil, fmt.Errorf("read image archive: %w: too many bytes of names", ErrLimit)
+		}
 	}
 }
 

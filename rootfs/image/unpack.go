@@ -114,8 +114,13 @@ func (u *unpacker) rootEntry(header *tar.Header) error {
 	if header.Typeflag != tar.TypeDir {
 		return fmt.Errorf("the root is not a directory")
 	}
-	u.directories = append(u.directories, u.metadata(header, "."))
-	return nil
+	return u.remember(u.metadata(header, "."))
+}
+
+// remember keeps the metadata of a directory for the end.
+func (u *unpacker) remember(m metadata) error {
+	u.directories = append(u.directories, m)
+	return u.budget.keep(m)
 }
 
 func (u *unpacker) metadata(header *tar.Header, name string) metadata {
@@ -140,7 +145,9 @@ func checkOwner(header *tar.Header) error {
 // a directory stays for a directory.
 func (u *unpacker) create(parent *os.File, base string, m metadata, header *tar.Header, content io.Reader) error {
 	if header.Typeflag == tar.TypeDir {
-		u.directories = append(u.directories, m)
+		if err := u.remember(m); err != nil {
+			return err
+		}
 		return u.ensureDirectory(parent, base)
 	}
 	if header.Typeflag == tar.TypeLink {
@@ -213,7 +220,9 @@ func (u *unpacker) implyDirectory(parent *os.File, base, name string) error {
 	if err != nil {
 		return err
 	}
-	u.directories = append(u.directories, metadata{name: name, mode: 0o755})
+	if err := u.remember(metadata{name: name, mode: 0o755}); err != nil {
+		return err
+	}
 	if hidden {
 		return u.ensureDirectory(parent, base)
 	}

@@ -338,6 +338,7 @@ func TestXattrs(t *testing.T) {
 	for _, name := range []string{"user.note", "trusted.overlay.redirect", "trusted.x", "user.overlay.redirect", "security.selinux"} {
 		pax[xattrRecord+name] = "value"
 	}
+	pax[xattrRecord+"user.long"] = strings.Repeat("x", 64<<10+1)
 	skipped := map[string]bool{}
 	o := Options{Skipped: func(s Skip) { skipped[strings.Split(s.Reason, `"`)[1]] = true }}
 	withCapability := map[string]string{xattrRecord + "security.capability": capability}
@@ -346,13 +347,13 @@ func TestXattrs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"f", "d"} {
-		for attribute, want := range map[string]string{"user.note": "value", "trusted.overlay.redirect": "no data available", "trusted.x": "no data available", "user.overlay.redirect": "no data available"} {
+		for attribute, want := range map[string]string{"user.note": "value", "trusted.overlay.redirect": "no data available", "trusted.x": "no data available", "user.overlay.redirect": "no data available", "user.long": "no data available"} {
 			if got := xattr(filepath.Join(root, name), attribute); got != want {
 				t.Errorf("%s: %s = %q, want %q", name, attribute, got, want)
 			}
 		}
 	}
-	for _, name := range []string{"trusted.overlay.redirect", "trusted.x", "user.overlay.redirect", "security.selinux"} {
+	for _, name := range []string{"trusted.overlay.redirect", "trusted.x", "user.overlay.redirect", "security.selinux", "user.long"} {
 		if !skipped[name] {
 			t.Errorf("%s was not reported as skipped", name)
 		}
@@ -405,6 +406,19 @@ func TestTruncatedLayers(t *testing.T) {
 		if _, err := unpackTo(t, Options{}, whole[:at]); err == nil && at%512 != 0 {
 			t.Errorf("cut at %d: no error", at)
 		}
+	}
+}
+
+// TestKept: what has to be remembered of an image to the end is bounded, too.
+func TestKept(t *testing.T) {
+	u := &unpacker{budget: &budget{kept: 100}}
+	for i, name := range []string{strings.Repeat("a", 50), strings.Repeat("b", 50), "c"} {
+		if err := u.remember(metadata{name: name}); errors.Is(err, ErrLimit) != (i == 2) {
+			t.Errorf("after %d bytes: %v", 50*(i+1), err)
+		}
+	}
+	if err := (&budget{kept: 100}).keep(metadata{name: "d", xattrs: map[string]string{"user.a": strings.Repeat("x", 100)}}); !errors.Is(err, ErrLimit) {
+		t.Errorf("an attribute that is too long: %v, want ErrLimit", err)
 	}
 }
 
