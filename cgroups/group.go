@@ -95,7 +95,7 @@ func (g *Group) limit(p *plan.Plan, dir plan.FD, w write) {
 		return
 	}
 	fd := p.Openat(dir, w.File, unix.O_WRONLY|unix.O_CLOEXEC, 0).As(w.File)
-	p.Write(fd, w.Value).Shell("echo '%s' > %s/%s", w.Value, g.Dir, w.File)
+	p.Write(fd, w.Value).Shell("echo %s > %s/%s", w.Value, g.Dir, w.File)
 	p.Close(fd)
 }
 

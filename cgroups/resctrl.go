@@ -131,7 +131,7 @@ func (c *Class) Add(p *plan.Plan) []plan.FD {
 		p.Mkdirat(plan.CWD, c.Dir, 0o755).Undo("rmdir "+c.Dir, func() error { return removeClass(c.Dir) })
 		for _, line := range c.schemata {
 			fd := p.Openat(plan.CWD, filepath.Join(c.Dir, "schemata"), unix.O_WRONLY|unix.O_CLOEXEC, 0).As("schemata")
-			p.Write(fd, line+"\n").Shell("echo '%s' > %s/schemata", line, c.Dir)
+			p.Write(fd, line+"\n").Shell("echo %s > %s/schemata", line, c.Dir)
 			p.Close(fd)
 		}
 	}

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +15,7 @@ import (
 // name: <rootfs> is what the step "… = <rootfs>" opened.
 func (s *Step) String() string {
 	var b strings.Builder
-	b.WriteString(s.Call)
+	b.WriteString(printable(s.Call))
 	if s.do == nil && s.open == nil {
 		b.WriteByte('(')
 		for i, a := range s.Args {
@@ -26,6 +28,23 @@ func (s *Step) String() string {
 	}
 	if s.Result != "" {
 		b.WriteString(" = <" + s.Result + ">")
+	}
+	return b.String()
+}
+
+// printable is text that may have names from a configuration in it, on one line
+// and without what a terminal would obey.
+func printable(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
 	}
 	return b.String()
 }
@@ -48,7 +67,7 @@ func (s *Step) remarks() string {
 		r = append(r, fmt.Sprintf("if step %d succeeded", s.needs.Index))
 	}
 	if s.undoes != "" {
-		r = append(r, "undo: "+s.undoes)
+		r = append(r, "undo: "+printable(s.undoes))
 	}
 	if len(r) == 0 {
 		return ""
@@ -61,7 +80,7 @@ func (s *Step) remarks() string {
 func (p *Plan) Text(w io.Writer) error {
 	for _, s := range p.Steps {
 		if s.Note != "" {
-			if _, err := fmt.Fprintf(w, "# %s\n", s.Note); err != nil {
+			if _, err := fmt.Fprintf(w, "# %s\n", printable(s.Note)); err != nil {
 				return err
 			}
 		}

@@ -104,7 +104,7 @@ func (p *Plan) Sh(w io.Writer) error {
 	var before *Step
 	for i, s := range p.Steps {
 		if s.Note != "" {
-			b.WriteString("# " + s.Note + "\n")
+			b.WriteString("# " + printable(s.Note) + "\n")
 		}
 		line := s.shell()
 		if before != nil && before.or == s && before.shell() != "" {
@@ -115,7 +115,7 @@ func (p *Plan) Sh(w io.Writer) error {
 			if s.dir != nil {
 				b.WriteString("echo $$ > " + quoteShell(where(s.dir, s.file)) + "\n")
 			}
-			end := "END_OF_" + strings.ToUpper(p.born(i).String())
+			end := "\x00" + p.born(i).String() + "\x00"
 			line += " sh -e /dev/fd/3 3<<'" + end + "'   # " + s.String()
 			closing = append(closing, end)
 		case line == "":
@@ -130,8 +130,23 @@ func (p *Plan) Sh(w io.Writer) error {
 	for _, end := range closing {
 		b.WriteString(end + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
+	text := b.String()
+	for _, end := range closing {
+		text = strings.ReplaceAll(text, end, endMark(text, strings.Trim(end, "\x00")))
+	}
+	_, err := io.WriteString(w, text)
 	return err
+}
+
+// endMark is a line that ends the script of a side and is no other line of it,
+// whatever lines there are in its words. (Until now a NUL stands for it: of these
+// there is none in any word.)
+func endMark(text, side string) string {
+	mark := "END_OF_" + strings.ToUpper(side)
+	for strings.Contains(text, mark) {
+		mark += "_"
+	}
+	return mark
 }
 
 func (s *Step) shell() string {
@@ -151,7 +166,7 @@ func mountCommand(source, target, fstype string, flags uintptr, data string) str
 	}
 	words := []string{"mount"}
 	if fstype != "" && flags&unix.MS_BIND == 0 {
-		words = append(words, "-t", fstype)
+		words = append(words, "-t", quoteShell(fstype))
 	}
 	for _, o := range mountSwitches {
 		if flags&(o.value|unix.MS_REC) == o.value {
@@ -159,7 +174,7 @@ func mountCommand(source, target, fstype string, flags uintptr, data string) str
 		}
 	}
 	if options != "" {
-		words = append(words, "-o", options)
+		words = append(words, "-o", quoteShell(options))
 	}
 	if source != "" {
 		words = append(words, quoteShell(source))
@@ -182,6 +197,9 @@ var mountSwitches = []named{
 	{unix.MS_SHARED, "--make-shared"}, {unix.MS_SHARED | unix.MS_REC, "--make-rshared"},
 	{unix.MS_UNBINDABLE, "--make-unbindable"}, {unix.MS_UNBINDABLE | unix.MS_REC, "--make-runbindable"},
 }
+
+// Quote quotes a word for sh(1), for commands that others put together.
+func Quote(word string) string { return quoteShell(word) }
 
 // quoteShell quotes a word for sh(1) where it needs it.
 func quoteShell(s string) string {

@@ -215,7 +215,7 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 	}
 	target := r.target(p, m.destination, m.directory, m.strict())
 	m.copy(p, target, tree)
-	attached := p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " ." + m.destination })
+	attached := p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " " + plan.Quote("."+m.destination) })
 	if !r.host.OwnNS {
 		attached.Means(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
 	}
@@ -311,7 +311,7 @@ func (m mount) command() string {
 	}
 	slices.Sort(options)
 	options = append(options, m.data...)
-	words := []string{"-t " + m.fstype}
+	words := []string{"-t " + plan.Quote(m.fstype)}
 	if m.fstype == "" {
 		words[0] = "--bind"
 		if m.recursive {
@@ -319,9 +319,9 @@ func (m mount) command() string {
 		}
 	}
 	if len(options) > 0 {
-		words = append(words, "-o "+strings.Join(options, ","))
+		words = append(words, "-o "+plan.Quote(strings.Join(options, ",")))
 	}
-	return strings.Join(append(words, cmp.Or(m.source, m.fstype)), " ")
+	return strings.Join(append(words, plan.Quote(cmp.Or(m.source, m.fstype))), " ")
 }
 
 // target records how a mount point is opened, and made where it is missing:
