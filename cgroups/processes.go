@@ -67,8 +67,13 @@ func (g *Group) Home(pid int) (string, error) {
 	return home, err
 }
 
-// descend visits a group and all below it. Groups that go away meanwhile are skipped.
+// descend visits a group and all below it. Groups that go away meanwhile are
+// skipped, and those that lie deeper than any path can say: a container makes
+// them to be in the way. What kills and removes needs no paths.
 func descend(dir string, visit func(dir string) error) error {
+	if len(dir)+len("/cgroup.subtree_control") >= unix.PathMax {
+		return nil
+	}
 	if err := visit(dir); err != nil {
 		return err
 	}

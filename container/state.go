@@ -257,11 +257,28 @@ func (c *Container) save() error {
 // writeFile replaces a file by renaming a new one over it.
 func writeFile(path string, data []byte, perm os.FileMode) error {
 	temporary := path + ".new"
-	if err := os.WriteFile(temporary, data, perm); err != nil {
-		os.Remove(temporary) // it may not have been made
+	f, err := newFile(temporary, perm)
+	if err != nil {
 		return err
 	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
 	return os.Rename(temporary, path)
+}
+
+// newFile makes a file that is certainly new: what has the name, left by one of
+// us who was killed or a link that somebody else has laid, goes first.
+func newFile(path string, perm os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 }
 
 // List returns all containers, oldest first. A directory that is going away

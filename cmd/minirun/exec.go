@@ -136,14 +136,21 @@ func (s *session) exec(k *container.Container) (int, error) {
 		return 0, err
 	}
 	signals := catchSignals()
+	pipes := &insulation{}
+	if k.Annotations[bundle.Name] != "" && !c.IsSet("process") && !c.Bool("detach") {
+		if pipes, err = s.insulate(); err != nil {
+			return 0, err
+		}
+	}
 	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
+	pipes.started()
 	if err != nil || c.Bool("detach") && s.socket == nil {
 		return 0, err
 	}
 	if c.Bool("detach") {
 		return 0, s.drain()
 	}
-	done := func() {}
+	done := pipes.finish
 	if s.socket != nil {
 		if done, err = s.attachTerminal(p); err != nil {
 			return 0, err

@@ -57,7 +57,8 @@ func printPlan(c *cli.Context) error {
 }
 
 // planOptions are those that run would have with the same words: the steps are
-// the same, and so are their numbers. For logs the null device stands.
+// the same, and so are their numbers. For logs the null device stands, and for
+// all pipes one.
 func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 	o := container.Options{Monitor: c.Bool("detach") && !c.IsSet("bundle"), Systemd: bySystemd(c)}
 	if c.IsSet("bundle") || spec.Process.Terminal {
@@ -67,16 +68,18 @@ func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 	if err != nil {
 		return o, err
 	}
-	switch {
-	case !c.Bool("interactive"):
+	in, out, err := os.Pipe()
+	if err != nil {
+		return o, err
+	}
+	o.Stdin, o.Stdout, o.Stderr = in, out, out
+	if !c.Bool("interactive") {
 		o.Stdin = null
-	case o.Monitor:
-		o.Stdin, err = endless()
 	}
 	if o.Monitor {
 		o.Stdout, o.Stderr = null, null
 	}
-	return o, err
+	return o, nil
 }
 
 // planned is the spec to print the plan of: a bundle's, or the one that run

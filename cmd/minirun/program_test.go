@@ -29,8 +29,14 @@ var programs = map[string]func(args []string) int{
 		groups, err := os.Getgroups()
 		return say(fmt.Sprint(os.Getuid(), os.Getgid(), groups), err)
 	},
-	"ls":       listDir,
-	"write":    func(args []string) int { return say("written", os.WriteFile(args[0], []byte(args[1]+"\n"), 0o644)) },
+	"ls":    listDir,
+	"write": func(args []string) int { return say("written", os.WriteFile(args[0], []byte(args[1]+"\n"), 0o644)) },
+	"cut": func([]string) int {
+		os.Truncate("/proc/self/fd/1", 0)
+		os.Chmod("/proc/self/fd/1", 0o777)
+		fmt.Println("written")
+		return 0
+	},
 	"mkdir":    func(args []string) int { return say("made", makeDir(args[0], args[1])) },
 	"status":   status,
 	"pid":      func([]string) int { fmt.Println(os.Getpid()); return 0 },

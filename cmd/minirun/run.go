@@ -410,11 +410,19 @@ func drainCommand() *cli.Command {
 // attached runs the container and waits for it.
 func (s *session) attached() (int, error) {
 	signals := catchSignals()
+	pipes := &insulation{}
+	if s.context.Bool("monitor") {
+		var err error
+		if pipes, err = s.insulate(); err != nil {
+			return 0, err
+		}
+	}
 	k, p, err := root(s.context).New(s.id, s.dir, s.spec, s.options)
+	pipes.started()
 	if err != nil {
 		return 0, err
 	}
-	done := func() {}
+	done := pipes.finish
 	if s.socket != nil {
 		if done, err = s.attachTerminal(p); err != nil {
 			return 0, errors.Join(err, k.Delete(true))
