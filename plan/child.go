@@ -80,6 +80,12 @@ const (
 	stackRoom   = 64 << 10    // what a process that forgets the heap keeps of it around its stack
 )
 
+// Patience is how often openat2(2) is called again when it says EAGAIN: while it
+// went up a "..", somewhere on the machine something was renamed or mounted, and
+// it cannot be sure that it is still below its root. It may be somebody's doing,
+// so not for ever.
+const Patience = 1000
+
 // clone makes the process that walks program and returns its id. From the first
 // call to the last the thread stays the same: nothing in between can be
 // preempted. This is fork(2), not vfork(2): parent and child share no memory but
@@ -188,6 +194,9 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 		return 0, 0
 	}
 	r, _, e := syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
+	for tries := 0; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < Patience; tries++ {
+		r, _, e = syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
+	}
 	if e != 0 {
 		return 0, uintptr(e)
 	}

@@ -57,3 +57,33 @@ func TestOpenFile(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenFileAgain: what others rename meanwhile, anywhere, is no reason to fail.
+func TestOpenFileAgain(t *testing.T) {
+	root := t.TempDir()
+	if err := errors.Join(os.MkdirAll(filepath.Join(root, "a/b/c"), 0o700), os.WriteFile(filepath.Join(root, "file"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	end, ended := make(chan bool), make(chan bool)
+	go func() {
+		defer close(ended)
+		for one, other := filepath.Join(root, "x"), filepath.Join(root, "y"); ; one, other = other, one {
+			os.Mkdir(one, 0o700)
+			os.Rename(one, other)
+			select {
+			case <-end:
+				return
+			default:
+			}
+		}
+	}()
+	for range 2000 {
+		f, err := OpenFile(root, "a/b/c/../../../a/../file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+	close(end)
+	<-ended
+}
