@@ -34,6 +34,13 @@ type fakeSystemd struct {
 	bodies [][]any  // and their arguments
 }
 
+// heard are the methods that it was asked for.
+func (f *fakeSystemd) heard() []string {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	return slices.Clone(f.asked)
+}
+
 // listen is a user's systemd at a socket of its own.
 func (f *fakeSystemd) listen(t *testing.T) {
 	t.Helper()
@@ -184,8 +191,8 @@ func TestJob(t *testing.T) {
 			if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
 				t.Errorf("Start = %v, want %q", err, c.want)
 			}
-			if !slices.Equal(f.asked, []string{"StartTransientUnit"}) || f.bodies[0][0] != "x.scope" || f.bodies[0][1] != "replace" {
-				t.Errorf("Start asked for %v with %v", f.asked, f.bodies)
+			if !slices.Equal(f.heard(), []string{"StartTransientUnit"}) || f.bodies[0][0] != "x.scope" || f.bodies[0][1] != "replace" {
+				t.Errorf("Start asked for %v with %v", f.heard(), f.bodies)
 			}
 		})
 	}
@@ -206,8 +213,8 @@ func TestStop(t *testing.T) {
 		return []*dbus.Message{refused(n, "NoSuchUnit", "Unit x.scope not loaded.")}
 	}}
 	f.listen(t)
-	if err := (&Unit{Name: "x.scope", User: true}).Stop(); err != nil || !slices.Equal(f.asked, []string{"StopUnit"}) {
-		t.Errorf("Stop = %v after %v, want none after StopUnit", err, f.asked)
+	if err := (&Unit{Name: "x.scope", User: true}).Stop(); err != nil || !slices.Equal(f.heard(), []string{"StopUnit"}) {
+		t.Errorf("Stop = %v after %v, want none after StopUnit", err, f.heard())
 	}
 }
 
@@ -217,16 +224,16 @@ func TestLimit(t *testing.T) {
 	f.listen(t)
 	g, u := &Group{Dir: t.TempDir()}, &Unit{Name: "x.scope", User: true}
 	burst := uint64(5)
-	if err := u.Limit(g, &specs.LinuxResources{CPU: &specs.LinuxCPU{Burst: &burst}}); err != nil || len(f.asked) > 0 {
-		t.Errorf("Limit(burst) = %v after %v, want no call", err, f.asked)
+	if err := u.Limit(g, &specs.LinuxResources{CPU: &specs.LinuxCPU{Burst: &burst}}); err != nil || len(f.heard()) > 0 {
+		t.Errorf("Limit(burst) = %v after %v, want no call", err, f.heard())
 	}
 	os.WriteFile(filepath.Join(g.Dir, "memory.current"), []byte("8192\n"), 0o600)
 	tooLow := &specs.LinuxMemory{Limit: new(int64(4096)), CheckBeforeUpdate: new(true)}
-	if err := u.Limit(g, &specs.LinuxResources{Memory: tooLow}); err == nil || len(f.asked) > 0 {
-		t.Errorf("Limit(memory in use) = %v after %v, want an error before systemd makes the kernel kill", err, f.asked)
+	if err := u.Limit(g, &specs.LinuxResources{Memory: tooLow}); err == nil || len(f.heard()) > 0 {
+		t.Errorf("Limit(memory in use) = %v after %v, want an error before systemd makes the kernel kill", err, f.heard())
 	}
-	if err := u.Limit(g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(5))}}); err != nil || len(f.asked) != 1 {
-		t.Fatalf("Limit(pids) = %v after %v, want one call", err, f.asked)
+	if err := u.Limit(g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(5))}}); err != nil || len(f.heard()) != 1 {
+		t.Fatalf("Limit(pids) = %v after %v, want one call", err, f.heard())
 	}
 	if got, want := fmt.Sprint(f.bodies[0]), "[x.scope true [[TasksMax @t 5]]]"; got != want {
 		t.Errorf("Limit(pids) sent %s, want %s", got, want)

@@ -171,7 +171,9 @@ func (root Root) Lock(id string) (*Container, error) {
 	if err != nil && c == nil {
 		return nil, err
 	}
-	if err := c.acquire(); err != nil {
+	if err := c.acquire(); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist) // somebody has deleted it meanwhile
+	} else if err != nil {
 		return nil, err
 	}
 	if again, err := root.Load(id); err == nil {

@@ -34,6 +34,31 @@ func catchSignals() chan os.Signal {
 	return signals
 }
 
+// Who stops us before there is a container wants none: what was made of it goes
+// again. While the second stage of run IMAGE takes the place of the first, nobody
+// is there to hear of it, and the signals are ignored; those after Go's runtime
+// has begun, and before main has, still leave a container that was never started.
+var stopping = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM}
+
+// stopSecond are those of the second stage, which listens as soon as it can.
+var stopSecond chan os.Signal
+
+func stopSignals() chan os.Signal {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopping...)
+	return stop
+}
+
+// stopped is the exit code of who has been stopped, or 0.
+func stopped(stop chan os.Signal) exit {
+	select {
+	case s := <-stop:
+		return exit(128 + int(s.(unix.Signal)))
+	default: // also of no channel
+		return 0
+	}
+}
+
 // forward passes signals on to the container process, and changes of the
 // window's size to its terminal. A program without one does not hear of them:
 // our window is not its own, and httpd would take SIGWINCH for a call to stop.

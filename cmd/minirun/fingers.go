@@ -18,7 +18,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	if args[len(args)-1] == completion {
 		return arrangeCompletion(args), nil
 	}
-	global, rest, err := arrangeWords(app.Flags, args[1:], false)
+	global, rest, err := arrangeWords(append(slices.Clone(app.Flags), cli.VersionFlag), args[1:], false)
 	if err != nil || len(rest) == 0 {
 		return append(args[:1:1], global...), usageOf("", err)
 	}
@@ -71,7 +71,9 @@ func arrangeWords(known []cli.Flag, words []string, mixed bool) (flags, others [
 				return nil, nil, err
 			}
 			flags = append(flags, parts...)
-			if wantsValue && i+1 < len(words) {
+			if wantsValue && i+1 == len(words) {
+				return nil, nil, fmt.Errorf("%s: wants a value", w)
+			} else if wantsValue {
 				i++
 				flags = append(flags, words[i])
 			}
@@ -115,10 +117,10 @@ func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool
 	return parts, false, nil
 }
 
-// findFlag is the flag with a name; every command also has the two that the
+// findFlag is the flag with a name; every command also has those that the
 // library adds.
 func findFlag(known []cli.Flag, name string) cli.Flag {
-	known = append(slices.Clone(known), cli.HelpFlag, cli.VersionFlag, cli.BashCompletionFlag)
+	known = append(slices.Clone(known), cli.HelpFlag, cli.BashCompletionFlag)
 	if i := slices.IndexFunc(known, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) }); i >= 0 {
 		return known[i]
 	}

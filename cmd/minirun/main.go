@@ -32,6 +32,9 @@ func main() {
 	container.PunctualChildren()
 	growStack()
 	words := os.Args[1:]
+	if slices.Contains(words, "--monitor") {
+		stopSecond = stopSignals()
+	}
 	log := newLog(words)
 	if err := checkDescriptors(); err != nil {
 		os.Exit(log.report(forEngine(failure{err, 125}, words)))

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -75,7 +77,9 @@ func (n *namespace) add(p *procfs.Process, member bool) {
 func (v *view) ns(w io.Writer, containers []*listed) error {
 	for i, l := range containers {
 		rows, err := v.namespaces(l)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended meanwhile
+		} else if err != nil {
 			return err
 		}
 		if i > 0 {
@@ -102,7 +106,9 @@ func (v *view) nsJSON(w io.Writer, containers []*listed) error {
 	var all []namespace
 	for _, l := range containers {
 		rows, err := v.namespaces(l)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has ended meanwhile
+		} else if err != nil {
 			return err
 		}
 		all = append(all, rows...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -124,6 +125,11 @@ func run(c *cli.Context) error {
 	if !c.Args().Present() {
 		return failure{usage{errors.New("run: no image given; see minirun run --help")}, 125}
 	}
+	for _, flag := range []string{"console-socket", "pid-file", "pidfd-socket", "preserve-fds", "no-new-keyring", "keep"} {
+		if c.IsSet(flag) {
+			return failure{usage{fmt.Errorf("run: --%s goes with --bundle only", flag)}, 125}
+		}
+	}
 	if err := runImage(c); err != nil {
 		return failure{err, 125}
 	}
@@ -137,9 +143,13 @@ func runImage(c *cli.Context) error {
 	if err := checkManager(c); err != nil {
 		return err
 	}
+	stop := stopSignals()
 	b, err := makeBundle(c)
 	if err != nil {
 		return err
+	}
+	if code := stopped(stop); code != 0 {
+		return errors.Join(code, store(c).Delete(b))
 	}
 	args := append(again(c), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	for _, flag := range []string{"detach", "interactive", "explain", "step"} {
@@ -150,6 +160,7 @@ func runImage(c *cli.Context) error {
 	if c.IsSet("fault") {
 		args = append(args, "--fault", c.String("fault"))
 	}
+	signal.Ignore(stopping...)
 	return errors.Join(container.Again(append(args, b.ID)), store(c).Delete(b))
 }
 
@@ -306,6 +317,9 @@ func (s *session) run() (code int, err error) {
 	if err := s.files(); err != nil {
 		return 0, err
 	}
+	if code := stopped(stopSecond); code != 0 {
+		return int(code), store(c).Delete(&bundle.Bundle{ID: s.id, Dir: s.dir, Spec: s.spec})
+	}
 	if c.Bool("detach") {
 		return 0, s.detached()
 	}
@@ -450,11 +464,23 @@ func (s *session) ended(k *container.Container, status unix.WaitStatus) (int, er
 	case s.context.Bool("keep"):
 		return code, nil
 	case !s.context.Bool("monitor"):
-		return code, k.Delete(true)
+		return code, s.delete()
 	case s.spec.Annotations[bundle.Remove] != "":
-		return code, errors.Join(k.Delete(true), store(s.context).Delete(&bundle.Bundle{ID: s.id, Dir: s.dir, Spec: s.spec}))
+		return code, errors.Join(s.delete(), store(s.context).Delete(&bundle.Bundle{ID: s.id, Dir: s.dir, Spec: s.spec}))
 	}
-	return code, k.WriteExit(status)
+	return code, ignore(k.WriteExit(status), fs.ErrNotExist) // removed meanwhile
+}
+
+// delete deletes the container that has ended, unless somebody else, whom it may
+// have been ended by, is at it.
+func (s *session) delete() error {
+	k, err := root(s.context).Lock(s.id)
+	if err != nil {
+		return ignore(err, container.ErrNotExist)
+	}
+	defer k.Unlock()
+	k.Warn = warn
+	return k.Delete(true)
 }
 
 // look turns the flags of the looking glass into the plan's options.

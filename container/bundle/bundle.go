@@ -207,14 +207,21 @@ func (s Store) Find(word string) (*Bundle, error) {
 	return nil, fmt.Errorf("%s: %d containers have ids that begin so", word, len(list))
 }
 
-// Delete removes the bundle and its name. Its container must be gone.
+// Delete removes the bundle and its name. Its container must be gone. One that
+// somebody else removes, or has removed, is success.
 func (s Store) Delete(b *Bundle) error {
 	if name := b.Annotation(Name); name != "" {
 		if dir, err := os.Readlink(s.link(name)); err == nil && filepath.Base(dir) == b.ID {
-			if err := os.Remove(s.link(name)); err != nil {
+			if err := os.Remove(s.link(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 	}
-	return b.remove()
+	// Of two who remove it at the same time, as rm -f and the end of run --rm, each
+	// finds that something is gone already.
+	err := b.remove()
+	for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 1000; tries++ {
+		err = b.remove()
+	}
+	return err
 }

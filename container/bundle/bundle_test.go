@@ -141,6 +141,7 @@ func TestRefused(t *testing.T) {
 	for want, r := range map[string]Request{
 		`network "bridge": want none or host`:                                        {Network: "bridge"},
 		`volume "x": want source:/destination or source:/destination:ro`:             {Volumes: []string{"x"}},
+		`volume ":/x": want source:/destination or source:/destination:ro`:           {Volumes: []string{":/x"}},
 		`volume "/etc:x": want source:/destination or source:/destination:ro`:        {Volumes: []string{"/etc:x"}},
 		`volume "/etc:/x:rw:ro": want source:/destination or source:/destination:ro`: {Volumes: []string{"/etc:/x:rw:ro"}},
 		`volume "/etc:/x:z": option "z": want ro or rw`:                              {Volumes: []string{"/etc:/x:z"}},

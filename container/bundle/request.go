@@ -239,7 +239,7 @@ func ports(exposed map[string]struct{}) string {
 // volume parses source:destination[:ro].
 func volume(v string) (specs.Mount, error) {
 	parts := strings.Split(v, ":")
-	if len(parts) < 2 || len(parts) > 3 || !filepath.IsAbs(parts[1]) {
+	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !filepath.IsAbs(parts[1]) {
 		return specs.Mount{}, fmt.Errorf("volume %q: want source:/destination or source:/destination:ro", v)
 	}
 	source, err := filepath.Abs(parts[0])
