@@ -20,9 +20,6 @@ import (
 // memory. It returns nil if nothing was to be done. Call it as soon as it is known
 // that a process of the container's will be cloned: what ran before runs twice.
 //
-// On amd64 the program's entry (protect_amd64.s) has done the same before, and
-// there is nothing to be done.
-//
 // Linux 5.12 (mount_setattr). Needs CAP_SYS_ADMIN for the mount.
 func Protect() error {
 	if safe, err := protected(); safe || err != nil {
@@ -65,9 +62,6 @@ const (
 // It fails on no kernel.
 func PunctualChildren() { unix.Prctl(unix.PR_SET_TIMERSLACK, normalSlack, 0, 0, 0) }
 
-// named says that the program's entry has seen to the name that ps shows.
-var named bool
-
 // protected says whether nobody in a container can write to our program: it is
 // on a read-only mount, or not the property of the user that we are (and so
 // not of the one that is root in the container), or sealed.
@@ -77,9 +71,7 @@ func protected() (bool, error) {
 	if err := unix.Statfs(self, &mount); err != nil {
 		return false, fmt.Errorf("statfs %s: %w", self, err)
 	}
-	if mount.Flags&unix.ST_RDONLY != 0 && named {
-		return true, nil
-	} else if mount.Flags&unix.ST_RDONLY != 0 {
+	if mount.Flags&unix.ST_RDONLY != 0 {
 		return true, os.WriteFile("/proc/self/comm", []byte("minirun"), 0) // it was the number of a descriptor
 	}
 	if mount.Type == unix.TMPFS_MAGIC && sealed(self) {
