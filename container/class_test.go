@@ -49,7 +49,7 @@ func TestClass(t *testing.T) {
 	c, p, err := b.startShared(mount)
 	must(t, err)
 	joined("create")
-	x, err := c.Exec(&specs.Process{Args: []string{"/bin/program", "true"}, Cwd: "/"}, nil, Options{})
+	x, err := c.Exec(&specs.Process{Args: []string{"/bin/program", "exit 0"}, Cwd: "/"}, nil, Options{})
 	must(t, err)
 	x.Wait()
 	joined("exec")
@@ -65,7 +65,7 @@ func TestClass(t *testing.T) {
 func TestClassFails(t *testing.T) {
 	needRoot(t)
 	mount := t.TempDir()
-	b := newBox(t, "true")
+	b := newBox(t, "exit 0")
 	b.Linux.IntelRdt = &specs.LinuxIntelRdt{}
 	if _, _, err := b.startShared(mount); !errors.Is(err, unix.ENOENT) { // a plain directory has no tasks in it
 		t.Errorf("err = %v, want ENOENT", err)

@@ -9,16 +9,13 @@
 // line is create, exec, -b or begins with --bundle. Whatever goes wrong here is
 // left to Protect, which looks again.
 //
-// Then it makes the boot itself short. A program that lives for milliseconds
-// spends a fifth of them in page faults, each of which may cost a virtual
-// machine 10 µs: so the pages are asked for at once (Linux 5.14, else nothing is
-// lost). And it needs one thread; the runtime does as GOMAXPROCS says.
+// Then it makes the boot itself short: one thread is enough, and the runtime
+// does as GOMAXPROCS says.
 //
 // At the entry the stack holds argc, argv, NULL, envp, NULL (System V ABI,
 // AMD64 supplement, 3.4.1). System calls take their number in AX, arguments in
 // DI, SI, DX, R10, R8, and destroy CX and R11 (syscall(2)).
 
-#define SYS_madvise       28
 #define SYS_statfs        137
 #define SYS_prctl         157
 #define SYS_execveat      322
@@ -30,8 +27,6 @@
 #define OPEN_TREE_CLONE    $0x80001 // |OPEN_TREE_CLOEXEC
 #define PR_SET_TIMERSLACK  $29
 #define ST_RDONLY          $1
-#define MADV_POPULATE_READ  $22
-#define MADV_POPULATE_WRITE $23
 
 // words of the command line, as the numbers that their bytes are
 #define create  $0x00657461657263 // "create", NUL
@@ -127,8 +122,6 @@ found:
 	SYSCALL
 
 boot:
-	// the pages that a start needs, at once: code, constants, then variables
-
 	// see calmSlack
 	MOVQ $SYS_prctl, AX
 	MOVQ PR_SET_TIMERSLACK, DI
