@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -293,10 +294,16 @@ func (m *manager) job(ask func(*manager, chan<- string) (int, error)) error {
 // why is the reason for an error that is none of systemd's answers.
 func (m *manager) why(err error) error {
 	var answer dbus.Error
-	if errors.As(err, &answer) {
+	cause := context.Cause(m.ctx)
+	switch {
+	case errors.As(err, &answer):
 		return err
+	case cause != nil:
+		return cause
+	case slices.ContainsFunc([]error{io.EOF, dbus.ErrClosed, unix.EPIPE, unix.ECONNRESET}, func(e error) bool { return errors.Is(err, e) }):
+		return errGone // of which the context is about to hear
 	}
-	return cmp.Or(context.Cause(m.ctx), err)
+	return err
 }
 
 // outside is our number as systemd knows it: root of a user namespace is

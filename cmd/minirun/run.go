@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -487,7 +486,7 @@ func (s *session) delete() error {
 func look(c *cli.Context) (plan.Options, error) {
 	var o plan.Options
 	if c.Bool("explain") || c.Bool("step") {
-		o.Trace = explain(os.Stderr)
+		o.Trace = explain(os.Stderr, !c.Bool("step"))        // which shows the notes before
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // who has seen enough, as head has, ends the explaining, not the run
 	}
 	if c.Bool("step") {
@@ -508,12 +507,12 @@ func look(c *cli.Context) (plan.Options, error) {
 }
 
 // explain prints each step with the time since the start and its own.
-func explain(w io.Writer) func(plan.Event) {
+func explain(w io.Writer, notes bool) func(plan.Event) {
 	return func(e plan.Event) {
 		if e.Skipped {
 			return
 		}
-		if e.Note != "" {
+		if e.Note != "" && notes {
 			fmt.Fprintf(w, "# %s\n", e.Note)
 		}
 		result := " = " + strconv.FormatInt(e.Returned, 10)
@@ -526,20 +525,34 @@ func explain(w io.Writer) func(plan.Event) {
 	}
 }
 
-// pause shows the step to come and waits for Enter; q ends the run.
+// pause shows the step to come and waits for Enter; q, or a signal that stops,
+// ends the run.
 func pause(r io.Reader, w io.Writer) func(*plan.Step) error {
-	key := make([]byte, 1)
+	key, read := make([]byte, 1), make(chan error, 1)
+	stop := stopSignals()
 	return func(s *plan.Step) error {
 		if s.Note != "" {
 			fmt.Fprintf(w, "# %s\n", s.Note)
 		}
 		fmt.Fprintf(w, "%3d %s: %s   [Enter, or q to stop] ", s.Index, s.Side, s)
-		for stop := false; ; {
-			if n, err := r.Read(key); n == 0 || err != nil {
-				return fmt.Errorf("--step: no answer: %w", cmp.Or(err, io.EOF))
+		for quit := false; ; {
+			go func() {
+				n, err := r.Read(key)
+				if n == 0 && err == nil {
+					err = io.EOF
+				}
+				read <- err
+			}()
+			select {
+			case <-stop:
+				return errStopped
+			case err := <-read:
+				if err != nil {
+					return fmt.Errorf("--step: no answer: %w", err)
+				}
 			}
-			stop = stop || key[0] == 'q'
-			if key[0] == '\n' && stop {
+			quit = quit || key[0] == 'q'
+			if key[0] == '\n' && quit {
 				return errStopped
 			} else if key[0] == '\n' {
 				return nil
