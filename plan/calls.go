@@ -94,7 +94,7 @@ func (p *Plan) Sendfile(out, in FD, n int) *Step {
 // Mkdirat makes a directory.
 func (p *Plan) Mkdirat(dir FD, path string, perm uint32) *Step {
 	return p.call("mkdirat", unix.SYS_MKDIRAT, dir.descriptor(), text(path), mode(perm)).
-		ShellLine(func() string { return fmt.Sprintf("mkdir -m %o %s", perm, quoteShell(where(dir, path))) })
+		ShellLine(func() string { return fmt.Sprintf("mkdir -m %o %s", perm, Quote(where(dir, path))) })
 }
 
 // Mknodat makes a file of the type in perm (S_IFCHR, S_IFBLK, S_IFIFO, S_IFREG);
@@ -109,7 +109,7 @@ func (p *Plan) Mknodat(dir FD, path string, perm uint32, major, minor uint32) *S
 	s := p.call("mknodat", unix.SYS_MKNODAT, args...)
 	if letter, ok := nodLetter[kind]; ok {
 		s.ShellLine(func() string {
-			return fmt.Sprintf("mknod -m %o %s %s %d %d", perm&0o777, quoteShell(where(dir, path)), letter, major, minor)
+			return fmt.Sprintf("mknod -m %o %s %s %d %d", perm&0o777, Quote(where(dir, path)), letter, major, minor)
 		})
 	}
 	return s
@@ -118,7 +118,7 @@ func (p *Plan) Mknodat(dir FD, path string, perm uint32, major, minor uint32) *S
 // Symlinkat makes path a symbolic link to target.
 func (p *Plan) Symlinkat(target string, dir FD, path string) *Step {
 	return p.call("symlinkat", unix.SYS_SYMLINKAT, text(target), dir.descriptor(), text(path)).
-		ShellLine(func() string { return "ln -s " + quoteShell(target) + " " + quoteShell(where(dir, path)) })
+		ShellLine(func() string { return "ln -s " + Quote(target) + " " + Quote(where(dir, path)) })
 }
 
 // Unlinkat removes a file or, with AT_REMOVEDIR, an empty directory.

@@ -134,7 +134,7 @@ func (s *Step) Tolerate(errnos ...unix.Errno) *Step {
 }
 
 // As names the result for the printed plan.
-func (s *Step) As(name string) *Step { s.Result = printable(name); return s }
+func (s *Step) As(name string) *Step { s.Result = Printable(name); return s }
 
 // Needs skips the step unless other succeeded.
 func (s *Step) Needs(other *Step) *Step { s.needs = other; return s }

@@ -15,7 +15,7 @@ import (
 // name: <rootfs> is what the step "… = <rootfs>" opened.
 func (s *Step) String() string {
 	var b strings.Builder
-	b.WriteString(printable(s.Call))
+	b.WriteString(Printable(s.Call))
 	if s.do == nil && s.open == nil {
 		b.WriteByte('(')
 		for i, a := range s.Args {
@@ -32,9 +32,9 @@ func (s *Step) String() string {
 	return b.String()
 }
 
-// printable is text that may have names from a configuration in it, on one line
+// Printable is text that may have names from a configuration in it, on one line
 // and without what a terminal would obey.
-func printable(text string) string {
+func Printable(text string) string {
 	if !strings.ContainsFunc(text, unicode.IsControl) {
 		return text
 	}
@@ -67,7 +67,7 @@ func (s *Step) remarks() string {
 		r = append(r, fmt.Sprintf("if step %d succeeded", s.needs.Index))
 	}
 	if s.undoes != "" {
-		r = append(r, "undo: "+printable(s.undoes))
+		r = append(r, "undo: "+Printable(s.undoes))
 	}
 	if len(r) == 0 {
 		return ""
@@ -80,7 +80,7 @@ func (s *Step) remarks() string {
 func (p *Plan) Text(w io.Writer) error {
 	for _, s := range p.Steps {
 		if s.Note != "" {
-			if _, err := fmt.Fprintf(w, "# %s\n", printable(s.Note)); err != nil {
+			if _, err := fmt.Fprintf(w, "# %s\n", Printable(s.Note)); err != nil {
 				return err
 			}
 		}

@@ -21,9 +21,9 @@ func (s *Step) Shell(format string, args ...any) *Step {
 		for i, a := range quoted {
 			switch a := a.(type) {
 			case string:
-				quoted[i] = quoteShell(a)
+				quoted[i] = Quote(a)
 			case FD:
-				quoted[i] = quoteShell(where(a, ""))
+				quoted[i] = Quote(where(a, ""))
 			}
 		}
 		return fmt.Sprintf(format, quoted...)
@@ -78,7 +78,7 @@ func chownCommand(path string, uid, gid uint32) string {
 	if path == "" {
 		return ""
 	}
-	return "chown -h " + owner + " " + quoteShell(path)
+	return "chown -h " + owner + " " + Quote(path)
 }
 
 // attach is mount(8) for a mount that was copied by open_tree(2), attached by
@@ -92,7 +92,7 @@ func attach(from *Step, to FD) string {
 	if from.deep {
 		how = "--rbind"
 	}
-	return "mount " + how + " " + quoteShell(source) + " " + quoteShell(target)
+	return "mount " + how + " " + Quote(source) + " " + Quote(target)
 }
 
 // Sh prints a shell script of the equivalent commands. Steps that have no
@@ -104,7 +104,7 @@ func (p *Plan) Sh(w io.Writer) error {
 	var before *Step
 	for i, s := range p.Steps {
 		if s.Note != "" {
-			b.WriteString("# " + printable(s.Note) + "\n")
+			b.WriteString("# " + Printable(s.Note) + "\n")
 		}
 		line := s.shell()
 		if before != nil && before.or == s && before.shell() != "" {
@@ -113,7 +113,7 @@ func (p *Plan) Sh(w io.Writer) error {
 		switch {
 		case s.program:
 			if s.dir != nil {
-				b.WriteString("echo $$ > " + quoteShell(where(s.dir, s.file)) + "\n")
+				b.WriteString("echo $$ > " + Quote(where(s.dir, s.file)) + "\n")
 			}
 			end := "\x00" + p.born(i).String() + "\x00"
 			line += " sh -e /dev/fd/3 3<<'" + end + "'   # " + s.String()
@@ -166,7 +166,7 @@ func mountCommand(source, target, fstype string, flags uintptr, data string) str
 	}
 	words := []string{"mount"}
 	if fstype != "" && flags&unix.MS_BIND == 0 {
-		words = append(words, "-t", quoteShell(fstype))
+		words = append(words, "-t", Quote(fstype))
 	}
 	for _, o := range mountSwitches {
 		if flags&(o.value|unix.MS_REC) == o.value {
@@ -174,12 +174,12 @@ func mountCommand(source, target, fstype string, flags uintptr, data string) str
 		}
 	}
 	if options != "" {
-		words = append(words, "-o", quoteShell(options))
+		words = append(words, "-o", Quote(options))
 	}
 	if source != "" {
-		words = append(words, quoteShell(source))
+		words = append(words, Quote(source))
 	}
-	return strings.Join(append(words, quoteShell(target)), " ")
+	return strings.Join(append(words, Quote(target)), " ")
 }
 
 // mountOptions are the options of mount(8) that are flags of mount(2).
@@ -198,11 +198,8 @@ var mountSwitches = []named{
 	{unix.MS_UNBINDABLE, "--make-unbindable"}, {unix.MS_UNBINDABLE | unix.MS_REC, "--make-runbindable"},
 }
 
-// Quote quotes a word for sh(1), for commands that others put together.
-func Quote(word string) string { return quoteShell(word) }
-
-// quoteShell quotes a word for sh(1) where it needs it.
-func quoteShell(s string) string {
+// Quote quotes a word for sh(1) where it needs it.
+func Quote(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !strings.ContainsRune(shellSafe, r) }) {
 		return s
 	}
@@ -214,7 +211,7 @@ const shellSafe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 func quoteAll(list []string) []string {
 	quoted := make([]string, len(list))
 	for i, s := range list {
-		quoted[i] = quoteShell(s)
+		quoted[i] = Quote(s)
 	}
 	return quoted
 }

@@ -10,9 +10,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -187,15 +185,7 @@ func report(err error) int {
 // an image or a command line may be meant for the terminal, or for a log, to
 // look like something else.
 func oneLine(err error) string {
-	var b strings.Builder
-	for _, r := range strings.ReplaceAll(err.Error(), "\n", "; ") {
-		if unicode.IsControl(r) {
-			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
+	return plan.Printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 // exitCode is that of an error, or of none.
