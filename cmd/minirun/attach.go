@@ -89,22 +89,27 @@ func terminalSize() *specs.Box {
 	return &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
 }
 
-// attachTerminal connects our terminal, made raw, with the container's. done
-// waits for the rest of the output and makes ours what it was.
+// attachTerminal connects our terminal with the container's. It is made raw if
+// what is typed is for the program; else ^C stays a signal to us, which is passed
+// on. done waits for the rest of the output and makes ours what it was.
 func (s *session) attachTerminal(*plan.Process) (done func(), err error) {
 	if s.master, err = container.ReceiveConsole(s.socket); err != nil {
 		return nil, err
 	}
 	restore := func() {}
+	interactive := s.context.Bool("interactive") || !s.context.Bool("monitor")
 	if ours, err := console.ConsoleFromFile(os.Stdin); err == nil {
+		if interactive {
+			err = ours.SetRaw()
+		}
 		// The container's terminal has made "\r\n" of its ends of line; once is enough.
-		if err := errors.Join(ours.SetRaw(), console.ClearONLCR(os.Stdin.Fd())); err != nil {
+		if err := errors.Join(err, console.ClearONLCR(os.Stdin.Fd())); err != nil {
 			return nil, fmt.Errorf("terminal: %w", err)
 		}
 		restore = func() { ours.Reset() } // EIO: our terminal is gone
 	}
 	resize(s.master)
-	if s.context.Bool("interactive") || !s.context.Bool("monitor") {
+	if interactive {
 		go func() {
 			io.Copy(s.master, os.Stdin)
 			s.master.Write([]byte{4}) // ^D: how a terminal says that nothing more comes

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -27,12 +28,14 @@ func arrangeCompletion(args []string) []string {
 }
 
 // complete prints the flags of a command, or the containers or images that it
-// can be about.
+// can be about. Nothing for a flag's value: most are files, which the shell knows.
 func complete(command *cli.Command) cli.BashCompleteFunc {
 	return func(c *cli.Context) {
-		switch last := os.Args[max(0, len(os.Args)-2)]; {
+		last, before := os.Args[max(0, len(os.Args)-2)], os.Args[max(0, len(os.Args)-3)]
+		switch {
 		case strings.HasPrefix(last, "-"):
 			cli.DefaultCompleteWithFlags(command)(c)
+		case takesValue(command, before):
 		case strings.Contains(command.ArgsUsage, "CONTAINER"), command.ArgsUsage == "ID" && command.Name != "create":
 			all, _ := list(c) // what cannot be read cannot be completed either
 			for _, l := range all {
@@ -42,6 +45,15 @@ func complete(command *cli.Command) cli.BashCompleteFunc {
 			completeImages(c)
 		}
 	}
+}
+
+// takesValue says whether a word is a flag of the command's that has a value.
+func takesValue(command *cli.Command, word string) bool {
+	name, isFlag := strings.CutPrefix(word, "-")
+	return isFlag && slices.ContainsFunc(command.Flags, func(f cli.Flag) bool {
+		d, ok := f.(cli.DocGenerationFlag)
+		return ok && d.TakesValue() && slices.Contains(f.Names(), strings.TrimPrefix(name, "-"))
+	})
 }
 
 func completeImages(c *cli.Context) {

@@ -3,13 +3,14 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/container/bundle"
 )
 
 func doctorCommand() *cli.Command {
@@ -22,7 +23,7 @@ func doctorCommand() *cli.Command {
 				found, err := check.look()
 				mark := "ok     "
 				if err != nil {
-					mark, found = "missing", err.Error()
+					mark, found = "missing", oneLine(err)
 					if check.required {
 						healthy = false
 					}
@@ -50,7 +51,38 @@ var checks = []struct {
 	{"user namespaces", false, lookUserNamespaces},
 	{"time namespaces", false, func() (string, error) { return lookFile("/proc/self/ns/time") }},
 	{"seccomp", true, func() (string, error) { return lookFile("/proc/sys/kernel/seccomp/actions_avail") }},
-	{"newuidmap", false, func() (string, error) { return exec.LookPath("newuidmap") }},
+	{"own cgroup", false, lookOwnCgroup},
+	{"subordinate ids", false, lookOthers},
+}
+
+// lookOwnCgroup wants a cgroup below which the user may make others.
+func lookOwnCgroup() (string, error) {
+	h, err := cgroups.Find()
+	if err != nil {
+		return "", err
+	}
+	g, err := h.Group("minirun-doctor") // where an ordinary user's containers go
+	if err != nil {
+		return "", err
+	}
+	parent := filepath.Dir(g.Dir)
+	if !g.Permitted() {
+		return "", fmt.Errorf("%s is not delegated to user %d: no limits (a systemd user session delegates)", parent, os.Geteuid())
+	}
+	return "below " + parent, nil
+}
+
+// lookOthers wants what maps others than root in an ordinary user's containers,
+// and somebody to map. Root needs neither.
+func lookOthers() (string, error) {
+	if os.Geteuid() == 0 {
+		return "root has all", nil
+	}
+	uids, gids, err := bundle.Others()
+	if err != nil {
+		return "", fmt.Errorf("only root in containers: %w", err)
+	}
+	return fmt.Sprintf("%d users from %d on, %d groups from %d on", uids.Size, uids.HostID, gids.Size, gids.HostID), nil
 }
 
 // lookKernel wants Linux 5.14, which has cgroup.kill.

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -28,7 +27,7 @@ func inspectCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun inspect web\n" +
 			"   minirun inspect -f '{{.State.Pid}}' web",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`"}},
+		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`, or json: on one line"}},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
 				return usage{errors.New("inspect: no container or image given")}
@@ -52,10 +51,14 @@ func inspectCommand() *cli.Command {
 }
 
 func printInspected(c *cli.Context, list []any) error {
-	if c.IsSet("format") {
-		t, err := template.New("format").Parse(c.String("format"))
+	switch c.String("format") {
+	case "":
+	case "json": // the same, on one line
+		return printJSON(c.App.Writer, []any{list})
+	default:
+		t, err := parseFormat(c.String("format"))
 		if err != nil {
-			return fmt.Errorf("format: %w", err)
+			return err
 		}
 		for _, one := range list {
 			if err := t.Execute(c.App.Writer, one); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -26,9 +27,12 @@ func logsCommand() *cli.Command {
 			if c.Args().Len() != 1 {
 				return usage{errors.New("logs: want one argument, the container")}
 			}
-			b, err := store(c).Find(c.Args().First())
+			b, err := bundleOf(c, c.Args().First())
 			if err != nil {
 				return err
+			}
+			if b.Dir == "" {
+				return fmt.Errorf("logs %s: it was made from a bundle: what it writes is for who made it", b.ID)
 			}
 			return logs(c, b)
 		},

@@ -5,8 +5,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -41,9 +43,11 @@ func main() {
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
 	cli.VersionPrinter = printVersion
 	cli.FlagStringer = flagLine
+	out := &output{to: os.Stdout}
 	app := &cli.App{
-		Name:  "minirun",
-		Usage: "run containers, and see that each is just a process",
+		Name:   "minirun",
+		Writer: out,
+		Usage:  "run containers, and see that each is just a process",
 		Description: "Try:\n" +
 			"   minirun run -d httpd          a container\n" +
 			"   minirun tree                  the same container, as the processes that it is\n" +
@@ -72,9 +76,28 @@ func main() {
 	}
 	args, err := arrange(app, os.Args)
 	if err == nil {
-		err = app.Run(args)
+		err = cmp.Or(app.Run(args), out.err)
 	}
 	os.Exit(log.report(forEngine(err, words)))
+}
+
+// An output is standard output that remembers the first write that failed: most
+// of what is printed is printed line by line, and a full disk under it is an
+// error of the command.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(p)
+	if err != nil {
+		o.err = fmt.Errorf("standard output: %w", err)
+	}
+	return n, o.err
 }
 
 // growStack makes the stack as large as a start needs it, once: growing while it

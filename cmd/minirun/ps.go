@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -208,9 +207,9 @@ func printJSON[T any](w io.Writer, rows []T) error {
 func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error {
 	format, isTable := strings.CutPrefix(format, "table ")
 	format = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format)
-	t, err := template.New("format").Parse(format + "\n")
+	t, err := parseFormat(format + "\n")
 	if err != nil {
-		return fmt.Errorf("format: %w", err)
+		return err
 	}
 	columns := table(w)
 	if isTable {
@@ -221,5 +220,21 @@ func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error 
 			return fmt.Errorf("format: %w", err)
 		}
 	}
-	return errors.Join(columns.Flush())
+	return columns.Flush()
+}
+
+// parseFormat parses the template of a --format. It may call docker's functions.
+func parseFormat(format string) (*template.Template, error) {
+	t, err := template.New("format").Funcs(template.FuncMap{
+		"json": func(v any) (string, error) {
+			var text strings.Builder
+			err := printJSON(&text, []any{v})
+			return strings.TrimSuffix(text.String(), "\n"), err
+		},
+		"join": strings.Join, "split": strings.Split, "lower": strings.ToLower, "upper": strings.ToUpper,
+	}).Parse(format)
+	if err != nil {
+		return nil, fmt.Errorf("format: %w", err)
+	}
+	return t, nil
 }

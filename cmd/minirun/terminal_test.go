@@ -81,18 +81,21 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
-// TestTerminalSignals: ^C is for the program, not for minirun.
+// TestTerminalSignals: ^C is for the program, not for minirun; also where
+// nothing else that is typed goes to it.
 func TestTerminalSignals(t *testing.T) {
 	needRoot(t)
 	importPrograms(t)
 	t.Cleanup(func() { nothingLeft(t) })
-	master, s, cmd := onTerminal(t, "run", "-it", "--rm", "box", "trap", "INT=6")
-	s.shows(t, "ready\r\n")
-	must2(master.Write([]byte{3}))(t)
-	s.shows(t, "got SIGINT\r\n")
-	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 6 {
-		t.Errorf("exit code %d, want 6: %s", code, s.text())
+	for _, flag := range []string{"-it", "-t"} {
+		master, s, cmd := onTerminal(t, "run", flag, "--rm", "box", "trap", "INT=6")
+		s.shows(t, "ready\r\n")
+		must2(master.Write([]byte{3}))(t)
+		s.shows(t, "got SIGINT\r\n")
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 6 {
+			t.Errorf("%s: exit code %d, want 6: %s", flag, code, s.text())
+		}
 	}
 }
 

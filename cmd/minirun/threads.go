@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/urfave/cli/v2"
 )
@@ -36,11 +37,19 @@ func (v *view) threads(w io.Writer, containers []*listed) error {
 			fmt.Fprintf(w, "%7d %d  %s\n", p.Threads, p.Pid, p.Line())
 			sum += p.Threads
 		}
-		fmt.Fprintf(w, "%7d threads in %d processes\n", sum, len(v.of(l)))
+		fmt.Fprintf(w, "%7d threads in %s\n", sum, counted(len(v.of(l)), "process", "processes"))
 		all += sum
 	}
 	if len(containers) > 1 {
 		fmt.Fprintf(w, "\n%7d threads in %d containers\n", all, len(containers))
 	}
 	return nil
+}
+
+// counted is a number with its word: 1 thread, 2 threads.
+func counted(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + more
 }

@@ -195,3 +195,26 @@ func TestFewDescriptors(t *testing.T) {
 		})
 	}
 }
+
+// TestFullOutput: what cannot be printed is an error of every command that
+// prints, be it by the line.
+func TestFullOutput(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	commands := []string{"--help", "--version", "run --help", "images", "doctor", "features", "ps", "ps --format json"}
+	if os.Geteuid() == 0 {
+		importPrograms(t)
+		must(t, exec.Command("minirun", "run", "-d", "--name", "seen", "box", "sleep", "100").Run())
+		defer func() { exec.Command("minirun", "rm", "-f", "seen").Run() }()
+		commands = append(commands, "ps -q", "images -q", "tree", "threads", "ns", "inspect seen", "list", "list -q", "state seen", "ps seen", "plan box", "run -d --rm box true")
+	}
+	for _, words := range commands {
+		cmd := exec.Command("minirun", strings.Fields(words)...)
+		var stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &stderr
+		if cmd.Run() == nil || strings.Count(stderr.String(), "standard output: write /dev/stdout: no space left on device\n") != 1 {
+			t.Errorf("%s > /dev/full: %v, %q; want one line about standard output", words, cmd.ProcessState, stderr.String())
+		}
+	}
+}

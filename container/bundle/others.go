@@ -27,22 +27,28 @@ import (
 // on to these.
 func idMappings() (uids, gids []specs.LinuxIDMapping) {
 	uids, gids = ownMappings()
-	moreUIDs, ok1 := subordinate("/etc/subuid")
-	moreGIDs, ok2 := subordinate("/etc/subgid")
+	if moreUIDs, moreGIDs, err := Others(); err == nil {
+		return append(uids, moreUIDs), append(gids, moreGIDs)
+	}
+	return uids, gids
+}
+
+// Others are the users and the groups besides root that the calling user's
+// containers can have. The error says what is lacking for it.
+func Others() (uids, gids specs.LinuxIDMapping, err error) {
 	_, err1 := exec.LookPath("newuidmap")
 	_, err2 := exec.LookPath("newgidmap")
-	if !ok1 || !ok2 || err1 != nil || err2 != nil {
-		return uids, gids
-	}
-	return append(uids, moreUIDs), append(gids, moreGIDs)
+	uids, err3 := subordinate("/etc/subuid")
+	gids, err4 := subordinate("/etc/subgid")
+	return uids, gids, errors.Join(err1, err2, err3, err4)
 }
 
 // subordinate is the first range that a file gives the calling user, by name or
-// by number; false if it gives none.
-func subordinate(path string) (specs.LinuxIDMapping, bool) {
+// by number.
+func subordinate(path string) (specs.LinuxIDMapping, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return specs.LinuxIDMapping{}, false
+		return specs.LinuxIDMapping{}, err
 	}
 	defer f.Close()
 	uid := strconv.Itoa(os.Geteuid())
@@ -58,10 +64,10 @@ func subordinate(path string) (specs.LinuxIDMapping, bool) {
 		first, err1 := strconv.ParseUint(fields[1], 10, 32)
 		count, err2 := strconv.ParseUint(fields[2], 10, 32)
 		if err1 == nil && err2 == nil && count > 0 && first+count <= 1<<32-1 {
-			return specs.LinuxIDMapping{ContainerID: 1, HostID: uint32(first), Size: uint32(count)}, true
+			return specs.LinuxIDMapping{ContainerID: 1, HostID: uint32(first), Size: uint32(count)}, nil
 		}
 	}
-	return specs.LinuxIDMapping{}, false
+	return specs.LinuxIDMapping{}, fmt.Errorf("%s: no ids for %s", path, name)
 }
 
 // isMapped says whether an id in the container is one outside.
