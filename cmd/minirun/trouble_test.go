@@ -206,8 +206,8 @@ func TestFullOutput(t *testing.T) {
 	if os.Geteuid() == 0 {
 		importPrograms(t)
 		must(t, exec.Command("minirun", "run", "-d", "--name", "seen", "box", "sleep", "100").Run())
-		defer func() { exec.Command("minirun", "rm", "-f", "seen").Run() }()
-		commands = append(commands, "ps -q", "images -q", "tree", "threads", "ns", "inspect seen", "list", "list -q", "state seen", "ps seen", "plan box", "run -d --rm box true")
+		defer exec.Command("minirun", "rm", "-f", "seen", "printed").Run()
+		commands = append(commands, "ps -q", "images -q", "tree", "threads", "ns", "inspect seen", "list", "list -q", "state seen", "ps seen", "plan box", "run -d --name printed box true")
 	}
 	for _, words := range commands {
 		cmd := exec.Command("minirun", strings.Fields(words)...)
