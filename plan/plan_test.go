@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -381,25 +383,99 @@ func TestFaults(t *testing.T) {
 // TestLastWord: a child that has failed ended without reading that it may go on.
 // The kernel tells of that first (ECONNRESET), and only then what the child said.
 func TestLastWord(t *testing.T) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
+	r, theirs := conversation(t, shell("exit 0", nil))
+	if err := proceed(r.channels[0].fd); err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(pair[0])
-	p := shell("exit 0", nil)
-	r := &Process{Pid: -1, plan: p, channels: []unix.PollFd{{Fd: int32(pair[0]), Events: unix.POLLIN}}}
-	if err := proceed(pair[0]); err != nil {
-		t.Fatal(err)
-	}
-	word := message{kind: kindFailed, value: uint64(unix.ENOMEM)}
-	unix.Write(pair[1], unsafe.Slice((*byte)(unsafe.Pointer(&word)), messageSize))
-	unix.Close(pair[1])
-	for err = nil; err == nil && len(r.channels) > 0; {
+	last := uint32(len(r.plan.Steps) - 1)
+	say(theirs, message{kind: kindFailed, step: last, value: uint64(unix.ENOMEM)})
+	unix.Close(theirs)
+	var err error
+	for err == nil && len(r.channels) > 0 {
 		err = r.serve()
 	}
 	if !errors.Is(err, unix.ENOMEM) {
 		t.Errorf("the child failed with ENOMEM, and the runtime was told: %v", err)
 	}
+}
+
+// conversation is a process of which we play the child, and its end of the channel.
+func conversation(t testing.TB, p *Plan) (r *Process, theirs int) {
+	t.Helper()
+	r = &Process{Pid: os.Getpid(), plan: p, options: Options{}}
+	given := map[Given]int{}
+	ends, err := r.connect(&given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.disconnect)
+	return r, ends[0]
+}
+
+func say(fd int, m message) {
+	unix.Write(fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize))
+}
+
+// TestForged: who takes the child's end of the channel away from it (as a
+// container can that may ptrace) is not believed: not who the child is, which we
+// would kill, and not that a step has ended which is none.
+func TestForged(t *testing.T) {
+	plan := shell("exit 0", func(p *Plan) { p.Gate("gate", func() {}) })
+	gate := uint32(slices.IndexFunc(plan.Steps, func(s *Step) bool { return s.gate == "gate" }))
+	last := uint32(len(plan.Steps) - 1)
+	for name, m := range map[string]message{
+		"another pid":     {kind: kindResult, step: last, value: 1},
+		"no such step":    {kind: kindFailed, step: 4000000000},
+		"one too many":    {kind: kindTrace, step: last + 1},
+		"the runtime's":   {kind: kindTrace, step: 0},
+		"gate of no gate": {kind: kindGate, step: last},
+	} {
+		r, theirs := conversation(t, plan)
+		say(theirs, m)
+		if err := r.receive(0); !errors.Is(err, errForged) || r.Pid != os.Getpid() {
+			t.Errorf("%s: %v, the child is %d; want %v and the child that it was", name, err, r.Pid, errForged)
+		}
+		unix.Close(theirs)
+	}
+	r, theirs := conversation(t, plan)
+	r.Pid = 1 // so the messages are not of the child's
+	say(theirs, message{kind: kindFailed, step: last, value: uint64(unix.ENOENT)})
+	if err := r.receive(0); !errors.Is(err, errForged) || !strings.Contains(fmt.Sprint(err), fmt.Sprint("process ", os.Getpid())) {
+		t.Errorf("a stranger says that the child has failed: %v, want %v", err, errForged)
+	}
+	r.Pid = os.Getpid()
+	for i, want := range []error{nil, errForged} {
+		say(theirs, message{kind: kindGate, step: gate})
+		if err := r.receive(0); !errors.Is(err, want) {
+			t.Errorf("at the gate, time %d: %v, want %v", i+1, err, want)
+		}
+	}
+	unix.Close(theirs)
+}
+
+// FuzzMessage: whatever comes out of the channel, the child stays who it is.
+func FuzzMessage(f *testing.F) {
+	plan := shell("exit 0", func(p *Plan) { p.Gate("gate", func() {}) })
+	f.Add(uint32(kindResult), uint32(3), uint64(1), []byte{})
+	f.Add(uint32(kindFailed), uint32(1<<31), uint64(1<<63), []byte{1})
+	f.Fuzz(func(t *testing.T, kind, step uint32, value uint64, short []byte) {
+		r, theirs := conversation(t, plan)
+		defer unix.Close(theirs)
+		say(theirs, message{kind: kind, step: step, value: value, errno: value})
+		if len(short) > 0 {
+			unix.Write(theirs, short[:min(len(short), 1000)])
+		}
+		for err := error(nil); err == nil; {
+			var n int
+			if n, err = unix.IoctlGetInt(r.channels[0].fd, unix.TIOCINQ); err != nil || n == 0 {
+				break
+			}
+			err = r.receive(0)
+		}
+		if r.Pid != os.Getpid() {
+			t.Errorf("the child is %d", r.Pid)
+		}
+	})
 }
 
 // TestRuntimeGone: a child at a gate ends when the runtime's end of the channel
@@ -414,7 +490,7 @@ func TestRuntimeGone(t *testing.T) {
 					return err
 				}
 				defer unix.Close(null)
-				if err := unix.Dup3(null, int(r.channels[0].Fd), unix.O_CLOEXEC); err != nil {
+				if err := unix.Dup3(null, r.channels[0].fd, unix.O_CLOEXEC); err != nil {
 					return err
 				}
 				for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {

@@ -40,6 +40,11 @@ type Options struct {
 	// Trace, if not nil, is called after each step.
 	Trace func(Event)
 
+	// Stopped, if not nil, is asked now and then while the other side has nothing
+	// to say. An error ends the run: who is waited for may have been stopped, by
+	// somebody who is in the container already.
+	Stopped func() error
+
 	// Before, if not nil, is called before each step, which waits for it. An
 	// error ends the run as if the step had failed with it. Not asked are the
 	// steps with which another process lets go of the runtime (see Plan.On).
@@ -74,7 +79,7 @@ type Process struct {
 	plan     *Plan
 	code     *compiled
 	options  Options
-	channels []unix.PollFd // our ends: the child's and, if there is one, the monitor's
+	channels []channel     // our ends: the child's and, if there is one, the monitor's
 	started  time.Duration // by CLOCK_MONOTONIC
 	last     time.Duration // when the last traced step ended
 	child    int           // the last traced step of the child's, from 1; 0: none yet
@@ -84,6 +89,12 @@ type Process struct {
 	left     bool          // the child waits for another command to start it
 	done     []*Step       // the runtime's steps that can be undone
 	open     []int         // descriptors that the runtime's steps opened and did not close
+}
+
+// A channel is our end of a socketpair to the process of one side.
+type channel struct {
+	fd   int
+	side Side
 }
 
 // A StepError is a step that failed: which, and why.
@@ -167,7 +178,7 @@ func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
 	if *given == nil {
 		*given = map[Given]int{}
 	}
-	names, ends := []Given{Channel}, []Given{RuntimeEnd, MonitorRuntimeEnd}
+	names, ends, sides := []Given{Channel}, []Given{RuntimeEnd, MonitorRuntimeEnd}, []Side{Child, Monitor}
 	if slices.ContainsFunc(r.plan.Steps, func(s *Step) bool { return s.Side == Monitor }) {
 		names = append(names, MonitorChannel)
 	}
@@ -176,8 +187,11 @@ func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
 		if err != nil {
 			return theirs, fmt.Errorf("socketpair to the child: %w", err)
 		}
-		r.channels = append(r.channels, unix.PollFd{Fd: int32(pair[1]), Events: unix.POLLIN})
+		r.channels = append(r.channels, channel{pair[1], sides[i]})
 		theirs = append(theirs, pair[0])
+		if err := unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+			return theirs, fmt.Errorf("setsockopt of the channel: %w", err)
+		}
 		(*given)[name], (*given)[ends[i]] = pair[0], pair[1]
 	}
 	return r.order(*given, theirs)
@@ -208,7 +222,7 @@ func (r *Process) order(given map[Given]int, theirs []int) ([]int, error) {
 
 func (r *Process) disconnect() {
 	for _, c := range r.channels {
-		unix.Close(int(c.Fd)) // EIO cannot be for a socket
+		unix.Close(c.fd) // EIO cannot be for a socket
 	}
 	r.channels = nil
 }
@@ -406,17 +420,30 @@ func (r *Process) clone(s *Step, args [6]uintptr) error {
 	return nil
 }
 
+// patience is how often the other side is waited for in vain before Stopped is asked.
+const patience = 100 * time.Millisecond
+
 // serve waits for one message and answers it.
 func (r *Process) serve() error {
-	fds := r.channels
-	if r.options.Joined > 0 && !r.ready {
-		fds = append(slices.Clone(fds), unix.PollFd{Fd: int32(r.options.Joined), Events: unix.POLLIN})
+	var fds []unix.PollFd
+	for _, c := range r.channels {
+		fds = append(fds, unix.PollFd{Fd: int32(c.fd), Events: unix.POLLIN})
 	}
-	if _, err := unix.Poll(fds, -1); err != nil {
-		if err == unix.EINTR {
-			return nil
-		}
+	if r.options.Joined > 0 && !r.ready {
+		fds = append(fds, unix.PollFd{Fd: int32(r.options.Joined), Events: unix.POLLIN})
+	}
+	limit := -1
+	if r.options.Stopped != nil {
+		limit = int(patience.Milliseconds())
+	}
+	n, err := unix.Poll(fds, limit)
+	switch {
+	case err == unix.EINTR:
+		return nil
+	case err != nil:
 		return fmt.Errorf("poll the channel: %w", err)
+	case n == 0:
+		return r.options.Stopped()
 	}
 	for i := range r.channels {
 		if fds[i].Revents != 0 {
@@ -426,10 +453,11 @@ func (r *Process) serve() error {
 	return ErrJoinedEnded
 }
 
+// receive reads one message, of a process that may no longer be under our
+// control: a container can get hold of the child that joins it.
 func (r *Process) receive(i int) error {
-	var m message
-	fd := int(r.channels[i].Fd)
-	n, err := unix.Read(fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize))
+	c := r.channels[i]
+	m, n, sender, err := c.read(0)
 	switch {
 	case err == unix.EINTR, err == unix.ECONNRESET: // it ended without reading our last answer: what it said before is still to be read
 		return nil
@@ -438,12 +466,61 @@ func (r *Process) receive(i int) error {
 	}
 	if n == 0 {
 		r.channels = slices.Delete(r.channels, i, i+1)
-		unix.Close(fd) // EIO cannot be for a socket
+		unix.Close(c.fd) // EIO cannot be for a socket
 		r.ended()
 		return nil
 	}
-	return r.answer(fd, &m, r.plan.Steps[m.step])
+	if err := r.know(c.side); err != nil {
+		return err // of whom we do not know, we can believe nothing
+	}
+	if err := r.believe(c, &m, n, sender); err != nil {
+		return err
+	}
+	return r.answer(c, &m, r.plan.Steps[m.step])
 }
+
+// read reads one message, its size, and who has sent it: of that the kernel
+// tells the truth (SO_PASSCRED, unix(7)). There is no room for descriptors.
+func (c channel) read(flags int) (m message, n, sender int, err error) {
+	control := make([]byte, unix.CmsgSpace(unix.SizeofUcred))
+	n, size, _, _, err := unix.Recvmsg(c.fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize), control, flags)
+	if err != nil || n == 0 {
+		return m, 0, 0, err
+	}
+	list, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil || len(list) != 1 {
+		return m, n, 0, err
+	}
+	credentials, err := unix.ParseUnixCredentials(&list[0])
+	if err != nil {
+		return m, n, 0, err
+	}
+	return m, n, int(credentials.Pid), nil
+}
+
+// believe says what is wrong with a message: whoever has got hold of the other
+// end, with pidfd_getfd(2) for one, is not whom we have cloned; and who is, can
+// only speak of steps of its own.
+func (r *Process) believe(c channel, m *message, n, sender int) error {
+	ours := r.Pid
+	if c.side == Monitor {
+		ours = r.parent
+	}
+	if sender != ours {
+		return fmt.Errorf("%w: it comes from process %d, not from the %s", errForged, sender, c.side)
+	}
+	if n != messageSize || int64(m.step) >= int64(len(r.plan.Steps)) {
+		return fmt.Errorf("%w: of no step", errForged)
+	}
+	s := r.plan.Steps[m.step]
+	unasked := m.kind == kindResult && (!s.report || r.Pid != 0) || m.kind == kindGate && (s.gate == "" || m.step < uint32(r.next))
+	if s.Side != c.side || unasked {
+		return fmt.Errorf("%w: the %s has no such thing to say of step %d", errForged, c.side, s.Index)
+	}
+	return nil
+}
+
+var errForged = errors.New("a message in the channel is not to be believed")
 
 // ended reports the last step, of which the child can say nothing any more: the
 // one after those of which it has told.
@@ -454,10 +531,9 @@ func (r *Process) ended() {
 }
 
 // answer does what one message asks for.
-func (r *Process) answer(fd int, m *message, s *Step) error {
+func (r *Process) answer(c channel, m *message, s *Step) error {
 	switch m.kind {
 	case kindFailed:
-		r.know(s.Side) // of whom we do not know, we cannot wait for
 		return &StepError{s, unix.Errno(m.value)}
 	case kindTrace:
 		r.trace(Event{Step: s, Start: time.Duration(m.start), Duration: time.Duration(m.end - m.start),
@@ -465,47 +541,40 @@ func (r *Process) answer(fd int, m *message, s *Step) error {
 	case kindResult:
 		r.Pid = int(m.value)
 	case kindBefore:
-		if err := r.know(s.Side); err != nil {
-			return err
-		}
 		if err := r.before(s); err != nil {
 			return &StepError{s, err}
 		}
-		return proceed(fd)
+		return proceed(c.fd)
 	case kindGate:
-		return r.gate(fd, s)
+		return r.gate(c, s)
 	}
 	return nil
 }
 
 // gate does the runtime's steps at a gate and lets the child go on.
-func (r *Process) gate(fd int, s *Step) error {
+func (r *Process) gate(c channel, s *Step) error {
 	if s.gate == readyGate {
 		r.ready = true
 		return nil
 	}
-	if err := r.know(s.Side); err != nil {
-		return err
-	}
 	r.next = s.Index
 	if err := r.steps(); err != nil {
-		return r.reason(fd, err)
+		return r.reason(c, err)
 	}
 	r.left = s.gate == Created
 	r.ready = r.ready || r.left
-	return proceed(fd)
+	return proceed(c.fd)
 }
 
 // reason is why a step of ours at a gate went wrong. A child that did not wait
 // there may have failed meanwhile, and be gone when we look for it: then what it
 // has said is the better reason.
-func (r *Process) reason(fd int, ours error) error {
-	var m message
+func (r *Process) reason(c channel, ours error) error {
 	for {
-		n, _, err := unix.Recvfrom(fd, unsafe.Slice((*byte)(unsafe.Pointer(&m)), messageSize), unix.MSG_DONTWAIT)
+		m, n, sender, err := c.read(unix.MSG_DONTWAIT)
 		switch {
 		case err == unix.EINTR, err == unix.ECONNRESET: // as in receive
-		case err != nil || n == 0:
+		case err != nil || n == 0 || r.believe(c, &m, n, sender) != nil:
 			return ours
 		case m.kind == kindFailed:
 			return &StepError{r.plan.Steps[m.step], unix.Errno(m.value)}
@@ -516,7 +585,8 @@ func (r *Process) reason(fd int, ours error) error {
 // know waits until the monitor has said which process the child is.
 func (r *Process) know(side Side) error {
 	for side == Child && r.Pid == 0 {
-		if i := len(r.channels) - 1; i == 0 {
+		i := slices.IndexFunc(r.channels, func(c channel) bool { return c.side == Monitor })
+		if i < 0 {
 			return ErrKilled // the monitor ended
 		} else if err := r.receive(i); err != nil {
 			return err
