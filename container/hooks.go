@@ -222,19 +222,29 @@ func (c *Container) runInside(at point, h specs.Hook, input []byte, output io.Wr
 	if at.kind == startContainer.kind {
 		join = c.joinAsContainer
 	}
-	return talk(input, output, func(in, out *os.File) (*plan.Process, error) { return join(h, pidfd, in, out) }, h.Timeout)
+	look := plan.Options{}
+	if h.Timeout != nil { // what an earlier hook has left behind may stop this one before it begins
+		end := time.Now().Add(seconds(*h.Timeout))
+		look.Stopped = func() error {
+			if time.Now().After(end) {
+				return timeout(*h.Timeout)
+			}
+			return nil
+		}
+	}
+	return talk(input, output, func(in, out *os.File) (*plan.Process, error) { return join(h, pidfd, in, out, look) }, h.Timeout)
 }
 
 // joinAsContainer starts a hook that is a program of the container's, which is
 // not to be trusted: with the identity of the container's process.
-func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File) (*plan.Process, error) {
+func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File, look plan.Options) (*plan.Process, error) {
 	spec, err := c.Spec()
 	if err != nil {
 		return nil, err
 	}
 	process := *spec.Process
 	process.Args, process.Env, process.Terminal, process.ExecCPUAffinity = h.Args, h.Env, false, nil
-	b, err := c.visitor(&process, spec.Linux, Options{Stdin: in, Stdout: out, Stderr: out})
+	b, err := c.visitor(&process, spec.Linux, Options{Stdin: in, Stdout: out, Stderr: out, Look: look})
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +253,7 @@ func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File) (
 }
 
 // joinAsRuntime starts a hook that is a program of the host's.
-func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File) (*plan.Process, error) {
+func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, look plan.Options) (*plan.Process, error) {
 	p, set, err := c.joining(pidfd, "")
 	if err != nil {
 		return nil, err
@@ -257,8 +267,8 @@ func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File) (*p
 	p.Ready()
 	p.RtSigprocmask()
 	p.Execve(h.Path, h.Args, h.Env)
-	given := map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
-	return set.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Given: given}) })
+	look.Given = map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
+	return set.OnThread(func() (*plan.Process, error) { return p.Start(look) })
 }
 
 // talk starts a process, writes its input, reads its output, and waits for its

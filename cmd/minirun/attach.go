@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -59,18 +60,43 @@ func stopped(stop chan os.Signal) exit {
 	}
 }
 
-// forward passes signals on to the container process, and changes of the
-// window's size to its terminal. A program without one does not hear of them:
-// our window is not its own, and httpd would take SIGWINCH for a call to stop.
-func forward(signals chan os.Signal, pid int, master *os.File) {
-	for s := range signals {
-		switch {
-		case s != unix.SIGWINCH:
-			unix.Kill(pid, s.(unix.Signal)) // ESRCH: it ended
-		case master != nil:
-			resize(master)
+// interrupted says, while there is no program yet, whether a signal has come that
+// stops: then the start is given up. Others that come so early are lost.
+func interrupted(signals chan os.Signal) func() error {
+	return func() error {
+		for {
+			select {
+			case s := <-signals:
+				if slices.Contains(stopping, s) {
+					return exit(128 + int(s.(unix.Signal)))
+				}
+			default:
+				return nil
+			}
 		}
 	}
+}
+
+// forward passes signals on to the program, and changes of the window's size to
+// its terminal. A program without one does not hear of them: our window is not
+// its own, and httpd would take SIGWINCH for a call to stop. By a pidfd: when the
+// program has ended, its number may soon be somebody else's.
+func forward(signals chan os.Signal, p *plan.Process, master *os.File) error {
+	pidfd, err := unix.PidfdOpen(p.Pid, 0) // not reaped yet, so it is certainly the program's
+	if err != nil {
+		return fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
+	}
+	go func() {
+		for s := range signals {
+			switch {
+			case s != unix.SIGWINCH:
+				unix.PidfdSendSignal(pidfd, s.(unix.Signal), nil, 0) // ESRCH: it ended
+			case master != nil:
+				resize(master)
+			}
+		}
+	}()
+	return nil
 }
 
 // resize gives the container's terminal the size of ours.
@@ -92,7 +118,7 @@ func terminalSize() *specs.Box {
 // attachTerminal connects our terminal with the container's. It is made raw if
 // what is typed is for the program; else ^C stays a signal to us, which is passed
 // on. done waits for the rest of the output and makes ours what it was.
-func (s *session) attachTerminal(*plan.Process) (done func(), err error) {
+func (s *session) attachTerminal() (done func(), err error) {
 	if s.master, err = container.ReceiveConsole(s.socket); err != nil {
 		return nil, err
 	}
@@ -115,13 +141,9 @@ func (s *session) attachTerminal(*plan.Process) (done func(), err error) {
 			s.master.Write([]byte{4}) // ^D: how a terminal says that nothing more comes
 		}()
 	}
-	finished := make(chan struct{})
-	go func() {
-		io.Copy(os.Stdout, s.master) // EIO: the last process closed the terminal
-		close(finished)
-	}()
+	output := startCopying(s.master, os.Stdout) // until EIO: the last process closed the terminal
 	return func() {
-		<-finished
+		output.finish()
 		restore()
 	}, nil
 }

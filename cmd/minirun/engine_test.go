@@ -63,6 +63,19 @@ func TestForEngine(t *testing.T) {
 	}
 }
 
+// TestHasBundle: what a program's own words are is not for run to take.
+func TestHasBundle(t *testing.T) {
+	for words, want := range map[string]bool{
+		"run --bundle . x": true, "run -d -b . x": true, "run -db . x": true, "run -bundle=. x": true, "--root /r run --name n --monitor --bundle . x": true,
+		"run box ls --bundle x": false, "run --rm box grep -b root /etc/passwd": false, "run box -b": false, "run --name -b box": false,
+		"run": false, "": false, "run -it -e A=b -v /b:/b box sh --bundle": false,
+	} {
+		if hasBundle(strings.Fields(words)) != want {
+			t.Errorf("minirun %s has a bundle: %v, want %v", words, !want, want)
+		}
+	}
+}
+
 // TestOneLine: an error is one line, and does nothing to a terminal.
 func TestOneLine(t *testing.T) {
 	for text, want := range map[string]string{

@@ -137,11 +137,17 @@ func (s *session) exec(k *container.Container) (int, error) {
 	}
 	signals := catchSignals()
 	pipes := &insulation{}
-	if k.Annotations[bundle.Name] != "" && !c.IsSet("process") && !c.Bool("detach") {
-		if pipes, err = s.insulate(); err != nil {
+	if k.Annotations[bundle.Name] != "" && !c.IsSet("process") {
+		if c.Bool("detach") {
+			err = s.silence()
+		} else {
+			pipes, err = s.insulate()
+		}
+		if err != nil {
 			return 0, err
 		}
 	}
+	s.options.Look.Stopped = interrupted(signals)
 	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
 	pipes.started()
 	if err != nil || c.Bool("detach") && s.socket == nil {
@@ -152,11 +158,11 @@ func (s *session) exec(k *container.Container) (int, error) {
 	}
 	done := pipes.finish
 	if s.socket != nil {
-		if done, err = s.attachTerminal(p); err != nil {
-			return 0, err
-		}
+		done, err = s.attachTerminal()
 	}
-	go forward(signals, p.Pid, s.master)
+	if err := errors.Join(err, forward(signals, p, s.master)); err != nil {
+		return 0, err
+	}
 	status, err := p.Wait()
 	done()
 	return container.ExitCode(status), err

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ import (
 // insulation are the pipes of one program.
 type insulation struct {
 	theirs []*os.File // ends that the program has, and we shall not keep
-	copied []chan struct{}
+	copies []*copying
 }
 
 // insulate puts pipes in the place of the caller's descriptors, where the
@@ -53,16 +54,24 @@ func (s *session) insulate() (*insulation, error) {
 	return i, err
 }
 
+// silence throws away what a detached program writes that has no terminal of its
+// own: nobody waits for it, and the caller's terminal would stay in its hands.
+func (s *session) silence() (err error) {
+	if !s.spec.Process.Terminal {
+		s.options.Stdout, err = os.OpenFile("/dev/null", os.O_WRONLY, 0)
+		s.options.Stderr = s.options.Stdout
+	}
+	return err
+}
+
 // output is the end of a pipe whose other end is copied to a file.
 func (i *insulation) output(to *os.File) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
-	done := make(chan struct{})
-	i.theirs, i.copied = append(i.theirs, w), append(i.copied, done)
-	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)   // else it would be us who end with it
-	go func() { io.Copy(to, r); r.Close(); close(done) }() // EPIPE, ENOSPC: the program hears of a broken pipe
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // else it would be us who end with it
+	i.theirs, i.copies = append(i.theirs, w), append(i.copies, startCopying(r, to))
 	return w, nil
 }
 
@@ -74,16 +83,10 @@ func (i *insulation) started() {
 	}
 }
 
-// finish waits until all is copied, or for a moment: what the program has left
-// behind in the container may have the pipe still.
+// finish waits until all that the program has written is with the caller.
 func (i *insulation) finish() {
-	moment := time.After(200 * time.Millisecond)
-	for _, done := range i.copied {
-		select {
-		case <-done:
-		case <-moment:
-			return
-		}
+	for _, c := range i.copies {
+		c.finish()
 	}
 }
 
@@ -91,4 +94,57 @@ func same(a, b *os.File) bool {
 	infoA, errA := a.Stat()
 	infoB, errB := b.Stat()
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+}
+
+// copying is the way of what a program writes to one of the caller's files.
+type copying struct {
+	*os.File              // our end of a pipe, or of a terminal
+	count    atomic.Int64 // bytes that were read
+	done     chan struct{}
+}
+
+// startCopying copies until nobody has the other end any more, or the caller
+// takes no more (EPIPE, ENOSPC): the program then hears of a broken pipe.
+func startCopying(from *os.File, to io.Writer) *copying {
+	c := &copying{File: from, done: make(chan struct{})}
+	go func() {
+		io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{c}) // both as they are: neither knows a faster way that would not count
+		c.Close()
+		close(c.done)
+	}()
+	return c
+}
+
+func (c *copying) Read(p []byte) (int, error) {
+	n, err := c.File.Read(p)
+	c.count.Add(int64(n))
+	return n, err
+}
+
+// waiting are the bytes that we have not read yet.
+func (c *copying) waiting() (n int) {
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { n, _ = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	}
+	return n
+}
+
+// finish waits until everything is with the caller that the program had written
+// by its end, however slowly that is taken. What it has left behind in the
+// container may have the other end still, and is waited for only a moment.
+func (c *copying) finish() {
+	for all := int64(c.waiting()) + c.count.Load(); ; {
+		select {
+		case <-c.done:
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+		if c.waiting() > 0 && c.count.Load() < all {
+			continue
+		}
+		if c.SetReadDeadline(time.Unix(0, 1)) == nil { // of a terminal there is none
+			<-c.done // no more than what is being written now
+		}
+		return
+	}
 }

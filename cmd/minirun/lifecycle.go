@@ -274,6 +274,9 @@ func deleteCommand() *cli.Command {
 		Name: "delete", Usage: "remove what is left of a stopped container", ArgsUsage: "ID",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it first if it runs"}},
 		Action: func(c *cli.Context) error {
+			if k, err := find(c, c.Args().First()); err == nil && c.Bool("force") {
+				k.Kill(unix.SIGKILL, true) // who is at work on it may be waiting for it; what is wrong, Delete says
+			}
 			err := one(c, func(k *container.Container) error { return k.Delete(c.Bool("force")) })
 			switch {
 			case c.Bool("force") && errors.Is(err, container.ErrNotExist):

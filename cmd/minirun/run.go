@@ -58,11 +58,15 @@ func lookFlags() []cli.Flag {
 	}
 }
 
-// hasBundle says whether a command line looks as if it were of a bundle.
-func hasBundle(args []string) bool {
-	return slices.ContainsFunc(args, func(a string) bool {
-		return a == "-b" || strings.HasPrefix(strings.TrimLeft(a, "-"), "bundle") && strings.HasPrefix(a, "-")
-	})
+// hasBundle says whether a command line of run has a bundle: a -b behind the
+// image is its program's.
+func hasBundle(words []string) bool {
+	_, rest := globals(words)
+	if len(rest) == 0 {
+		return false
+	}
+	flags, _, err := arrangeWords(slices.Concat(runFlags(), requestFlags(), monitorFlags()), rest[1:], false)
+	return err == nil && slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "--bundle") })
 }
 
 // bundleFlags are those of the form that container engines use.
@@ -79,10 +83,16 @@ func bundleFlags() []cli.Flag {
 	}
 }
 
+// runFlags are those that both forms of run have.
+func runFlags() []cli.Flag {
+	return slices.Concat(lookFlags(), bundleFlags(), []cli.Flag{
+		&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"},
+	})
+}
+
 func runCommand() *cli.Command {
-	flags := append(lookFlags(), bundleFlags()...)
-	flags = append(flags, &cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"})
-	if hasBundle(os.Args) {
+	flags := runFlags()
+	if hasBundle(os.Args[1:]) {
 		flags = append(flags, monitorFlags()...)
 	} else {
 		flags = append(requestFlags(), flags...)
@@ -430,6 +440,7 @@ func (s *session) attached() (int, error) {
 			return 0, err
 		}
 	}
+	s.options.Look.Stopped = interrupted(signals)
 	k, p, err := root(s.context).New(s.id, s.dir, s.spec, s.options)
 	pipes.started()
 	if err != nil {
@@ -437,11 +448,11 @@ func (s *session) attached() (int, error) {
 	}
 	done := pipes.finish
 	if s.socket != nil {
-		if done, err = s.attachTerminal(p); err != nil {
-			return 0, errors.Join(err, k.Delete(true))
-		}
+		done, err = s.attachTerminal()
 	}
-	go forward(signals, p.Pid, s.master)
+	if err := errors.Join(err, forward(signals, p, s.master)); err != nil {
+		return 0, errors.Join(err, k.Delete(true))
+	}
 	go func() {
 		if err := k.TellReady(notifySocket(), os.Getpid()); err != nil { // we are who ends with it
 			warn(err.Error())

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -95,6 +96,43 @@ func TestTerminalSignals(t *testing.T) {
 		cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != 6 {
 			t.Errorf("%s: exit code %d, want 6: %s", flag, code, s.text())
+		}
+	}
+}
+
+// TestStopWhileEntering: a container that stops whoever enters it does not hold
+// the command: a signal ends it.
+func TestStopWhileEntering(t *testing.T) {
+	needRoot(t)
+	importPrograms(t)
+	t.Cleanup(func() { nothingLeft(t) })
+	must(t, exec.Command("minirun", "run", "-d", "--name", "stopper", "box", "stopper").Run())
+	defer exec.Command("minirun", "rm", "-f", "stopper").Run()
+	for held := 0; held < 3; {
+		cmd := exec.Command("minirun", "exec", "stopper", "true")
+		must(t, cmd.Start())
+		done := make(chan error)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case <-done: // this one came through
+			continue
+		case <-time.After(300 * time.Millisecond):
+		}
+		if exec.Command("pgrep", "-P", strconv.Itoa(cmd.Process.Pid), "-f", "minirun exec").Run() != nil { // stopped as the program that it has become: that is its own affair
+			cmd.Process.Kill()
+			<-done
+			continue
+		}
+		held++
+		must(t, cmd.Process.Signal(unix.SIGTERM))
+		select {
+		case <-done:
+			if code := cmd.ProcessState.ExitCode(); code != 128+15 && code != -1 {
+				t.Errorf("exit code %d, want that of SIGTERM", code)
+			}
+		case <-time.After(10 * time.Second):
+			cmd.Process.Kill()
+			t.Fatal("SIGTERM does not end an exec that is held")
 		}
 	}
 }
