@@ -121,7 +121,7 @@ func bareField(t testing.TB, m maker) *field {
 		owner = 100000
 	}
 	must(t, exec.Command("chown", "-R", fmt.Sprint(owner), filepath.Join(f.dir, "rootfs")).Run())
-	for name, args := range map[string][]string{"true": {"true"}, "sleep": {"sleep", "1000"}} {
+	for name, args := range map[string][]string{"true": {"true"}, "sleep": {"sleep", "100000"}} {
 		f.bundle(name, args)
 	}
 	return f
