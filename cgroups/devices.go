@@ -61,7 +61,9 @@ type rule struct {
 
 // alwaysAllowed are the devices that every container has, and making (not
 // opening) any device file: a file system may be unpacked in a container. Not
-// 5:1, the machine's console: a container's is a pseudo-terminal.
+// 5:1, the machine's console: a container's is a pseudo-terminal. But a tunnel's
+// device, as runc: it is good for nothing without CAP_NET_ADMIN, and then for the
+// container's own network.
 var alwaysAllowed = []rule{
 	{deviceSet{character, wildcard, wildcard}, mknod},
 	{deviceSet{block, wildcard, wildcard}, mknod},
@@ -72,6 +74,7 @@ var alwaysAllowed = []rule{
 	{deviceSet{character, 1, 9}, everything},          // urandom
 	{deviceSet{character, 5, 0}, everything},          // tty
 	{deviceSet{character, 5, 2}, everything},          // ptmx
+	{deviceSet{character, 10, 200}, everything},       // net/tun
 	{deviceSet{character, 136, wildcard}, everything}, // pts/*
 }
 

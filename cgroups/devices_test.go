@@ -116,14 +116,14 @@ func TestDeviceRules(t *testing.T) {
 		tries []access
 	}{
 		"nothing said": {nil, []access{{character, 1, 3, reading | writing, true}, {character, 5, 1, reading, false}, {block, 8, 0, reading, false},
-			{block, 8, 0, mknod, true}, {character, 200, 7, mknod, true}, {character, 136, 55, everything, true}, {character, 10, 200, reading, false}}},
+			{block, 8, 0, mknod, true}, {character, 200, 7, mknod, true}, {character, 136, 55, everything, true}, {character, 10, 200, everything, true}, {character, 10, 201, reading, false}}},
 		"none": {[]specs.LinuxDeviceCgroup{none}, []access{{character, 1, 5, reading, true}, {character, 1, 1, reading, false}}},
 		"all":  {[]specs.LinuxDeviceCgroup{all}, []access{{block, 8, 0, everything, true}, {character, 4095, 1<<20 - 1, everything, true}}},
 		"all but one": {[]specs.LinuxDeviceCgroup{all, ruleOf(false, "b", 8, 0, "w")}, []access{{block, 8, 0, reading, true}, {block, 8, 0, writing, false},
 			{block, 8, 0, reading | writing, false}, {block, 8, 1, writing, true}, {character, 8, 0, writing, true}}},
 		"all, then none": {[]specs.LinuxDeviceCgroup{all, none}, []access{{block, 8, 0, reading, false}}},
-		"one": {[]specs.LinuxDeviceCgroup{none, ruleOf(true, "c", 10, 200, "rw")}, []access{{character, 10, 200, reading | writing, true}, {character, 10, 201, reading, false},
-			{character, 11, 200, reading, false}, {block, 10, 200, reading, false}}},
+		"one": {[]specs.LinuxDeviceCgroup{none, ruleOf(true, "c", 10, 229, "rw")}, []access{{character, 10, 229, reading | writing, true}, {character, 10, 201, reading, false},
+			{character, 11, 229, reading, false}, {block, 10, 229, reading, false}}},
 		"a major":      {[]specs.LinuxDeviceCgroup{ruleOf(true, "b", 8, -1, "r")}, []access{{block, 8, 17, reading, true}, {block, 8, 17, writing, false}, {block, 9, 17, reading, false}}},
 		"a minor":      {[]specs.LinuxDeviceCgroup{ruleOf(true, "c", -1, 77, "")}, []access{{character, 3, 77, everything, true}, {character, 3, 78, reading, false}}},
 		"a kind":       {[]specs.LinuxDeviceCgroup{ruleOf(true, "b", -1, -1, "r")}, []access{{block, 8, 17, reading, true}, {character, 8, 17, reading, false}}},

@@ -39,6 +39,8 @@ type Options struct {
 	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
 	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
 
+	Config []byte // the text of config.json, which exec and hooks start from; nil: they read the bundle's again
+
 	Warn func(text string) // what is left out of the spec, as it wants, with a warning; nil: nobody listens
 
 	Look plan.Options // Trace, Before and Fault
@@ -98,7 +100,7 @@ func (b *builder) make() (*plan.Process, error) {
 	p, err := b.attempt()
 	if b.noDevices(err) {
 		b.host.noMknod = true
-		os.Remove(b.path("exec.fifo")) // ENOENT: none was wanted
+		os.Remove(b.path(newFifo)) // ENOENT: none was wanted
 		if err = b.check(); err == nil {
 			p, err = b.attempt()
 		}
@@ -428,7 +430,16 @@ func (b *builder) cloned(p *plan.Process) error {
 		return err
 	}
 	b.StartTime = s.start
-	return b.save()
+	return errors.Join(b.save(), b.keepConfig())
+}
+
+// keepConfig keeps config.json as it was read: what becomes of the bundle's after
+// create must not change the container (runtime-spec, runtime.md, Lifecycle).
+func (b *builder) keepConfig() error {
+	if b.options.Config == nil {
+		return nil
+	}
+	return writeFile(b.path("config.json"), b.options.Config, 0o600)
 }
 
 // stdio records what descriptors 0, 1 and 2 become, where they do not stay. A
@@ -481,7 +492,7 @@ func (b *builder) wait(p *plan.Plan) {
 		b.identity.Look(p)
 		p.Ready()
 		conceal := b.reveal(p, startContainer)
-		p.Gate(plan.Created, nil)
+		p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
 		p.Note("created; start writes one byte here")
 		p.Read(plan.Copy, 1).Wants(1)
 		conceal()
@@ -535,10 +546,16 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 	return process, err
 }
 
-// makeFifo makes exec.fifo and opens it for reading and writing: so it has a
-// reader as long as the container waits, and a read does not end before start.
+// newFifo is the name that exec.fifo has until the container is created.
+const newFifo = "exec.fifo.new"
+
+// showFifo gives exec.fifo its name: this is when the state becomes created.
+func (b *builder) showFifo(*plan.Process) error { return os.Rename(b.path(newFifo), b.path("exec.fifo")) }
+
+// makeFifo makes what is to be exec.fifo and opens it for reading and writing: so
+// it has a reader as long as the container waits, and a read does not end before start.
 func (b *builder) makeFifo() (int, error) {
-	path := b.path("exec.fifo")
+	path := b.path(newFifo)
 	if err := unix.Mkfifo(path, 0o600); err != nil {
 		return -1, fmt.Errorf("mkfifo %s: %w", path, err)
 	}

@@ -7,6 +7,7 @@
 //
 //	/run/minirun/<id>/            0700, also the lock (flock on the directory)
 //	  state.json                  who and where; replaced by rename
+//	  config.json                 as it was when the container was made
 //	  exec.fifo                   between create and start
 //	  exit                        how it ended, if somebody waited
 //

@@ -32,7 +32,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	case status == Paused && !o.IgnorePaused:
 		return nil, fmt.Errorf("exec in %s: container is paused: the program would not run until it is resumed", c.ID)
-	case status != Paused && status != specs.StateRunning:
+	case status != Paused && status != specs.StateRunning && status != specs.StateCreated:
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
 	}
 	if err := o.checkKept(); err != nil {
@@ -215,5 +215,12 @@ func (b *builder) pidFile(p *plan.Process) error {
 	return writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
 }
 
-// Spec reads the container's config.json again: what exec starts from.
-func (c *Container) Spec() (*specs.Spec, error) { return ReadSpec(filepath.Clean(c.Bundle)) }
+// Spec is the container's config.json as it was when the container was made: what
+// exec starts from.
+func (c *Container) Spec() (*specs.Spec, error) {
+	spec, err := ReadSpec(c.dir)
+	if errors.Is(err, fs.ErrNotExist) { // Options.Config was nil
+		spec, err = ReadSpec(filepath.Clean(c.Bundle))
+	}
+	return spec, err
+}

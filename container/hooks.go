@@ -149,7 +149,15 @@ func (c *Container) runPoststop() {
 }
 
 func (c *Container) runHook(at point, i int, h specs.Hook) error {
-	input, err := json.Marshal(c.oci(at.status))
+	state := c.oci(at.status)
+	if at.inside {
+		pid, err := innerPid(state.Pid)
+		if err != nil {
+			return err
+		}
+		state.Pid = pid
+	}
+	input, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
@@ -169,6 +177,23 @@ func (c *Container) runHook(at point, i int, h specs.Hook) error {
 		err = fmt.Errorf("%w: %s", err, strings.ReplaceAll(text, "\n", "; "))
 	}
 	return fmt.Errorf("hooks.%s[%d] %s: %w", at.kind, i, h.Path, err)
+}
+
+// innerPid is what a process takes for its own id (runtime-spec, runtime.md,
+// State: a hook in the container's namespaces is told that one).
+func innerPid(pid int) (int, error) {
+	path := fmt.Sprintf("/proc/%d/status", pid)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(data)) {
+		if list, ok := strings.CutPrefix(line, "NSpid:"); ok {
+			fields := strings.Fields(list)
+			return strconv.Atoi(fields[len(fields)-1])
+		}
+	}
+	return 0, fmt.Errorf("%s: no NSpid", path)
 }
 
 // firstBytes keeps what fits into an error message, and swallows the rest.

@@ -122,7 +122,10 @@ func (b *box) toldState(kind, text string, c *Container) {
 	if want.Status == "" {
 		want.Status = specs.StateCreating
 	}
-	if kind == "poststop" {
+	switch kind {
+	case "createContainer", "startContainer":
+		want.Pid = 1 // as the container sees it
+	case "poststop":
 		want.Pid = 0
 	}
 	expected, err := json.Marshal(want)

@@ -16,22 +16,28 @@ import (
 // are ignored, as the runtime-spec wants; what is missing or of the wrong kind
 // is an error that names it.
 func ReadSpec(bundle string) (*specs.Spec, error) {
+	spec, _, err := ReadConfig(bundle)
+	return spec, err
+}
+
+// ReadConfig is ReadSpec, and returns the text as well.
+func ReadConfig(bundle string) (spec *specs.Spec, text []byte, err error) {
 	path := filepath.Join(bundle, "config.json")
-	data, err := os.ReadFile(path)
+	text, err = os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s is not a bundle: %w", bundle, err)
+		return nil, nil, fmt.Errorf("%s is not a bundle: %w", bundle, err)
 	}
-	spec := &specs.Spec{}
-	if err := decode(data, reflect.ValueOf(spec).Elem()); err != nil {
-		if whole := json.Unmarshal(data, &specs.Spec{}); whole != nil {
+	spec = &specs.Spec{}
+	if err := decode(text, reflect.ValueOf(spec).Elem()); err != nil {
+		if whole := json.Unmarshal(text, &specs.Spec{}); whole != nil {
 			err = whole // with the place in the whole text
 		}
-		return nil, fmt.Errorf("%s: %w", path, explain(err, data))
+		return nil, nil, fmt.Errorf("%s: %w", path, explain(err, text))
 	}
 	if err := check(spec); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return spec, nil
+	return spec, text, nil
 }
 
 // decode is json.Unmarshal for a struct most of whose properties a text has not.

@@ -281,7 +281,7 @@ func TestRefusals(t *testing.T) {
 		{"ps -f xml taken", 1, `format "xml"`},
 		{"list -f xml", 1, `format "xml"`},
 		{"checkpoint taken", 1, "minirun does not do checkpoint"},
-		{"nosuch", 1, `"nosuch" is not a command`},
+		{"nosuch", 3, `"nosuch" is not a command`},
 		{"state --nosuch taken", 1, "minirun does not do --nosuch"},
 	} {
 		log := filepath.Join(t.TempDir(), "log.json")

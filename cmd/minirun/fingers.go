@@ -154,7 +154,7 @@ func unknown(word string, rest []string) error {
 	if instead[word] != "" {
 		return notDone{word}
 	}
-	return usage{fmt.Errorf("%q is not a command; see minirun --help", word)}
+	return failure{usage{fmt.Errorf("%q is not a command; see minirun --help", word)}, 3} // as runc has it
 }
 
 // instead says, for the commands and flags of docker and runc that minirun has not, what to

@@ -174,7 +174,7 @@ func createCommand() *cli.Command {
 			if err := container.Protect(); err != nil {
 				return err
 			}
-			id, dir, spec, err := asked(c)
+			s, err := asked(c)
 			if err != nil {
 				return err
 			}
@@ -186,19 +186,19 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o.Wait, o.Look, o.Notify = true, look, notifySocket() != ""
+			o.Wait, o.Config, o.Look, o.Notify = true, s.config, look, notifySocket() != ""
 			if c.IsSet("console-socket") {
-				if !spec.Process.Terminal {
+				if !s.spec.Process.Terminal {
 					return errConsole
 				}
 				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
 					return err
 				}
 			}
-			if spec.Process.Terminal && o.Console == nil {
+			if s.spec.Process.Terminal && o.Console == nil {
 				return errors.New("create: process.terminal wants --console-socket")
 			}
-			_, _, err = root(c).New(id, dir, spec, o)
+			_, _, err = root(c).New(s.id, s.dir, s.spec, o)
 			return err
 		},
 	}

@@ -69,7 +69,7 @@ func main() {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usage{fmt.Errorf("%q is not a command; see minirun --help", c.Args().First())}
+				return unknown(c.Args().First(), nil)
 			}
 			return cli.ShowAppHelp(c)
 		},
@@ -181,8 +181,8 @@ type usage struct{ error }
 
 func (u usage) Unwrap() error { return u.error }
 
-// A failure is an error of run or exec itself, with the exit code that docker
-// gives it.
+// A failure is an error with an exit code of its own: that which docker gives to
+// one of run or exec itself, or runc to a command that there is not.
 type failure struct {
 	error
 	code int

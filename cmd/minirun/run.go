@@ -265,15 +265,14 @@ func split(lists []string) (all []string) {
 
 // runBundle runs a bundle: a user's own, or with --monitor one of the store's.
 func runBundle(c *cli.Context) error {
-	id, dir, spec, err := asked(c)
+	s, err := asked(c)
 	if err != nil {
 		return err
 	}
-	s := &session{context: c, id: id, dir: dir, spec: spec}
 	code, err := s.run()
 	if err != nil {
 		if c.Bool("monitor") {
-			err = errors.Join(err, store(c).Delete(&bundle.Bundle{ID: id, Dir: dir, Spec: spec}))
+			err = errors.Join(err, store(c).Delete(&bundle.Bundle{ID: s.id, Dir: s.dir, Spec: s.spec}))
 			return exitOf(err)
 		}
 		return err
@@ -285,21 +284,23 @@ func runBundle(c *cli.Context) error {
 }
 
 // asked is the container that create or run is asked for: its id, and a bundle.
-func asked(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
+func asked(c *cli.Context) (*session, error) {
 	if c.Args().Len() != 1 {
-		return "", "", nil, usage{fmt.Errorf("%s: want one argument, the container's id", c.Command.Name)}
+		return nil, usage{fmt.Errorf("%s: want one argument, the container's id", c.Command.Name)}
 	}
-	id = c.Args().First()
-	if err := errors.Join(container.CheckID(id), checkManager(c)); err != nil {
-		return "", "", nil, err
+	s := &session{context: c, id: c.Args().First()}
+	if err := errors.Join(container.CheckID(s.id), checkManager(c)); err != nil {
+		return nil, err
 	}
-	if dir, err = filepath.Abs(c.String("bundle")); err == nil {
-		spec, err = container.ReadSpec(dir)
+	var err error
+	if s.dir, err = filepath.Abs(c.String("bundle")); err == nil {
+		s.spec, s.config, err = container.ReadConfig(s.dir)
 	}
 	if err == nil && c.Bool("monitor") {
-		ownGroup(c, spec)
+		s.config = nil // nobody but us changes the store
+		ownGroup(c, s.spec)
 	}
-	return id, dir, spec, err
+	return s, err
 }
 
 // A session is one run of a container, from its making to its end or, if it is
@@ -308,6 +309,7 @@ type session struct {
 	context *cli.Context
 	id, dir string
 	spec    *specs.Spec
+	config  []byte // its text, if the bundle is somebody else's
 	options container.Options
 	master  *os.File // of the container's terminal
 	socket  *os.File // where it comes from
@@ -322,7 +324,7 @@ func (s *session) run() (code int, err error) {
 	if s.options, err = options(c); err != nil {
 		return 0, err
 	}
-	s.options.Look, s.options.Notify = look, notifySocket() != "" && !c.Bool("monitor")
+	s.options.Config, s.options.Look, s.options.Notify = s.config, look, notifySocket() != "" && !c.Bool("monitor")
 	if err := s.files(); err != nil {
 		return 0, err
 	}
