@@ -37,6 +37,7 @@ type Options struct {
 	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
+	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter
 	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
 
 	Config []byte // the text of config.json, which exec and hooks start from; nil: they read the bundle's again
@@ -337,9 +338,16 @@ func (b *builder) findGroup() error {
 	if b.cgroup, err = h.Group(path); err != nil {
 		return err
 	}
-	if !b.host.privileged() && !b.cgroup.Permitted() {
+	var without string
+	switch {
+	case b.options.NoCgroup:
+		without = "there is to be no cgroup (--cgroup-manager disabled)"
+	case !b.host.privileged() && !b.cgroup.Permitted():
+		without = "an ordinary user needs a delegated cgroup for it"
+	}
+	if without != "" {
 		if needed := b.cgroup.Needed(b.spec.Linux.Resources); needed != nil {
-			return fmt.Errorf("%w: an ordinary user needs a delegated cgroup for it", needed)
+			return fmt.Errorf("%w: %s", needed, without)
 		}
 		b.cgroup = nil // without limits the caller's own group does as well
 		return nil
@@ -550,7 +558,9 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 const newFifo = "exec.fifo.new"
 
 // showFifo gives exec.fifo its name: this is when the state becomes created.
-func (b *builder) showFifo(*plan.Process) error { return os.Rename(b.path(newFifo), b.path("exec.fifo")) }
+func (b *builder) showFifo(*plan.Process) error {
+	return os.Rename(b.path(newFifo), b.path("exec.fifo"))
+}
 
 // makeFifo makes what is to be exec.fifo and opens it for reading and writing: so
 // it has a reader as long as the container waits, and a read does not end before start.

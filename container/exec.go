@@ -165,9 +165,7 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	if b.identity.NoSets, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
 	}
-	if err := b.identity.Affinity(p); err != nil {
-		return nil, err
-	}
+	b.identity.Affinity(p)
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
 		b.identity.Terminal(p, p.OpenIn(plan.CWD, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx"))

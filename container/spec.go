@@ -100,6 +100,9 @@ func check(spec *specs.Spec) error {
 	if spec.Process == nil {
 		return errors.New("process: missing")
 	}
+	if _, ok := spec.Annotations[""]; ok {
+		return errors.New("annotations: a key is empty")
+	}
 	if spec.Linux == nil {
 		spec.Linux = &specs.Linux{}
 	}

@@ -56,8 +56,9 @@ func TestReadSpecErrors(t *testing.T) {
 		"{\n\n\"linux\":{\"resources\":{\"pids\":{\n\"limit\":\"5\"}}}}": "line 4: linux.resources.pids.limit: string where int64 is wanted",
 		"{\n\"mounts\":[{\"destination\":\"/\"},\n{\"destination\":7}]}": "line 3: mounts.destination: number where string is wanted",
 		"{\n\"process\":{\n\"args\":[":                                   "line 3: unexpected end of JSON input",
-		"null":                                                           `ociVersion "": want 1.x`,
-		"[]":                                                             "array where specs.Spec is wanted",
+		`{"ociVersion":"1.3.0","process":{},"annotations":{"":"x"}}`:     "annotations: a key is empty",
+		"null": `ociVersion "": want 1.x`,
+		"[]":   "array where specs.Spec is wanted",
 	} {
 		spec, err := container.ReadSpec(bundleOf(t, text))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

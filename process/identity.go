@@ -44,6 +44,7 @@ type Identity struct {
 	env      []string
 	personal *int          // personality(2); nil: as it is
 	memory   *memoryPolicy // nil: as it is
+	cpus     cpuSet        // of a process that joins
 }
 
 // New checks a process. Errors name the property.
@@ -53,6 +54,10 @@ func New(p *specs.Process, filter *specs.LinuxSeccomp) (*Identity, error) {
 		return nil, err
 	}
 	if err := errors.Join(i.limits.read(p), i.limits.readScheduler(p.Scheduler), i.limits.readIOPriority(p.IOPriority)); err != nil {
+		return nil, err
+	}
+	var err error
+	if i.cpus, err = affinity(p.ExecCPUAffinity); err != nil {
 		return nil, err
 	}
 	i.readCapabilities()

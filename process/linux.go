@@ -105,20 +105,32 @@ func bitmap(list string, limit int) ([]byte, error) {
 
 // Affinity records on which CPUs a process runs that joins a container:
 // execCPUAffinity.final, else initial. (Initial is for the time before it joins
-// the container's cgroup, but it is born there.) An error names the property.
-func (i *Identity) Affinity(p *plan.Plan) error {
-	a := i.spec.ExecCPUAffinity
-	if a == nil || a.Final == "" && a.Initial == "" {
-		return nil
+// the container's cgroup, but it is born there.)
+func (i *Identity) Affinity(p *plan.Plan) {
+	if a := i.cpus; a.bits != nil {
+		p.CallMemory("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, a.bits, "["+a.list+"]", 0, len(a.bits))
 	}
-	name, list := "final", a.Final
-	if list == "" {
-		name, list = "initial", a.Initial
+}
+
+// A cpuSet is a list of CPUs, as it was written and as the kernel wants it.
+type cpuSet struct {
+	list string
+	bits []byte // nil: none was asked for
+}
+
+// affinity reads the lists. An error names the property.
+func affinity(a *specs.CPUAffinity) (set cpuSet, err error) {
+	if a == nil {
+		return set, nil
 	}
-	cpus, err := bitmap(list, 8192)
-	if err != nil {
-		return fmt.Errorf("process.execCPUAffinity.%s %q: %w", name, list, err)
+	for _, f := range []struct{ name, list string }{{"initial", a.Initial}, {"final", a.Final}} {
+		if f.list == "" {
+			continue
+		}
+		if set.bits, err = bitmap(f.list, 8192); err != nil {
+			return set, fmt.Errorf("process.execCPUAffinity.%s %q: %w", f.name, f.list, err)
+		}
+		set.list = f.list
 	}
-	p.CallMemory("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, cpus, "["+list+"]", 0, len(cpus))
-	return nil
+	return set, nil
 }

@@ -155,9 +155,8 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("Linux(%s) = %v, want %s", text, err, want)
 		}
 	}
-	i := &Identity{spec: &specs.Process{ExecCPUAffinity: &specs.CPUAffinity{Initial: "x"}}}
-	if err := i.Affinity(&plan.Plan{}); err == nil || err.Error() != `process.execCPUAffinity.initial "x": "x": want numbers from 0 to 8191, or ranges of them` {
-		t.Errorf("Affinity() = %v, want a refusal", err)
+	if _, err := affinity(&specs.CPUAffinity{Initial: "x", Final: "0"}); err == nil || err.Error() != `process.execCPUAffinity.initial "x": "x": want numbers from 0 to 8191, or ranges of them` {
+		t.Errorf("affinity() = %v, want a refusal", err)
 	}
 }
 

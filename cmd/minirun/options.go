@@ -12,7 +12,7 @@ import (
 
 // options are what create, run and exec have in common.
 func options(c *cli.Context) (o container.Options, err error) {
-	o = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), ListenFDs: listenFDs(), OldKeys: c.Bool("no-new-keyring"), Warn: warn, Systemd: bySystemd(c)}
+	o = container.Options{PidFile: c.String("pid-file"), PreserveFDs: c.Int("preserve-fds"), ListenFDs: listenFDs(), OldKeys: c.Bool("no-new-keyring"), Warn: warn, Systemd: bySystemd(c), NoCgroup: c.String("cgroup-manager") == "disabled"}
 	if o.PreserveFDs < 0 {
 		return o, usage{errors.New("--preserve-fds: want 0 or more")}
 	}

@@ -152,6 +152,9 @@ func runImage(c *cli.Context) error {
 	if err := checkManager(c); err != nil {
 		return err
 	}
+	if c.String("cgroup-manager") == "disabled" {
+		return usage{errors.New("run: --cgroup-manager disabled goes with --bundle only: what is made of an image has a device filter")}
+	}
 	stop := stopSignals()
 	b, err := makeBundle(c)
 	if err != nil {

@@ -4,6 +4,7 @@ package seccomp
 // few forms as possible: seven operators become three tests.
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -73,6 +74,9 @@ func parse(s *specs.LinuxSeccomp) (*profile, error) {
 			return nil, fmt.Errorf("seccomp rule for %q: %w", s.Syscalls[i].Names, err)
 		}
 	}
+	if s.ListenerMetadata != "" && s.ListenerPath == "" {
+		return nil, errors.New("seccomp listenerMetadata: without a listenerPath")
+	}
 	if p.listener && s.ListenerPath == "" {
 		return nil, fmt.Errorf("seccomp action %s: no listenerPath", specs.ActNotify)
 	}
@@ -90,6 +94,9 @@ func (p *profile) addRule(s *specs.LinuxSyscall) error {
 	ret, err := returnOf(s.Action, s.ErrnoRet)
 	if err != nil {
 		return err
+	}
+	if len(s.Names) == 0 {
+		return errors.New("no names")
 	}
 	if s.Action == specs.ActNotify {
 		if slices.Contains(s.Names, "write") {
