@@ -6,7 +6,7 @@
 # make engines  containerd, Docker and Podman with minirun as their runtime (examples/engines)
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
 # make faults   every system call of every command failed, and killed at, a quarter of an hour and more
-# make races    a thousand rounds of commands at the same time; Go's race detector; an hour
+# make races    a thousand rounds of commands at the same time; Go's race detector; an hour or two
 # make fuzz     every Fuzz target for FUZZTIME, 200s each: an hour (examples/fuzz)
 # make install  to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
@@ -51,7 +51,7 @@ faults:
 races:
 	MINIRUN_ROUNDS=1000 go test -count=1 -tags $(TAGS) -timeout 4h ./cmd/minirun -run TestRaces
 	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 1h ./container -run TestExchangedTarget
-	CGO_ENABLED=1 go test -count=1 -race -timeout 1h ./...
+	CGO_ENABLED=1 go test -count=1 -race -timeout 2h ./...
 
 attacks: build
 	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables

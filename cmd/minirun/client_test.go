@@ -256,7 +256,6 @@ func TestRefusals(t *testing.T) {
 		{"create --bundle /nowhere x", 1, "/nowhere is not a bundle: "},
 		{"start taken", 1, "start taken: container is running, not created"},
 		{"delete taken", 1, "delete taken: container is running; stop it first"},
-		{"exec --process " + process("p1", specs.Process{Args: []string{"x"}, Cwd: "/"}) + " made", 255, "exec in made: container not running"},
 		{"exec --process " + process("p2", specs.Process{Args: []string{"nosuch"}, Cwd: "/", Env: []string{"PATH=/bin"}}) + " taken", 255, `exec: "nosuch": executable file not found in $PATH`},
 		{"exec --process " + process("p3", specs.Process{Args: []string{"/nosuch"}, Cwd: "/"}) + " taken", 255, `exec: "/nosuch": no such file or directory`},
 		{"exec --process " + process("p4", specs.Process{Args: []string{"/text"}, Cwd: "/"}) + " taken", 255, `exec: "/text": permission denied`},

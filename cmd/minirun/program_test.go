@@ -44,7 +44,6 @@ var programs = map[string]func(args []string) int{
 	"die":      die,
 	"trap":     trap,
 	"deaf":     deaf,
-	"stopper":  stopper,
 	"lines":    lines,
 	"window":   window,
 	"children": children,
@@ -150,14 +149,6 @@ func deaf([]string) int {
 	fmt.Println("ready")
 	time.Sleep(time.Hour)
 	return 0
-}
-
-// stopper stops whatever comes, as soon as it sees it.
-func stopper([]string) int {
-	fmt.Println("ready")
-	for {
-		unix.Kill(-1, unix.SIGSTOP)
-	}
 }
 
 // lines prints n lines on standard output, and one on standard error.
