@@ -1,7 +1,6 @@
 package namespaces
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,8 +27,8 @@ func (s *Set) checkDevices() error {
 	if len(s.spec.Linux.NetDevices) == 0 {
 		return nil
 	}
-	if !s.Has(specs.NetworkNamespace) {
-		return errors.New("linux.netDevices: no network namespace to move devices to")
+	if err := s.needs(specs.NetworkNamespace, "linux.netDevices"); err != nil {
+		return fmt.Errorf("%w: devices would stay on the host", err)
 	}
 	taken := map[string]string{}
 	for _, name := range s.devices() {

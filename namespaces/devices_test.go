@@ -50,7 +50,7 @@ func TestMoveDevices(t *testing.T) {
 	}
 
 	spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"missing": {}}
-	s, err := New(spec)
+	s, err := New(spec, Host{})
 	if err != nil {
 		t.Error(err)
 		return
@@ -76,12 +76,12 @@ func TestDeviceNames(t *testing.T) {
 		"eth0 and eth1 would both be eth1":      {"eth0": {Name: "eth1"}, "eth1": {}},
 	} {
 		spec := &specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace, specs.NetworkNamespace), NetDevices: devices}}
-		if _, err := New(spec); err == nil || !strings.HasPrefix(err.Error(), "linux.netDevices: "+want) {
+		if _, err := New(spec, Host{}); err == nil || !strings.HasPrefix(err.Error(), "linux.netDevices: "+want) {
 			t.Errorf("New(%v) = %v, want %s", devices, err, want)
 		}
 	}
 	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace), NetDevices: map[string]specs.LinuxNetDevice{"eth0": {}}}}
-	if _, err := New(spec); err == nil || err.Error() != "linux.netDevices: no network namespace to move devices to" {
+	if _, err := New(spec, Host{}); err == nil || err.Error() != "linux.netDevices: no network namespace: devices would stay on the host" {
 		t.Errorf("New() without a network namespace = %v, want a refusal", err)
 	}
 }
