@@ -181,6 +181,8 @@ type host struct {
 	grants func() (uint64, error)          // the runtime's own capabilities
 	shares func() (string, error)          // where resctrl is mounted
 
+	ours func(path string, kind specs.LinuxNamespaceType) bool // see namespaces.Host
+
 	confined bool // root, but of a user namespace: without privileges on the host
 	noMknod  bool // nobody may make devices here
 	noSets   bool // setgroups(2) is denied to us
@@ -203,6 +205,7 @@ func facts(bundle string) host {
 		units:  cgroups.FindSystemd,
 		grants: process.OwnCapabilities,
 		shares: cgroups.FindResctrl,
+		ours:   namespaces.Ours,
 
 		delegated: cgroups.Delegated,
 		confined:  !namespaces.InitialUser(),
@@ -219,7 +222,7 @@ func (h host) privileged() bool { return h.euid == 0 && !h.confined }
 
 // user is what the namespaces must know of us.
 func (h host) user() namespaces.Host {
-	return namespaces.Host{Euid: h.euid, Confined: h.confined, NoSets: h.noSets}
+	return namespaces.Host{Euid: h.euid, Confined: h.confined, NoSets: h.noSets, Ours: h.ours}
 }
 
 // A builder turns a spec into a plan.
@@ -245,7 +248,7 @@ func (b *builder) check() (err error) {
 	if err := b.checkHooks(); err != nil {
 		return err
 	}
-	if b.namespaces, err = namespaces.New(b.spec); err != nil {
+	if b.namespaces, err = namespaces.New(b.spec, b.host.user()); err != nil {
 		return err
 	}
 	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {

@@ -11,7 +11,8 @@
 // A Set is what a spec says about them. It records steps in a plan at three
 // places:
 //
-//	Before  the runtime opens the namespaces that are joined, and checks them
+//	Before  the runtime opens the namespaces that are joined, and checks them:
+//	        what the spec changes must not be in one of the host's
 //	Clone   the birth: into the new ones, and those that one must be born in
 //	Enter   the child's first steps: id maps, clocks, joins, names, loopback,
 //	        network devices

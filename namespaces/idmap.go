@@ -98,7 +98,7 @@ func idMap(m []specs.LinuxIDMapping) string {
 // (mount_setattr(2), MOUNT_ATTR_IDMAP). Needs CAP_SETUID and CAP_SETGID.
 func Mapping(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD {
 	text := "a user namespace with uid_map " + strconv.Quote(idMap(uids)) + ", gid_map " + strconv.Quote(idMap(gids))
-	return p.Open(text, func() (int, error) { return mapping(uids, gids) }).As("id map")
+	return p.Open(text, func(*plan.Process) (int, error) { return mapping(uids, gids) }).As("id map")
 }
 
 // mapping makes the namespace with a process that lives as long as it takes.

@@ -27,7 +27,9 @@ import (
 
 // Before records how the runtime opens the namespaces that are joined, and
 // checks that each is of its kind (ioctl_ns(2)): a container that was to join a
-// network must not end up in somebody's user namespace.
+// network must not end up in somebody's user namespace. Nor must one be the
+// host's if the spec changes what is in it. [New] has asked that of the path; but
+// joined is what the descriptor refers to, and nobody can exchange that.
 func (s *Set) Before(p *plan.Plan) {
 	for _, k := range kinds {
 		path, ok := s.paths[k.flag]
@@ -36,6 +38,19 @@ func (s *Set) Before(p *plan.Plan) {
 		}
 		fd := p.Openat(plan.CWD, path, unix.O_RDONLY|unix.O_CLOEXEC, 0).As(k.file + " namespace")
 		p.Ioctl(fd, unix.NS_GET_NSTYPE, 0).Expect(int(k.flag), fmt.Errorf("%s is not a %s namespace: %w", path, k.name, unix.EINVAL))
+		if property, ok := s.needed[k.flag]; ok {
+			p.Note("what the spec changes in it would else be changed on the host")
+			p.Do("fstat(<"+k.file+" namespace>): not that of "+ownPath(k), func(r *plan.Process) error {
+				var stat unix.Stat_t
+				if err := unix.Fstat(r.Result(fd), &stat); err != nil {
+					return err
+				}
+				if same, err := isOwn(stat, k); err != nil || !same {
+					return err
+				}
+				return oursError(property, path, k.name)
+			})
+		}
 		s.opened[k.flag] = fd
 	}
 }
@@ -93,8 +108,8 @@ func (s *Set) visit(p *plan.Plan) []own {
 }
 
 // home records a descriptor of the caller's own namespace.
-func home(p *plan.Plan, k kind) plan.FD {
-	return p.Openat(plan.CWD, "/proc/thread-self/ns/"+k.file, unix.O_RDONLY|unix.O_CLOEXEC, 0).As("own " + k.file + " namespace")
+func home(p *plan.Plan, k kind) *plan.Step {
+	return p.Openat(plan.CWD, ownPath(k), unix.O_RDONLY|unix.O_CLOEXEC, 0).As("own " + k.file + " namespace")
 }
 
 // hide records that nobody without privileges over the runtime's own user

@@ -42,11 +42,13 @@ var kinds = []kind{
 // A Set is the namespaces of one container. It is recorded once.
 type Set struct {
 	spec   *specs.Spec
-	fresh  uint64             // CLONE_NEW… flags of those to make
-	paths  map[uint64]string  // of those to join
-	opened map[uint64]plan.FD // the same, once recorded
-	thread bool               // recorded steps change the runtime's thread
-	moved  bool               // see Moved
+	fresh  uint64                // CLONE_NEW… flags of those to make
+	paths  map[uint64]string     // of those to join
+	ours   uint64                // those of them that are the runtime's own, and so the host's
+	needed map[uint64]string     // for which property it must not be: see needs
+	opened map[uint64]*plan.Step // those to join, once recorded
+	thread bool                  // recorded steps change the runtime's thread
+	moved  bool                  // see Moved
 }
 
 // A Host is what must be known of the runtime to write the plan.
@@ -54,11 +56,39 @@ type Host struct {
 	Euid     int  // effective user id; not 0: id maps may need newuidmap(1)
 	Confined bool // root, but of a user namespace: what belongs to the host it can leave, and never join again
 	NoSets   bool // confined, and setgroups(2) is denied to us ourselves
+
+	// Ours says whether a path is the runtime's own namespace of a kind: see
+	// [Ours]. nil: none is.
+	Ours func(path string, name specs.LinuxNamespaceType) bool
 }
+
+// Ours says whether a path is the namespace that the runtime itself is in. There
+// are many for one: /proc/self/ns/net, /proc/1/ns/net, what somebody mounted on
+// a file. The number of the file tells (namespaces(7)). Of what cannot be looked
+// at it is not known; that cannot be joined either.
+func Ours(path string, name specs.LinuxNamespaceType) bool {
+	var s unix.Stat_t
+	if unix.Stat(path, &s) != nil {
+		return false
+	}
+	same, err := isOwn(s, kinds[index(name)])
+	return same && err == nil
+}
+
+// isOwn compares with the namespace of the calling thread.
+func isOwn(s unix.Stat_t, k kind) (bool, error) {
+	var own unix.Stat_t
+	if err := unix.Stat(ownPath(k), &own); err != nil {
+		return false, fmt.Errorf("stat %s: %w", ownPath(k), err)
+	}
+	return s.Dev == own.Dev && s.Ino == own.Ino, nil
+}
+
+func ownPath(k kind) string { return "/proc/thread-self/ns/" + k.file }
 
 // New reads the namespaces of a spec, and what depends on them: id maps, names,
 // clocks, kernel parameters. Errors name the property.
-func New(spec *specs.Spec) (*Set, error) {
+func New(spec *specs.Spec, host Host) (*Set, error) {
 	if spec.Linux == nil {
 		return nil, errors.New("linux: missing")
 	}
@@ -67,7 +97,12 @@ func New(spec *specs.Spec) (*Set, error) {
 		return nil, err
 	}
 	s.spec = spec
-	if err := errors.Join(s.checkUser(), s.checkNames(), s.checkTime(), s.checkSysctls(), s.checkDevices()); err != nil {
+	for _, k := range kinds {
+		if path := s.paths[k.flag]; path != "" && host.Ours != nil && host.Ours(path, k.name) {
+			s.ours |= k.flag
+		}
+	}
+	if err := errors.Join(s.checkUser(), s.checkMounts(), s.checkNames(), s.checkTime(), s.checkSysctls(), s.checkDevices()); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -75,10 +110,10 @@ func New(spec *specs.Spec) (*Set, error) {
 
 // Of reads a list of namespaces alone: those of a container that is there already.
 func Of(list []specs.LinuxNamespace) (*Set, error) {
-	s := &Set{spec: &specs.Spec{Linux: &specs.Linux{}}, paths: map[uint64]string{}, opened: map[uint64]plan.FD{}}
+	s := &Set{spec: &specs.Spec{Linux: &specs.Linux{}}, paths: map[uint64]string{}, needed: map[uint64]string{}, opened: map[uint64]*plan.Step{}}
 	var seen uint64
 	for i, n := range list {
-		k := slices.IndexFunc(kinds, func(k kind) bool { return k.name == n.Type })
+		k := index(n.Type)
 		switch {
 		case k < 0:
 			return nil, fmt.Errorf("linux.namespaces[%d].type %q: no such namespace", i, n.Type)
@@ -98,7 +133,27 @@ func Of(list []specs.LinuxNamespace) (*Set, error) {
 
 // Has says whether the container has a namespace of a kind that is not the
 // runtime's: a new one, or one that it joins.
-func (s *Set) Has(name specs.LinuxNamespaceType) bool { return s.Makes(name) || s.joins(name) }
+func (s *Set) Has(name specs.LinuxNamespaceType) bool {
+	return s.Makes(name) || s.joins(name) && s.ours&bit(name) == 0
+}
+
+// needs is the error of a property that changes what is in a namespace, if the
+// container has none of that kind but the host's. If it has, [Set.Before] makes
+// sure of it once more: by then a path may lead elsewhere.
+func (s *Set) needs(name specs.LinuxNamespaceType, property string) error {
+	switch {
+	case !s.Has(name) && s.joins(name):
+		return oursError(property, s.paths[bit(name)], name)
+	case !s.Has(name):
+		return fmt.Errorf("%s: no %s namespace", property, name)
+	}
+	s.needed[bit(name)] = property
+	return nil
+}
+
+func oursError(property, path string, name specs.LinuxNamespaceType) error {
+	return fmt.Errorf("%s: %s is the host's own %s namespace", property, path, name)
+}
 
 // Makes says whether the container gets a new namespace of a kind.
 func (s *Set) Makes(name specs.LinuxNamespaceType) bool { return s.fresh&bit(name) != 0 }
@@ -111,8 +166,11 @@ func (s *Set) Between(host Host) bool {
 
 func (s *Set) joins(name specs.LinuxNamespaceType) bool { return s.paths[bit(name)] != "" }
 
-func bit(name specs.LinuxNamespaceType) uint64 {
-	return kinds[slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })].flag
+func bit(name specs.LinuxNamespaceType) uint64 { return kinds[index(name)].flag }
+
+// index is a kind's place in kinds; -1 if there is no such kind.
+func index(name specs.LinuxNamespaceType) int {
+	return slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 }
 
 // Moved says that the child is not born in its cgroup, but moved there while it
@@ -178,13 +236,30 @@ func overlap(a, n, b, m uint32) bool {
 	return uint64(a) < uint64(b)+uint64(m) && uint64(b) < uint64(a)+uint64(n)
 }
 
+// checkMounts refuses to join the host's mount namespace: what is mounted for
+// the container would be for all, and pivot_root would change everybody's root.
+// Without one in the spec, the container shares the host's mounts harmlessly.
+func (s *Set) checkMounts() error {
+	if !s.joins(specs.MountNamespace) {
+		return nil
+	}
+	if err := s.needs(specs.MountNamespace, "linux.namespaces"); err != nil {
+		return fmt.Errorf("%w: its root would be changed", err)
+	}
+	return nil
+}
+
 func (s *Set) checkNames() error {
 	for _, n := range []struct{ property, value string }{{"hostname", s.spec.Hostname}, {"domainname", s.spec.Domainname}} {
-		switch {
-		case n.value != "" && !s.Has(specs.UTSNamespace):
-			return fmt.Errorf("%s %q: no uts namespace: it would be the host's", n.property, n.value)
-		case len(n.value) > 64:
-			return fmt.Errorf("%s %q: longer than the 64 bytes that uname(2) has room for", n.property, n.value)
+		if n.value == "" {
+			continue
+		}
+		property := fmt.Sprintf("%s %q", n.property, n.value)
+		if err := s.needs(specs.UTSNamespace, property); err != nil {
+			return fmt.Errorf("%w: it would be the host's", err)
+		}
+		if len(n.value) > 64 {
+			return fmt.Errorf("%s: longer than the 64 bytes that uname(2) has room for", property)
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ func TestPlan(t *testing.T) {
 	} {
 		s, err := Of(c.spec.Linux.Namespaces)
 		if err == nil && !c.exec {
-			s, err = New(&c.spec)
+			s, err = New(&c.spec, Host{})
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -132,7 +132,7 @@ func TestRefusals(t *testing.T) {
 		if err := json.Unmarshal([]byte(spec), &s); err != nil {
 			t.Fatalf("%s: %v", spec, err)
 		}
-		if set, err := New(&s); err == nil || err.Error() != want || set != nil {
+		if set, err := New(&s, Host{}); err == nil || err.Error() != want || set != nil {
 			t.Errorf("New(%s) = %v, %v; want %s", spec, set, err, want)
 		}
 	}
@@ -145,7 +145,7 @@ func TestTooManyMappings(t *testing.T) {
 		m = append(m, specs.LinuxIDMapping{ContainerID: n, HostID: n, Size: 1})
 	}
 	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace, specs.UserNamespace), UIDMappings: m, GIDMappings: m[:340]}}
-	if _, err := New(spec); err == nil || err.Error() != "linux.uidMappings: 341 lines, of at most 340" {
+	if _, err := New(spec, Host{}); err == nil || err.Error() != "linux.uidMappings: 341 lines, of at most 340" {
 		t.Errorf("New() = %v, want a refusal of 341 lines", err)
 	}
 }
@@ -153,7 +153,7 @@ func TestTooManyMappings(t *testing.T) {
 // TestSysctls: both ways to write a name mean one file, in a fixed order.
 func TestSysctls(t *testing.T) {
 	s, err := New(&specs.Spec{Linux: &specs.Linux{Namespaces: everything("")[1:],
-		Sysctl: map[string]string{"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.100/forwarding": "2", "net.ipv4.conf.eth0/100.forwarding": "3", "fs.mqueue.msg_max": "4"}}})
+		Sysctl: map[string]string{"net.ipv4.ip_forward": "1", "net/ipv4/conf/eth0.100/forwarding": "2", "net.ipv4.conf.eth0/100.forwarding": "3", "fs.mqueue.msg_max": "4"}}}, Host{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func FuzzNew(f *testing.F) {
 		spec := &specs.Spec{Hostname: hostname, Linux: &specs.Linux{
 			Namespaces:  []specs.LinuxNamespace{{Type: specs.LinuxNamespaceType(type1), Path: path1}, {Type: specs.LinuxNamespaceType(type2), Path: path2}},
 			UIDMappings: m, GIDMappings: m, Sysctl: map[string]string{sysctl: "1"}, TimeOffsets: map[string]specs.LinuxTimeOffset{clock: {Secs: secs}}}}
-		s, err := New(spec)
+		s, err := New(spec, Host{})
 		if err != nil {
 			return
 		}

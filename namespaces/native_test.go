@@ -42,7 +42,7 @@ func made(kinds ...specs.LinuxNamespaceType) []specs.LinuxNamespace {
 // record adds steps of the child's before the script; it may be nil.
 func run(t *testing.T, spec *specs.Spec, c plan.Clone, script string, record func(*plan.Plan)) string {
 	t.Helper()
-	s, err := New(spec)
+	s, err := New(spec, Host{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,6 +294,90 @@ func TestJoinWrongKind(t *testing.T) {
 	}
 }
 
+// TestOurs: of every kind, by any path to it; what is somebody else's, or of
+// another kind, or not there, is not.
+func TestOurs(t *testing.T) {
+	needRoot(t)
+	pid := hold(t, "--pid", "--net", "--ipc", "--uts", "--cgroup", "--mount", "--fork", "--kill-child")
+	for _, k := range kinds {
+		for path, want := range map[string]bool{
+			"/proc/self/ns/" + k.file:                          true,
+			fmt.Sprintf("/proc/%d/ns/%s", os.Getpid(), k.file): true,
+			"/proc/" + pid + "/ns/" + k.file:                   k.file == "user" || k.file == "time",
+			"/proc/self/ns/uts":                                k.file == "uts",
+			"/proc/self/status":                                false,
+			"/nowhere":                                         false,
+		} {
+			if got := Ours(path, k.name); got != want {
+				t.Errorf("Ours(%s, %s) = %v, want %v", path, k.name, got, want)
+			}
+		}
+	}
+}
+
+// TestHostsOwn: a spec changes nothing in a namespace that is the host's: neither
+// if its path says so, nor if that led elsewhere when it was looked at.
+func TestHostsOwn(t *testing.T) {
+	for _, c := range []struct {
+		want   string
+		name   specs.LinuxNamespaceType
+		path   string
+		change func(*specs.Spec)
+	}{
+		{`hostname "x": /proc/self/ns/uts is the host's own uts namespace`, specs.UTSNamespace, "/proc/self/ns/uts",
+			func(s *specs.Spec) { s.Hostname = "x" }},
+		{`domainname "x": /proc/self/ns/uts is the host's own uts namespace`, specs.UTSNamespace, "/proc/self/ns/uts",
+			func(s *specs.Spec) { s.Domainname = "x" }},
+		{`linux.sysctl "kernel.domainname": /proc/self/ns/uts is the host's own uts namespace`, specs.UTSNamespace, "/proc/self/ns/uts",
+			func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.domainname": "x"} }},
+		{`linux.sysctl "kernel.shm_rmid_forced": /proc/self/ns/ipc is the host's own ipc namespace`, specs.IPCNamespace, "/proc/self/ns/ipc",
+			func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.shm_rmid_forced": "1"} }},
+		{`linux.sysctl "net.ipv4.ip_forward": /proc/self/ns/net is the host's own network namespace`, specs.NetworkNamespace, "/proc/self/ns/net",
+			func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "1"} }},
+		{`linux.netDevices: /proc/self/ns/net is the host's own network namespace`, specs.NetworkNamespace, "/proc/self/ns/net",
+			func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth7": {}} }},
+		{`linux.namespaces: /proc/self/ns/mnt is the host's own mount namespace`, specs.MountNamespace, "/proc/self/ns/mnt",
+			func(*specs.Spec) {}},
+	} {
+		spec := &specs.Spec{Linux: &specs.Linux{Namespaces: []specs.LinuxNamespace{{Type: c.name, Path: c.path}}}}
+		c.change(spec)
+		if _, err := New(spec, Host{Ours: Ours}); err == nil || !strings.HasPrefix(err.Error(), c.want+": ") {
+			t.Errorf("New() = %v, want %s", err, c.want)
+		}
+		s, err := New(spec, Host{Ours: func(string, specs.LinuxNamespaceType) bool { return false }})
+		if err != nil {
+			t.Errorf("New() with the path exchanged later = %v, want %s only when it is opened", err, c.want)
+			continue
+		}
+		p := &plan.Plan{}
+		s.Before(p)
+		if _, err := p.Start(plan.Options{}); err == nil || !strings.HasSuffix(err.Error(), ": "+c.want) {
+			t.Errorf("Start() with the path exchanged = %v, want %s", err, c.want)
+		}
+	}
+}
+
+// TestJoinHostsOwn: to join it and change nothing is what engines do that give
+// every namespace a path; nothing stands in the plan for it.
+func TestJoinHostsOwn(t *testing.T) {
+	needRoot(t)
+	spec := &specs.Spec{Hostname: "box", Linux: &specs.Linux{Namespaces: append(made(specs.MountNamespace, specs.UTSNamespace),
+		specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: "/proc/self/ns/net"},
+		specs.LinuxNamespace{Type: specs.IPCNamespace, Path: "/proc/self/ns/ipc"})}}
+	if s, err := New(spec, Host{Ours: Ours}); err != nil || s.Has(specs.NetworkNamespace) || !s.Has(specs.UTSNamespace) {
+		t.Fatalf("New() = %v, %v; want a uts namespace, and no network of its own", s, err)
+	}
+	got := run(t, spec, plan.Clone{}, links, func(p *plan.Plan) {
+		var b bytes.Buffer
+		if err := p.Text(&b); err != nil || strings.Contains(b.String(), "fstat") {
+			t.Errorf("plan = %s, %v; want no look at what nothing depends on", b.String(), err)
+		}
+	})
+	if d := differs(strings.Split(got, "\n"), here(t, "self")); d != "uts mnt" {
+		t.Errorf("new namespaces %q, want uts mnt", d)
+	}
+}
+
 // TestJoinUser: of a container that joins a user namespace, the new namespaces
 // belong to that, so that its root may mount there; and it sees itself as root.
 func TestJoinUser(t *testing.T) {
@@ -410,7 +494,7 @@ func TestOwnUser(t *testing.T) {
 	if hidden != 0 {
 		t.Errorf("/proc/PID/mem of the child belongs to %d, want 0: it can be traced", hidden)
 	}
-	if s, _ := New(spec); !s.DeniesSetgroups(Host{Euid: os.Geteuid()}) {
+	if s, _ := New(spec, Host{}); !s.DeniesSetgroups(Host{Euid: os.Geteuid()}) {
 		t.Error("DeniesSetgroups() = false, want true")
 	}
 }
@@ -422,7 +506,7 @@ func TestHelperMissing(t *testing.T) {
 	}
 	t.Setenv("PATH", "/nowhere")
 	s, err := New(&specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.UserNamespace, specs.MountNamespace),
-		UIDMappings: mapTo(100000, 65536), GIDMappings: mapTo(uint32(os.Getegid()), 1)}})
+		UIDMappings: mapTo(100000, 65536), GIDMappings: mapTo(uint32(os.Getegid()), 1)}}, Host{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ var namespaced = []struct {
 
 // checkSysctls refuses parameters that are not the container's own.
 func (s *Set) checkSysctls() error {
-	for name := range s.spec.Linux.Sysctl {
+	for _, name := range s.parameters() {
 		path := sysctlPath(name)
 		if strings.Contains("/"+path+"/", "/../") || strings.Contains("/"+path+"/", "/./") || strings.Contains(path+"/", "//") {
 			return fmt.Errorf("linux.sysctl %q: not a parameter", name)
@@ -47,8 +47,8 @@ func (s *Set) checkSysctls() error {
 		if !ok {
 			return fmt.Errorf("linux.sysctl %q: not of a namespace: it would change the host", name)
 		}
-		if !s.Has(kind) {
-			return fmt.Errorf("linux.sysctl %q: no %s namespace: it would change the host", name, kind)
+		if err := s.needs(kind, fmt.Sprintf("linux.sysctl %q", name)); err != nil {
+			return fmt.Errorf("%w: it would change the host", err)
 		}
 	}
 	return nil
@@ -75,8 +75,10 @@ func sysctlPath(name string) string {
 // Sysctls returns the parameters, in a fixed order.
 func (s *Set) Sysctls() []Sysctl {
 	var list []Sysctl
-	for _, name := range slices.Sorted(maps.Keys(s.spec.Linux.Sysctl)) {
+	for _, name := range s.parameters() {
 		list = append(list, Sysctl{Path: "sys/" + sysctlPath(name), Value: s.spec.Linux.Sysctl[name]})
 	}
 	return list
 }
+
+func (s *Set) parameters() []string { return slices.Sorted(maps.Keys(s.spec.Linux.Sysctl)) }

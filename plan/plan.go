@@ -90,7 +90,7 @@ type Step struct {
 	quiet   bool   // not asked before (Options.Before): see On
 	gate    string // name of the gate whose request this is
 	do      func(*Process) error
-	open    func() (int, error)
+	open    func(*Process) (int, error)
 	undo    func() error
 	undoes  string // the undo, as printed
 }
@@ -140,15 +140,16 @@ func (s *Step) As(name string) *Step { s.Result = Printable(name); return s }
 func (s *Step) Needs(other *Step) *Step { s.needs = other; return s }
 
 // Undo takes the step back when a later step fails: text for the printed plan
-// and a function, run in reverse order. Only the runtime's steps need one;
-// what the child did goes away with the child.
+// and a function, run in reverse order. The child is gone by then; descriptors
+// that the runtime's steps have opened are still open. Only the runtime's steps
+// need one; what the child did goes away with the child.
 func (s *Step) Undo(text string, undo func() error) *Step {
 	s.undoes, s.undo = text, undo
 	return s
 }
 
-// Reported sends the step's result to the runtime, which finds it with
-// [Process.Result].
+// Reported sends the step's result to the runtime: a process id, which becomes
+// [Process].Pid.
 func (s *Step) Reported() *Step { s.report = true; return s }
 
 // Wants makes any result but n a failure: for reads and writes that must be whole.
@@ -214,17 +215,17 @@ func (p *Plan) tell(gate string) {
 }
 
 // Do records a step of the runtime that is more than one system call. The text
-// is what the printed plan shows; do is given the cloned process, nil before
-// clone3.
+// is what the printed plan shows; do is given the cloned process, which has no
+// Pid before clone3.
 func (p *Plan) Do(text string, do func(*Process) error) *Step {
 	s := p.call(text, 0)
 	s.do = do
 	return s
 }
 
-// Open records a step of the runtime that is more than one system call, and
-// whose result is a new descriptor. It is closed as those of all steps.
-func (p *Plan) Open(text string, open func() (int, error)) *Step {
+// Open is Do for a step whose result is a new descriptor. It is closed as those
+// of all steps.
+func (p *Plan) Open(text string, open func(*Process) (int, error)) *Step {
 	s := p.call(text, 0)
 	s.open, s.opens = open, true
 	return s

@@ -269,6 +269,27 @@ func TestUndo(t *testing.T) {
 	}
 }
 
+// TestUndoBeforeClosing: what a step has opened is open when it is undone, and
+// closed afterwards.
+func TestUndoBeforeClosing(t *testing.T) {
+	var fd int
+	p := &Plan{}
+	dir := p.Open("open a directory", func(*Process) (int, error) { return unix.Open(t.TempDir(), unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	p.Do("mkdir in it", func(r *Process) error {
+		fd = r.Result(dir)
+		return unix.Mkdirat(fd, "a", 0o755)
+	}).Undo("rmdir", func() error { return unix.Unlinkat(fd, "a", unix.AT_REMOVEDIR) })
+	p.Clone3(Clone{})
+	p.On(Child)
+	p.Chdir("/nowhere")
+	if _, err := p.Start(Options{}); !errors.Is(err, unix.ENOENT) || strings.Contains(err.Error(), "undo") {
+		t.Errorf("Start() = %v, want ENOENT alone", err)
+	}
+	if err := unix.Fstat(fd, &unix.Stat_t{}); err != unix.EBADF {
+		t.Errorf("fstat afterwards = %v, want EBADF", err)
+	}
+}
+
 // TestGate: the runtime's steps at a gate happen while the child waits.
 func TestGate(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")

@@ -157,9 +157,12 @@ func (p *Plan) Start(o Options) (*Process, error) {
 		err = ErrKilled
 	}
 	r.disconnect()
+	if err != nil {
+		err = errors.Join(err, r.undo()) // before the closing: what is open may be all that keeps a namespace
+	}
 	closeAll(r.open)
 	if err != nil {
-		return nil, errors.Join(err, r.undo())
+		return nil, err
 	}
 	r.reapBetween()
 	return r, nil
@@ -338,7 +341,7 @@ func (r *Process) do(s *Step) error {
 		return s.do(r)
 	}
 	if s.open != nil {
-		fd, err := s.open()
+		fd, err := s.open(r)
 		if err == nil {
 			r.keep(s, uintptr(fd))
 			r.open = append(r.open, fd)
@@ -394,6 +397,10 @@ func undisturbed(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) 
 	n, _, errno = unix.Syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
 	return n, errno
 }
+
+// Result is what an earlier step of the runtime's returned, such as a descriptor,
+// for a function of [Plan.Do]'s; -1 if it failed.
+func (r *Process) Result(s *Step) int { return int(r.code.results[s.Index-1]) }
 
 // keep remembers a result for later steps.
 func (r *Process) keep(s *Step, n uintptr) {

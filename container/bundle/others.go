@@ -87,12 +87,13 @@ func (b *Bundle) removeOthers() error {
 	if err != nil {
 		return err
 	}
+	host := ns.Host{Euid: os.Geteuid()}
 	set, err := ns.New(&specs.Spec{Linux: &specs.Linux{Namespaces: namespaces("user", "mount"),
-		UIDMappings: b.Spec.Linux.UIDMappings, GIDMappings: b.Spec.Linux.GIDMappings}})
+		UIDMappings: b.Spec.Linux.UIDMappings, GIDMappings: b.Spec.Linux.GIDMappings}}, host)
 	if err != nil {
 		return err
 	}
-	p, host := &plan.Plan{}, ns.Host{Euid: os.Geteuid()}
+	p := &plan.Plan{}
 	p.On(plan.Runtime)
 	set.Clone(p, plan.Clone{PidFD: true}, host)
 	p.On(plan.Child)

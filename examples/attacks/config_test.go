@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,15 +128,15 @@ func hostParameters(t *testing.T) {
 		b.Linux.Sysctl = map[string]string{name: "|/owned"}
 		b.refused("sysctl")
 	}
-	// The right name, but the host's namespace.
+	// The right name, but the host's namespace: for want of another, or by its path.
 	b := newBox(t, "say", "hello")
-	for i, n := range b.Linux.Namespaces {
-		if n.Type == specs.NetworkNamespace {
-			b.Linux.Namespaces = append(b.Linux.Namespaces[:i], b.Linux.Namespaces[i+1:]...)
-			break
-		}
-	}
 	b.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "1"}
+	i := slices.IndexFunc(b.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
+	for _, path := range []string{"/proc/self/ns/net", "/proc/thread-self/ns/net", "/proc/self/task/../ns/net"} {
+		b.Linux.Namespaces[i].Path = path
+		b.refused("net.ipv4.ip_forward")
+	}
+	b.Linux.Namespaces = slices.Delete(b.Linux.Namespaces, i, i+1)
 	b.refused("net.ipv4.ip_forward")
 }
 
