@@ -46,6 +46,34 @@ func nullMask(t *testing.T) {
 	}
 }
 
+// CVE-2025-31133, of the host's own. What is called /dev/null, whoever has put it
+// there, hides a path only if it is the null device; so with the devices that a
+// user namespace is shown.
+func otherDevices(t *testing.T) {
+	over := func(device, other string) {
+		must(t, unix.Mount(other, device, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { must(t, unix.Unmount(device, 0)) })
+	}
+	over("/dev/full", "/dev/zero")
+	b := inUserNamespace(newBox(t, "say", "hello"))
+	b.refused("not the character device 1:7")
+	over("/dev/null", "/dev/zero")
+	b = newBox(t, "cat", "/masked")
+	b.file("masked", "visible")
+	b.Linux.MaskedPaths = []string{"/masked"}
+	b.refused("not the character device 1:3")
+	b.Linux.MaskedPaths = nil
+	b.prints("visible") // where nothing of the host's is shown, nothing is asked of it
+}
+
+// inUserNamespace gives a container a user namespace, with many users.
+func inUserNamespace(b *box) *box {
+	b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	maps := []specs.LinuxIDMapping{{HostID: 0, Size: 65536}}
+	b.Linux.UIDMappings, b.Linux.GIDMappings = maps, maps
+	return b
+}
+
 // CVE-2026-88265. Standard input is the host's /dev/null or the caller's.
 func nullStdio(t *testing.T) {
 	b := newBox(t, "sleep")
@@ -244,9 +272,7 @@ func cgroupReadOnly(t *testing.T) {
 		}
 		b.Linux.Namespaces = kept
 		if user {
-			b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-			maps := []specs.LinuxIDMapping{{HostID: 0, Size: 65536}}
-			b.Linux.UIDMappings, b.Linux.GIDMappings = maps, maps
+			inUserNamespace(b)
 		}
 		if r := b.run(); !strings.Contains(r.out, "read-only file system") && (!user || r.code == 0) {
 			t.Errorf("user namespace %v: writing to cgroup.procs: %v", user, r)

@@ -32,6 +32,7 @@ var fixtures = []fixture{
 
 	// The container's files: files_test.go
 	{"CVE-2025-31133 CVE-2025-62161", "the container's /dev/null is a link, and masks a path", "mounts the container's own /dev/null on masked paths", nullMask},
+	{"CVE-2025-31133", "the host's own devices are not what they are called", "mounts what is found at /dev/null, unseen", otherDevices},
 	{"CVE-2026-88265", "the container's /dev/null is a link, and becomes standard input", "opens, and chowns, the container's /dev/null", nullStdio},
 	{"CVE-2025-52565 CVE-2026-88264", "the container's /dev/console is a link", "makes or mounts /dev/console by its path", consoleLink},
 	{"CVE-2025-52881 CVE-2025-62596 CVE-2019-16884", "a volume over /proc takes the writes of labels and parameters", "writes labels and parameters through the container's /proc", fakeProc},
