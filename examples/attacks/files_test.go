@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -245,6 +246,43 @@ func deepDirectories(t *testing.T) {
 	cmd := exec.Command("/bin/sh", "-c", "ulimit -n 128; exec "+runner+" rm deep")
 	if r := finish(t, cmd); r.code != 0 {
 		t.Errorf("rm: %.300q", r.err)
+	}
+}
+
+// A detached container's log is its own file. Whoever looks at it neither reads
+// what was never written, nor waits for the container to let him.
+func endlessLog(t *testing.T) {
+	if r := importImage(t, "endless", nil); r.code != 0 {
+		t.Fatalf("import: %v", r)
+	}
+	defer minirun(t, "rmi", "endless")
+	if r := minirun(t, "run", "-d", "--name", "endless", "endless", "/probe", "endless"); r.code != 0 {
+		t.Fatalf("run: %v", r)
+	}
+	defer minirun(t, "rm", "-f", "endless")
+	logs := func(want string, args ...string) result {
+		t.Helper()
+		var r result
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if r = minirun(t, append([]string{"logs", "endless"}, args...)...); strings.Contains(r.out+r.err, want) {
+				break
+			}
+		}
+		r.out = strings.TrimSpace(strings.ReplaceAll(r.out, "\x00", "")) // the rest of a block
+		return r
+	}
+	if r := logs("last", "--tail=1"); r.code != 0 || r.out != "last" {
+		t.Errorf("logs --tail=1: %v", r)
+	}
+	if r := logs("last"); r.code != 0 || r.out != "first\nlast" {
+		t.Errorf("logs: %v", r)
+	}
+	if r := minirun(t, "exec", "endless", "/probe", "write", "/tmp/lease", "now"); r.out != "written" {
+		t.Errorf("exec: %v", r)
+	}
+	start := time.Now()
+	if r := logs("lease"); r.code == 0 || !strings.Contains(r.err, "has a lease on it") || time.Since(start) > 20*time.Second {
+		t.Errorf("logs, with a lease: after %v, %v", time.Since(start), r)
 	}
 }
 

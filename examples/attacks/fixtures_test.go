@@ -41,6 +41,7 @@ var fixtures = []fixture{
 	{"CVE-2022-0492", "a cgroup mount has a release_agent", "mounts cgroup version 1", releaseAgent},
 	{"", "the container makes cgroups below its own, deeper than any path", "removes groups by their whole paths", deepCgroups},
 	{"", "the container makes directories deeper than there are descriptors", "removes directories by recursion, with one open at each level", deepDirectories},
+	{"", "the container makes its log longer than any disk, and holds a lease on it", "reads a log as it comes, and waits for it", endlessLog},
 	{"", "an exec into a cgroup outside of the container's", "joins paths", otherCgroup},
 	{"CVE-2023-25809", "the cgroup mount is writable without a cgroup namespace", "drops the option ro of the cgroup mount", cgroupReadOnly},
 	{"CVE-2025-24965", "the image's /etc is a link to the host's", "writes hosts and resolv.conf by path", etcLink},

@@ -34,6 +34,7 @@ var parts = map[string]func(args []string) (string, error){
 	"overwrite": overwrite,
 	"climb":     climbing,
 	"deepen":    deepen,
+	"endless":   endless,
 }
 
 func id([]string) (string, error) {
@@ -129,6 +130,26 @@ func deepen(args []string) (string, error) {
 		}
 	}
 	return "done", nil
+}
+
+// endless makes the file that is its standard output 8 TB long, and, as soon as
+// there is something in /tmp/lease, has a lease on it.
+func endless([]string) (string, error) {
+	os.MkdirAll("/tmp", 0o755) // an image may have none
+	err := errors.Join(os.WriteFile("/tmp/lease", nil, 0o644), writeTo(1, "first\n"), unix.Ftruncate(1, 8<<40), writeTo(1, "last\n"), unix.Ftruncate(1, 9<<40))
+	for err == nil {
+		if s, _ := os.Stat("/tmp/lease"); s != nil && s.Size() > 0 {
+			_, err = unix.FcntlInt(1, unix.F_SETLEASE, unix.F_WRLCK)
+			time.Sleep(time.Hour)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return "", err
+}
+
+func writeTo(fd int, text string) error {
+	_, err := unix.Write(fd, []byte(text))
+	return err
 }
 
 // hunt looks into every new process for as long as there is no file /tmp/stop:
