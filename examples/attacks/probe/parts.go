@@ -155,13 +155,14 @@ func writeTo(fd int, text string) error {
 // hunt looks into every new process for as long as there is no file /tmp/stop:
 // for a root, a working directory or a descriptor from which the host's files
 // can be reached, and for a program that can be written to. It prints what it
-// catches into /tmp/caught, and how many looks there were. With "memory" it
+// catches into /tmp/caught, and how many it saw in time: before they executed the
+// container's program. With "memory" it
 // looks for that of the runtime, too: who can write to it has all that it has.
 func hunt(args []string) (string, error) {
 	caught := map[string]bool{}
 	known, _ := filepath.Glob("/proc/[0-9]*")
 	os.WriteFile("/tmp/ready", []byte("ready"), 0o644)
-	looks, seen := 0, map[string]bool{}
+	looks, seen, early := 0, map[string]bool{}, map[string]bool{}
 	for {
 		if _, err := os.Stat("/tmp/stop"); err == nil {
 			break
@@ -175,6 +176,9 @@ func hunt(args []string) (string, error) {
 			seen[dir] = true
 			for range 20 {
 				looks++
+				if entering(dir) {
+					early[dir] = true
+				}
 				look(dir, caught)
 				if slices.Contains(args, "memory") {
 					lookAtMemory(dir, caught)
@@ -187,8 +191,15 @@ func hunt(args []string) (string, error) {
 		list = append(list, c)
 	}
 	slices.Sort(list)
-	list = append(list, fmt.Sprintf("%d looks at %d processes", looks, len(seen)))
+	list = append(list, fmt.Sprintf("%d of %d processes seen before their execve, %d looks", len(early), len(seen), looks))
 	return "", os.WriteFile("/tmp/caught", []byte(strings.Join(list, "\n")+"\n"), 0o644)
+}
+
+// entering says whether a process does not execute the container's program yet.
+// Without capabilities, we may not even know what else it executes.
+func entering(dir string) bool {
+	link, err := os.Readlink(dir + "/exe")
+	return err == nil && link != "/probe" || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
 }
 
 // look looks into one process.
