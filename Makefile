@@ -55,6 +55,8 @@ races:
 
 attacks: build
 	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
+	go test -count=1 ./container -run 'TestHostileRoot|TestExchangedTarget'
+	go test -count=1 ./rootfs/image -run 'TestHostileArchives|TestHostileDirectory|TestLimits'
 
 fuzz:
 	FUZZTIME=$(FUZZTIME) examples/fuzz

@@ -2,6 +2,7 @@ package container
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"os"
@@ -162,9 +163,20 @@ func newCanary(t *testing.T) canary {
 	return canary(dir)
 }
 
-// sings is all that there is to know of the canary.
+// sings is all that there is to know of the canary; of the runtime's program,
+// which here is the test's, and of the machine's devices, whatever is not changed
+// by those who use them.
 func (c canary) sings() string {
 	var b strings.Builder
+	for _, path := range []string{"/proc/self/exe", "/dev", "/dev/null", "/dev/zero", "/dev/tty", "/dev/console", "/dev/ptmx", "/dev/pts"} {
+		var s unix.Stat_t
+		err := unix.Stat(path, &s)
+		fmt.Fprintln(&b, path, s.Ino, s.Mode, s.Uid, s.Gid, s.Nlink, s.Rdev, err)
+		if s.Mode&unix.S_IFMT == unix.S_IFREG {
+			text, err := os.ReadFile(path)
+			fmt.Fprintf(&b, "%x %v\n", sha256.Sum256(text), err)
+		}
+	}
 	filepath.WalkDir(string(c), func(path string, _ fs.DirEntry, err error) error {
 		var s unix.Stat_t
 		if err == nil {

@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -137,6 +139,24 @@ func (p *Plan) Fchownat(dir FD, path string, uid, gid uint32, flags int) *Step {
 func (p *Plan) Fchmod(fd FD, perm uint32) *Step {
 	return p.call("fchmod", unix.SYS_FCHMOD, fd.descriptor(), mode(perm))
 }
+
+// Device makes sure that fd is a device: of this kind (S_IFCHR, S_IFBLK) and
+// with these numbers, or the step fails with ENODEV. For steps of the child's,
+// which compares what statx(2) answers: struct statx has the type in the high
+// bits of the 16 at 28, and the numbers at 128 and 132. Linux 4.11.
+func (p *Plan) Device(fd *Step, kind, major, minor uint32) *Step {
+	at, dev := one(uintptr(kind), fileTypes), Arg{kind: device, value: uintptr(unix.Mkdev(major, minor))}
+	s := p.call("statx", unix.SYS_STATX, fd.descriptor(), text(""), bits(unix.AT_EMPTY_PATH, atNames), words(unix.STATX_TYPE, "STATX_TYPE"),
+		block(&memory{bytes: make([]byte, int(unsafe.Sizeof(unix.Statx_t{})))}, func() string { return "{stx_mode=" + at.String() + ", stx_rdev=" + dev.String() + "}" }))
+	half := func(low, high uint32) uint64 { return binary.NativeEndian.Uint64(words32(low, high)) }
+	s.holds = []held{{24, half(0, unix.S_IFMT), half(0, kind)}, {128, ^uint64(0), half(major, minor)}}
+	s.ShellLine(func() string {
+		return fmt.Sprintf(`[ "$(stat -L -c %%t:%%T %s)" = %x:%x ]`, Quote(where(fd.dir, fd.file)), major, minor)
+	})
+	return s.Means(unix.ENODEV, fmt.Sprintf("what was opened is not the %s device %d:%d", deviceWord[kind], major, minor))
+}
+
+var deviceWord = map[uint32]string{unix.S_IFCHR: "character", unix.S_IFBLK: "block"}
 
 // Ioctl with a number as argument.
 func (p *Plan) Ioctl(fd FD, request uint, arg int) *Step {

@@ -33,13 +33,20 @@ type instruction struct {
 	next      int32      // where to go on after success
 	store     uintptr    // where to leave the result as 32 bits; 0: nowhere
 	want      uintptr    // with exact: the only result that is a success
-	fault     uintptr    // do not call, but fail with this errno
-	program   uintptr    // clone3: address of the new process's program
-	gate      bool       // the arguments are a message to send
+	holds     [2]comparison
+	fault     uintptr // do not call, but fail with this errno
+	program   uintptr // clone3: address of the new process's program
+	gate      bool    // the arguments are a message to send
 	exact     bool
 	report    bool // send the result
 	quiet     bool // do not ask before
 	last      bool // of its alternatives, or there are none
+}
+
+// A comparison is of 8 bytes that the kernel has written.
+type comparison struct {
+	at         uintptr // their address; 0: nothing to compare
+	mask, want uint64
 }
 
 // A program is the instructions of one process and what it shares with others.
@@ -202,6 +209,11 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 	}
 	if in.exact && r != in.want {
 		return 0, uintptr(unix.EPIPE) // the other side is gone
+	}
+	for i := range in.holds {
+		if h := &in.holds[i]; h.at != 0 && *(*uint64)(pointer(h.at))&h.mask != h.want {
+			return 0, uintptr(unix.ENODEV)
+		}
 	}
 	*kept = r
 	if in.store != 0 {

@@ -116,7 +116,7 @@ func (c *compiled) instruct(s *Step, in *instruction) error {
 	for last := s; last != nil; last = last.or {
 		in.next = c.code[last.Index-1].next // after success, skip the alternatives
 	}
-	if s.Side == Runtime && (s.needs != nil || s.or != nil) {
+	if s.Side == Runtime && (s.needs != nil || s.or != nil || s.holds != nil) {
 		return fmt.Errorf("%s: conditions and alternatives are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
 	}
 	if s.needs != nil {
@@ -138,6 +138,9 @@ func (c *compiled) instruct(s *Step, in *instruction) error {
 		if err := c.argument(s, in, i, a); err != nil {
 			return err
 		}
+	}
+	for i, h := range s.holds {
+		in.holds[i] = comparison{at: in.args[len(s.Args)-1] + uintptr(h.offset), mask: h.mask, want: h.want}
 	}
 	return nil
 }

@@ -29,7 +29,8 @@
 // In the child runs no Go but the loop in child.go. That loop is the only code
 // here with rules of its own; they stand at the top of that file.
 //
-// A plan has no conditions and no loops. A step may tolerate errnos, be one of
+// A plan has no conditions and no loops. A step may tolerate errnos, want one
+// answer and no other (a whole write, a device of that number), be one of
 // several alternatives of which the first to succeed counts, and use the
 // results of earlier steps; a step whose input is missing because an earlier
 // step failed tolerably is skipped. What cannot be said so is decided while

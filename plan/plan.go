@@ -82,7 +82,8 @@ type Step struct {
 	or      *Step         // the next alternative; nil if there is none
 	exact   bool          // any result but want is a failure (a gate whose other side is gone)
 	want    uintptr
-	unlike  error // with exact: what any other result means; nil: the other side is gone
+	unlike  error  // with exact: what any other result means; nil: the other side is gone
+	holds   []held // what the kernel must have answered; else the step fails with ENODEV
 	means   map[unix.Errno]string
 	report  bool   // send the result to the runtime
 	program bool   // clone3: the new process goes on with the child's steps
@@ -158,6 +159,13 @@ func (s *Step) Wants(n int) *Step { s.exact, s.want = true, uintptr(n); return s
 // Expect makes any result but n the given failure. For steps of the runtime's:
 // a child can report no more than an errno.
 func (s *Step) Expect(n int, otherwise error) *Step { s.unlike = otherwise; return s.Wants(n) }
+
+// A held is 8 bytes of the memory that the last argument points to, of which
+// those in mask must be want after the call.
+type held struct {
+	offset     int // aligned
+	mask, want uint64
+}
 
 // Means adds words to the error, should the step fail with errno: what the
 // kernel lacks, where the errno alone does not tell.

@@ -43,7 +43,8 @@ func sample() *Plan {
 		file = p.OpenIn(CWD, "proc/acpi", unix.O_PATH, 0).As("file").Tolerate(unix.ENOENT)
 	})
 	p.MoveMount(tree, dir)
-	p.OpenTree(CWD, "/dev/null", unix.OPEN_TREE_CLONE).Needs(file)
+	null := p.OpenTree(CWD, "/dev/null", unix.OPEN_TREE_CLONE).Needs(file).As("null")
+	p.Device(null, unix.S_IFCHR, 1, 3)
 	p.Mknodat(CWD, "null", unix.S_IFCHR|0o666, 1, 3)
 	p.Symlinkat("/proc/self/fd", CWD, "fd").Tolerate(unix.EEXIST)
 	p.Capset(1<<unix.CAP_CHOWN|1<<unix.CAP_KILL, 1<<unix.CAP_KILL, 0)
@@ -526,6 +527,32 @@ func TestRuntimeGone(t *testing.T) {
 	})
 	if _, err := p.Start(Options{}); !errors.Is(err, gone) {
 		t.Errorf("Start() = %v, want %v", err, gone)
+	}
+}
+
+// TestDevice: the child goes on with the device that it was to have, and with no
+// other, nor with what is none.
+func TestDevice(t *testing.T) {
+	for _, c := range []struct {
+		path               string
+		kind, major, minor uint32
+		ok                 bool
+	}{
+		{"/dev/null", unix.S_IFCHR, 1, 3, true}, {"/dev/zero", unix.S_IFCHR, 1, 5, true},
+		{"/dev/null", unix.S_IFCHR, 1, 5, false}, {"/dev/null", unix.S_IFCHR, 0, 3, false}, {"/dev/null", unix.S_IFBLK, 1, 3, false},
+		{"/dev", unix.S_IFCHR, 1, 3, false}, {"/proc/self/exe", unix.S_IFCHR, 1, 3, false},
+	} {
+		p := shell("exit 0", func(p *Plan) {
+			p.Device(p.Openat(CWD, c.path, unix.O_PATH|unix.O_CLOEXEC, 0), c.kind, c.major, c.minor)
+		})
+		if c.ok {
+			run(t, p, Options{})
+			continue
+		}
+		_, err := p.Start(Options{})
+		if want := fmt.Sprintf("%d:%d)", c.major, c.minor); !errors.Is(err, unix.ENODEV) || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v: %v, want ENODEV and %s", c, err, want)
+		}
 	}
 }
 

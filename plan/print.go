@@ -66,6 +66,9 @@ func (s *Step) remarks() string {
 	if s.needs != nil {
 		r = append(r, fmt.Sprintf("if step %d succeeded", s.needs.Index))
 	}
+	if s.holds != nil {
+		r = append(r, "nothing else, or ENODEV")
+	}
 	if s.undoes != "" {
 		r = append(r, "undo: "+Printable(s.undoes))
 	}

@@ -123,11 +123,12 @@ func (r *Root) directory(p *plan.Plan, path string) plan.FD {
 }
 
 // device records one device file. Where nobody may make one, as in a user
-// namespace, the host's is mounted on an empty file.
+// namespace, the host's is mounted on an empty file, if it is the same device.
 func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 	name := filepath.Base(d.path)
 	if !r.host.Mknod && d.kind != unix.S_IFIFO {
 		tree := p.OpenTree(plan.CWD, d.path, unix.OPEN_TREE_CLONE).As("host's " + d.path)
+		p.Device(tree, d.kind, d.major, d.minor)
 		p.Mknodat(dir, name, unix.S_IFREG|d.mode, 0, 0).Tolerate(unix.EEXIST)
 		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.path, "/"), unix.O_PATH, 0).As(d.path))
 		return

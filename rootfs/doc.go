@@ -13,7 +13,8 @@
 // container is ever handed to mount(2). The root is a descriptor; a target is
 // opened below it with openat2(RESOLVE_IN_ROOT), which cannot be led out by a
 // link, by "..", or by a rename in mid-walk; a mount is made detached, as a
-// descriptor; and move_mount(2) joins the two descriptors.
+// descriptor; and move_mount(2) joins the two descriptors. A device of the host's
+// that is shown in the container is looked at, by its descriptor, before it is.
 //
 // A Root records these steps in a plan, in this order:
 //

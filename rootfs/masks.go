@@ -16,6 +16,8 @@ func (r *Root) mask(p *plan.Plan) {
 	}
 	p.Note("what hides a file: the host's null device, opened while the host's files are still there")
 	null := p.Openat(plan.CWD, "/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0).As("null")
+	p.Note("and looked at: where the host's is something else, that would be what the container has in every masked file's place")
+	p.Device(null, unix.S_IFCHR, 1, 3)
 	for _, path := range paths {
 		var dir, file *plan.Step
 		from, rest := r.place(path)

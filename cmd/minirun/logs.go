@@ -52,7 +52,7 @@ func logs(c *cli.Context, b *bundle.Bundle) error {
 	}
 	var list []log
 	for name, to := range map[string]io.Writer{"stdout": os.Stdout, "stderr": os.Stderr} {
-		f, err := os.Open(filepath.Join(b.Dir, name))
+		f, err := openLog(filepath.Join(b.Dir, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue // it ran attached: its output was the caller's
 		} else if err != nil {
@@ -72,7 +72,7 @@ func logs(c *cli.Context, b *bundle.Bundle) error {
 			}
 		}
 		for _, l := range list {
-			if _, err := io.Copy(l.to, l.from); err != nil {
+			if err := copyData(l.to, l.from); err != nil {
 				return err
 			}
 		}

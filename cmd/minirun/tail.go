@@ -2,11 +2,73 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
+
+// A log is a file that its container can do more with than write to it: make
+// it longer than any disk with a hole (ftruncate(2)), or hold a lease on it. So
+// nothing here waits for it, and nothing reads what was never written.
+
+// openLog opens a log. With a lease on it (F_SETLEASE of fcntl(2)), open(2)
+// would wait until the holder, asked by a signal, gives it up, or
+// fs.lease-break-time is over: 45 seconds. We give it one.
+func openLog(path string) (*os.File, error) {
+	for end := time.Now().Add(time.Second); ; time.Sleep(20 * time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
+			return f, err
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("%w: the container has a lease on it, until fs.lease-break-time is over", err)
+		}
+	}
+}
+
+// copyData copies what there is of a log now, from its position on, without the
+// holes.
+func copyData(to io.Writer, f *os.File) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	at, err := f.Seek(0, io.SeekCurrent)
+	for err == nil {
+		var start, end int64
+		if start, err = nextData(f, at); err != nil || start >= info.Size() {
+			break
+		}
+		if end, err = f.Seek(start, unix.SEEK_HOLE); err != nil {
+			break // ENXIO: it was cut meanwhile
+		}
+		if _, err = f.Seek(start, io.SeekStart); err == nil {
+			var n int64
+			n, err = io.CopyN(to, f, min(end, info.Size())-start)
+			at = start + n
+		}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ENXIO) {
+		err = nil
+	}
+	_, back := f.Seek(at, io.SeekStart)
+	return errors.Join(err, back)
+}
+
+// nextData is where, from at on, there is something else than a hole; the
+// highest possible place if nowhere. lseek(2), SEEK_DATA: Linux 3.1.
+func nextData(f *os.File, at int64) (int64, error) {
+	start, err := f.Seek(at, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return 1<<63 - 1, nil
+	}
+	return start, err
+}
 
 // tailLines parses --tail: a number of lines, or all (-1).
 func tailLines(s string) (int, error) {
@@ -22,25 +84,40 @@ func tailLines(s string) (int, error) {
 
 // seekTail positions f before its last n lines; -1 is before all. It reads
 // backwards, since a log may be much longer than what one wants to see of it.
+// Where there is nothing to read, its steps grow; back among data, they shrink.
 func seekTail(f *os.File, n int) error {
 	if n < 0 {
 		return nil
 	}
 	const block = 64 << 10
-	end, err := f.Seek(0, io.SeekEnd)
+	at, err := f.Seek(0, io.SeekEnd)
 	if err != nil || n == 0 {
 		return err
 	}
-	buffer := make([]byte, block)
-	for at := end; at > 0; {
-		size := min(block, at)
-		at -= size
-		if _, err := f.ReadAt(buffer[:size], at); err != nil {
+	buffer, last := make([]byte, block), true
+	for step := int64(block); at > 0; {
+		step = min(step, at)
+		start, err := nextData(f, at-step)
+		switch {
+		case err != nil:
+			return err
+		case start >= at:
+			at, step = at-step, 2*step
+			continue
+		case step > block:
+			step /= 2
+			continue
+		}
+		at -= step
+		read, err := f.ReadAt(buffer[:step], at)
+		if err != nil && err != io.EOF { // it was cut meanwhile
 			return err
 		}
-		text := buffer[:size]
-		if at+size == end && text[size-1] == '\n' {
-			text = text[:size-1] // the last line's own end
+		text := buffer[:read]
+		if last { // the last line's own end is none of another; nor is a hole after it
+			text = bytes.TrimRight(text, "\x00")
+			last = len(text) == 0
+			text = bytes.TrimSuffix(text, []byte("\n"))
 		}
 		for i := bytes.LastIndexByte(text, '\n'); i >= 0; i = bytes.LastIndexByte(text[:i], '\n') {
 			if n--; n == 0 {
@@ -48,6 +125,7 @@ func seekTail(f *os.File, n int) error {
 				return err
 			}
 		}
+		step = block
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return err

@@ -18,7 +18,7 @@ import (
 )
 
 // host is all that an attack may not have changed, one line each: every file of
-// the canary tree and of minirun's own (content, mode, owner, time, inode), a
+// the canary tree and of minirun's own (content, mode, owner, time, inode, extended attributes), a
 // few of the machine's devices and kernel parameters, mounts, processes, cgroups, network devices, our own
 // descriptors, and what minirun keeps on disk.
 func host() string {
@@ -34,10 +34,24 @@ func files(root string) (list []string) {
 			return nil
 		}
 		data, _ := os.ReadFile(path) // EISDIR: no content
-		list = append(list, fmt.Sprintf("file %s inode %d mode %o owner %d:%d time %d.%09d %x", path, s.Ino, s.Mode, s.Uid, s.Gid, s.Mtim.Sec, s.Mtim.Nsec, sha256.Sum256(data)))
+		list = append(list, fmt.Sprintf("file %s inode %d mode %o owner %d:%d time %d.%09d %x%s", path, s.Ino, s.Mode, s.Uid, s.Gid, s.Mtim.Sec, s.Mtim.Nsec, sha256.Sum256(data), attributes(path)))
 		return nil
 	})
 	return list
+}
+
+// attributes are the extended attributes of a file: capabilities, labels, lists
+// of who may what.
+func attributes(path string) (text string) {
+	names := make([]byte, 4096)
+	n, _ := unix.Llistxattr(path, names) // ENOTSUP: as if there were none
+	for name := range strings.SplitSeq(string(names[:max(n, 0)]), "\x00") {
+		value := make([]byte, 4096)
+		if n, err := unix.Lgetxattr(path, name, value); err == nil {
+			text += fmt.Sprintf(" %s=%x", name, value[:n])
+		}
+	}
+	return text
 }
 
 // devices are those of the machine that runtimes have opened, by mistake, in
@@ -52,10 +66,13 @@ func devices() (list []string) {
 	return list
 }
 
-// parameters are kernel parameters that would run a program of the attacker's.
+// parameters are kernel parameters: those that would run a program of the
+// attacker's, and some of each namespace that has its own.
 func parameters() (list []string) {
-	for _, name := range []string{"core_pattern", "modprobe", "hostname", "domainname", "msgmax", "shm_rmid_forced"} {
-		text, _ := os.ReadFile("/proc/sys/kernel/" + name) // none: as before
+	for _, name := range []string{"kernel/core_pattern", "kernel/modprobe", "kernel/hostname", "kernel/domainname", "kernel/msgmax", "kernel/shm_rmid_forced",
+		"net/ipv4/ip_forward", "net/ipv4/ping_group_range", "net/ipv4/ip_unprivileged_port_start", "net/ipv4/conf/all/route_localnet",
+		"net/ipv4/conf/default/rp_filter", "net/ipv6/conf/all/forwarding", "net/core/somaxconn"} {
+		text, _ := os.ReadFile("/proc/sys/" + name) // none: as before
 		list = append(list, "parameter "+name+" "+strings.TrimSpace(string(text)))
 	}
 	return list
@@ -168,7 +185,12 @@ func TestCanary(t *testing.T) {
 		"a container's state": {
 			func() error { return os.MkdirAll("/run/minirun/left", 0o700) }, func() error { return os.Remove("/run/minirun/left") }, "+ kept /run/minirun/left"},
 		"a kernel parameter": {
-			func() error { return unix.Sethostname([]byte("owned")) }, func() error { return unix.Sethostname([]byte("attacked")) }, "+ parameter hostname owned"},
+			func() error { return unix.Sethostname([]byte("owned")) }, func() error { return unix.Sethostname([]byte("attacked")) }, "+ parameter kernel/hostname owned"},
+		"a file's attributes": {
+			func() error { return unix.Setxattr(plain, "trusted.owned", []byte("1"), 0) }, func() error { return unix.Removexattr(plain, "trusted.owned") }, " trusted.owned=31"},
+		"a parameter of the network": {
+			func() error { return os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("1"), 0) },
+			func() error { return os.WriteFile("/proc/sys/net/ipv4/conf/all/route_localnet", []byte("0"), 0) }, "+ parameter net/ipv4/conf/all/route_localnet 1"},
 	} {
 		before := host()
 		if err := c.do(); err != nil {

@@ -12,8 +12,8 @@
 // a host that lets it. The matrix in matrix_test.go runs it with all layers of
 // a container, without each, and with each alone; SECURITY.md shows it.
 //
-// Not here: root directories with hostile links, and files that are exchanged
-// while a container is made (tests of package rootfs); what has no counterpart
+// A few are carried out by tests of the packages that they are aimed at: they are
+// in the table, and make attacks runs them. Not here: what has no counterpart
 // in minirun (checkpoint and restore, krun's and passt's files, OCI hooks of
 // others, BuildKit).
 //

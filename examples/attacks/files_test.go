@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,6 +45,34 @@ func nullMask(t *testing.T) {
 	if r := b.run(); !strings.HasPrefix(r.out, "devtmpfs ") {
 		t.Errorf("on /masked is mounted: %v; want the host's null device", r)
 	}
+}
+
+// CVE-2025-31133, of the host's own. What is called /dev/null, whoever has put it
+// there, hides a path only if it is the null device; so with the devices that a
+// user namespace is shown.
+func otherDevices(t *testing.T) {
+	over := func(device, other string) {
+		must(t, unix.Mount(other, device, "", unix.MS_BIND, ""))
+		t.Cleanup(func() { must(t, unix.Unmount(device, 0)) })
+	}
+	over("/dev/full", "/dev/zero")
+	b := inUserNamespace(newBox(t, "say", "hello"))
+	b.refused("not the character device 1:7")
+	over("/dev/null", "/dev/zero")
+	b = newBox(t, "cat", "/masked")
+	b.file("masked", "visible")
+	b.Linux.MaskedPaths = []string{"/masked"}
+	b.refused("not the character device 1:3")
+	b.Linux.MaskedPaths = nil
+	b.prints("visible") // where nothing of the host's is shown, nothing is asked of it
+}
+
+// inUserNamespace gives a container a user namespace, with many users.
+func inUserNamespace(b *box) *box {
+	b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	maps := []specs.LinuxIDMapping{{HostID: 0, Size: 65536}}
+	b.Linux.UIDMappings, b.Linux.GIDMappings = maps, maps
+	return b
 }
 
 // CVE-2026-88265. Standard input is the host's /dev/null or the caller's.
@@ -220,6 +249,43 @@ func deepDirectories(t *testing.T) {
 	}
 }
 
+// A detached container's log is its own file. Whoever looks at it neither reads
+// what was never written, nor waits for the container to let him.
+func endlessLog(t *testing.T) {
+	if r := importImage(t, "endless", nil); r.code != 0 {
+		t.Fatalf("import: %v", r)
+	}
+	defer minirun(t, "rmi", "endless")
+	if r := minirun(t, "run", "-d", "--name", "endless", "endless", "/probe", "endless"); r.code != 0 {
+		t.Fatalf("run: %v", r)
+	}
+	defer minirun(t, "rm", "-f", "endless")
+	logs := func(want string, args ...string) result {
+		t.Helper()
+		var r result
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+			if r = minirun(t, append([]string{"logs", "endless"}, args...)...); strings.Contains(r.out+r.err, want) {
+				break
+			}
+		}
+		r.out = strings.TrimSpace(strings.ReplaceAll(r.out, "\x00", "")) // the rest of a block
+		return r
+	}
+	if r := logs("last", "--tail=1"); r.code != 0 || r.out != "last" {
+		t.Errorf("logs --tail=1: %v", r)
+	}
+	if r := logs("last"); r.code != 0 || r.out != "first\nlast" {
+		t.Errorf("logs: %v", r)
+	}
+	if r := minirun(t, "exec", "endless", "/probe", "write", "/tmp/lease", "now"); r.out != "written" {
+		t.Errorf("exec: %v", r)
+	}
+	start := time.Now()
+	if r := logs("lease"); r.code == 0 || !strings.Contains(r.err, "has a lease on it") || time.Since(start) > 20*time.Second {
+		t.Errorf("logs, with a lease: after %v, %v", time.Since(start), r)
+	}
+}
+
 // The group of an exec is one below the container's, wherever dots lead.
 func otherCgroup(t *testing.T) {
 	b := newBox(t, "sleep")
@@ -244,9 +310,7 @@ func cgroupReadOnly(t *testing.T) {
 		}
 		b.Linux.Namespaces = kept
 		if user {
-			b.Linux.Namespaces = append(b.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
-			maps := []specs.LinuxIDMapping{{HostID: 0, Size: 65536}}
-			b.Linux.UIDMappings, b.Linux.GIDMappings = maps, maps
+			inUserNamespace(b)
 		}
 		if r := b.run(); !strings.Contains(r.out, "read-only file system") && (!user || r.code == 0) {
 			t.Errorf("user namespace %v: writing to cgroup.procs: %v", user, r)

@@ -4,6 +4,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -32,14 +36,20 @@ var fixtures = []fixture{
 
 	// The container's files: files_test.go
 	{"CVE-2025-31133 CVE-2025-62161", "the container's /dev/null is a link, and masks a path", "mounts the container's own /dev/null on masked paths", nullMask},
+	{"CVE-2025-31133", "the host's own devices are not what they are called", "mounts what is found at /dev/null, unseen", otherDevices},
 	{"CVE-2026-88265", "the container's /dev/null is a link, and becomes standard input", "opens, and chowns, the container's /dev/null", nullStdio},
 	{"CVE-2025-52565 CVE-2026-88264", "the container's /dev/console is a link", "makes or mounts /dev/console by its path", consoleLink},
 	{"CVE-2025-52881 CVE-2025-62596 CVE-2019-16884", "a volume over /proc takes the writes of labels and parameters", "writes labels and parameters through the container's /proc", fakeProc},
 	{"CVE-2019-19921 CVE-2023-27561", "the image's /proc is a link through what sysfs will hide", "mounts procfs where a link leads, and looks for what to mask by path", hiddenLink},
+	{"CVE-2019-16884", "a volume of the image's, or of the user's, over /proc", "makes the volume, and then takes it for procfs", volumeOverProc},
+	{"CVE-2026-41579 CVE-2026-47766", "the image's /dev is a link, and nothing is mounted there", "makes devices and links in /dev by path", devLink},
+	{"CVE-2019-19921 CVE-2023-28642 CVE-2025-52565", "names in the root are exchanged with links to the host while containers are made", "looks at /proc, /sys, /dev/null, /dev/console or /dev/pts, and then mounts there", exchangedNames},
+	{"GHSA-3q8j-pf29-vwv8", "a path is exchanged while it is made read-only", "looks the path up once to mount it, and once more to make it read-only", exchangedReadOnly},
 	{"CVE-2026-115521", "the image has a /proc/self/fd of its own", "makes the root read-only by a path below /proc", fakeSelfFd},
 	{"CVE-2022-0492", "a cgroup mount has a release_agent", "mounts cgroup version 1", releaseAgent},
 	{"", "the container makes cgroups below its own, deeper than any path", "removes groups by their whole paths", deepCgroups},
 	{"", "the container makes directories deeper than there are descriptors", "removes directories by recursion, with one open at each level", deepDirectories},
+	{"", "the container makes its log longer than any disk, and holds a lease on it", "reads a log as it comes, and waits for it", endlessLog},
 	{"", "an exec into a cgroup outside of the container's", "joins paths", otherCgroup},
 	{"CVE-2023-25809", "the cgroup mount is writable without a cgroup namespace", "drops the option ro of the cgroup mount", cgroupReadOnly},
 	{"CVE-2025-24965", "the image's /etc is a link to the host's", "writes hosts and resolv.conf by path", etcLink},
@@ -69,6 +79,16 @@ var fixtures = []fixture{
 	{"", "a reused process id", "signals numbers", reusedPid},
 }
 
+// elsewhere are attacks that tests of other packages carry out, since they need
+// no minirun, or its insides; make attacks runs them, too.
+var elsewhere = []struct{ id, about, naive, where, test string }{
+	{"CVE-2019-18837 CVE-2019-19921", "links in the root lead to the host", "follows the last link of a mount's target", "container", "TestHostileRoot"},
+	{"CVE-2021-30465 CVE-2024-45310", "a mount's target is exchanged with a link to the host", "looks at a target, and then mounts on it, or makes it, by its path", "container", "TestExchangedTarget"},
+	{"CVE-2014-6407 CVE-2014-9356", "archives with names and links that lead out", "unpacks by path", "rootfs/image", "TestHostileArchives"},
+	{"", "image layouts with links and pipes", "opens what is called index.json", "rootfs/image", "TestHostileDirectory"},
+	{"", "archives with more, or larger, than is good", "unpacks what it is told", "rootfs/image", "TestLimits"},
+}
+
 // TestAttacks carries out every fixture. After it, the host is what it was.
 func TestAttacks(t *testing.T) {
 	needRoot(t)
@@ -95,6 +115,23 @@ func TestTable(t *testing.T) {
 		}
 		if *tables {
 			fmt.Fprintf(w, "%s\t%s\n", f.about, f.id)
+		}
+	}
+	makefile, err := os.ReadFile("../../Makefile")
+	must(t, err)
+	for _, f := range elsewhere {
+		if run := regexp.MustCompile(`go test .*\./` + f.where + ` -run '?[\w|]*` + f.test + `\b`); !run.Match(makefile) {
+			t.Errorf("make attacks does not run %s of %s", f.test, f.where)
+		}
+		tests, _ := filepath.Glob("../../" + f.where + "/*_test.go")
+		if !slices.ContainsFunc(tests, func(path string) bool {
+			text, _ := os.ReadFile(path) // none: not found there
+			return strings.Contains(string(text), "func "+f.test+"(t *testing.T)")
+		}) {
+			t.Errorf("%s has no %s", f.where, f.test)
+		}
+		if *tables {
+			fmt.Fprintf(w, "%s\t%s\n", f.about, strings.TrimSpace(f.id+" ("+f.where+" "+f.test+")"))
 		}
 	}
 	w.Flush()

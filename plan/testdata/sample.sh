@@ -19,7 +19,8 @@ mount -t proc -o hidepid=2,nosuid,nodev proc /proc
 #   (no command) openat2(AT_FDCWD, "proc/acpi", {flags=O_RDONLY|O_CLOEXEC|O_PATH|O_DIRECTORY, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = <dir>
 #   (no command) openat2(AT_FDCWD, "proc/acpi", {flags=O_RDONLY|O_CLOEXEC|O_PATH, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}, 24) = <file>
 #   (no command) move_mount(<tree>, "", <dir>, "", MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH)
-#   (no command) open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC)
+#   (no command) open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC) = <null>
+[ "$(stat -L -c %t:%T /dev/null)" = 1:3 ]
 mknod -m 666 null c 1 3
 ln -s /proc/self/fd fd 2>/dev/null || :
 #   (no command) capset({version=_LINUX_CAPABILITY_VERSION_3, pid=0}, {effective=1<<CAP_CHOWN|1<<CAP_KILL, permitted=1<<CAP_KILL, inheritable=0})

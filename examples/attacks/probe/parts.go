@@ -34,6 +34,7 @@ var parts = map[string]func(args []string) (string, error){
 	"overwrite": overwrite,
 	"climb":     climbing,
 	"deepen":    deepen,
+	"endless":   endless,
 }
 
 func id([]string) (string, error) {
@@ -131,16 +132,37 @@ func deepen(args []string) (string, error) {
 	return "done", nil
 }
 
+// endless makes the file that is its standard output 8 TB long, and, as soon as
+// there is something in /tmp/lease, has a lease on it.
+func endless([]string) (string, error) {
+	os.MkdirAll("/tmp", 0o755) // an image may have none
+	err := errors.Join(os.WriteFile("/tmp/lease", nil, 0o644), writeTo(1, "first\n"), unix.Ftruncate(1, 8<<40), writeTo(1, "last\n"), unix.Ftruncate(1, 9<<40))
+	for err == nil {
+		if s, _ := os.Stat("/tmp/lease"); s != nil && s.Size() > 0 {
+			_, err = unix.FcntlInt(1, unix.F_SETLEASE, unix.F_WRLCK)
+			time.Sleep(time.Hour)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return "", err
+}
+
+func writeTo(fd int, text string) error {
+	_, err := unix.Write(fd, []byte(text))
+	return err
+}
+
 // hunt looks into every new process for as long as there is no file /tmp/stop:
 // for a root, a working directory or a descriptor from which the host's files
 // can be reached, and for a program that can be written to. It prints what it
-// catches into /tmp/caught, and how many looks there were. With "memory" it
+// catches into /tmp/caught, and how many it saw in time: before they executed the
+// container's program. With "memory" it
 // looks for that of the runtime, too: who can write to it has all that it has.
 func hunt(args []string) (string, error) {
 	caught := map[string]bool{}
 	known, _ := filepath.Glob("/proc/[0-9]*")
 	os.WriteFile("/tmp/ready", []byte("ready"), 0o644)
-	looks, seen := 0, map[string]bool{}
+	looks, seen, early := 0, map[string]bool{}, map[string]bool{}
 	for {
 		if _, err := os.Stat("/tmp/stop"); err == nil {
 			break
@@ -154,6 +176,9 @@ func hunt(args []string) (string, error) {
 			seen[dir] = true
 			for range 20 {
 				looks++
+				if entering(dir) {
+					early[dir] = true
+				}
 				look(dir, caught)
 				if slices.Contains(args, "memory") {
 					lookAtMemory(dir, caught)
@@ -166,8 +191,15 @@ func hunt(args []string) (string, error) {
 		list = append(list, c)
 	}
 	slices.Sort(list)
-	list = append(list, fmt.Sprintf("%d looks at %d processes", looks, len(seen)))
+	list = append(list, fmt.Sprintf("%d of %d processes seen before their execve, %d looks", len(early), len(seen), looks))
 	return "", os.WriteFile("/tmp/caught", []byte(strings.Join(list, "\n")+"\n"), 0o644)
+}
+
+// entering says whether a process does not execute the container's program yet.
+// Without capabilities, we may not even know what else it executes.
+func entering(dir string) bool {
+	link, err := os.Readlink(dir + "/exe")
+	return err == nil && link != "/probe" || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
 }
 
 // look looks into one process.

@@ -155,6 +155,14 @@ var probes = []probe{
 		var s unix.Statfs_t
 		return "as much as is free there", unix.Statfs("/", &s)
 	}},
+	{"take all inodes of a tmpfs", func() (string, error) {
+		var s unix.Statfs_t
+		err := unix.Statfs("/dev/shm", &s)
+		if few := uint64(1 << 16); err == nil && s.Files > 0 && s.Files <= few { // unless it is told, half as many as there are pages
+			err = reason(fmt.Sprintf("limit %d", s.Files))
+		}
+		return fmt.Sprintf("%d files, of a kilobyte of the kernel's each", s.Files), err
+	}},
 	{"fill memory by /dev/shm", func() (string, error) {
 		f, err := os.Create("/dev/shm/large")
 		if err != nil {

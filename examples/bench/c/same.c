@@ -245,7 +245,13 @@ static void make_readonly(const char *path) {
 }
 
 static void hide(void) {
+	struct statx seen;
 	int null = CALL(openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC, 0);
+	CALL(statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &seen);
+	if (!S_ISCHR(seen.stx_mode) || seen.stx_rdev_major != 1 || seen.stx_rdev_minor != 3) {
+		errno = ENODEV;
+		check("statx /dev/null", -1, 0);
+	}
 	for (unsigned i = 0; i < LENGTH(masked); i++)
 		mask(masked[i], null);
 	for (unsigned i = 0; i < LENGTH(readonly); i++)
