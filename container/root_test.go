@@ -322,3 +322,27 @@ func TestDeviceFilter(t *testing.T) {
 	b.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}, {Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "r"}}}
 	b.prints("error: open /dev/strange: no such device or address\nerror: open /dev/strange: operation not permitted")
 }
+
+// TestDeviceThere: what the image has at a device's path is that device, or an
+// error (runtime-spec, config-linux.md, Devices).
+func TestDeviceThere(t *testing.T) {
+	needRoot(t)
+	for name, there := range map[string]struct {
+		mode, number int
+		fits         bool
+	}{
+		"the device": {unix.S_IFCHR, int(unix.Mkdev(1, 3)), true}, "another": {unix.S_IFCHR, int(unix.Mkdev(1, 5)), false},
+		"another kind": {unix.S_IFBLK, int(unix.Mkdev(1, 3)), false}, "a file": {unix.S_IFREG, 0, false},
+	} {
+		b := newBox(t, "exit 0")
+		must(t, unix.Mknod(b.rootfs("there"), uint32(there.mode)|0o666, there.number))
+		b.Linux.Devices = []specs.LinuxDevice{{Path: "/there", Type: "c", Major: 1, Minor: 3}}
+		_, p, err := b.start(Options{})
+		if err == nil {
+			p.Wait()
+		}
+		if there.fits != (err == nil) || err != nil && !strings.Contains(err.Error(), "what was opened is not the character device 1:3") {
+			t.Errorf("%s is there: %v", name, err)
+		}
+	}
+}

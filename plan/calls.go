@@ -156,7 +156,7 @@ func (p *Plan) Device(fd *Step, kind, major, minor uint32) *Step {
 	return s.Means(unix.ENODEV, fmt.Sprintf("what was opened is not the %s device %d:%d", deviceWord[kind], major, minor))
 }
 
-var deviceWord = map[uint32]string{unix.S_IFCHR: "character", unix.S_IFBLK: "block"}
+var deviceWord = map[uint32]string{unix.S_IFCHR: "character", unix.S_IFBLK: "block", unix.S_IFIFO: "FIFO"}
 
 // Ioctl with a number as argument.
 func (p *Plan) Ioctl(fd FD, request uint, arg int) *Step {

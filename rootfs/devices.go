@@ -76,6 +76,17 @@ func (r *Root) devices(p *plan.Plan) {
 	}
 }
 
+// empty says whether path is on a file system that is new: what is there already
+// we have made ourselves.
+func (r *Root) empty(path string) (fresh bool) {
+	for _, m := range r.mounts {
+		if strings.HasPrefix(path, m.destination+"/") {
+			fresh = m.fstype == "tmpfs" && !m.copyUp
+		}
+	}
+	return fresh
+}
+
 // overridden says whether the spec itself makes or mounts something at path.
 func (r *Root) overridden(path string) bool {
 	for _, d := range r.spec.Linux.Devices {
@@ -123,7 +134,8 @@ func (r *Root) directory(p *plan.Plan, path string) plan.FD {
 }
 
 // device records one device file. Where nobody may make one, as in a user
-// namespace, the host's is mounted on an empty file, if it is the same device.
+// namespace, the host's is mounted on an empty file, if it is the same device. So
+// must be what the image has there already.
 func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 	name := filepath.Base(d.path)
 	if !r.host.Mknod && d.kind != unix.S_IFIFO {
@@ -133,7 +145,16 @@ func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.path, "/"), unix.O_PATH, 0).As(d.path))
 		return
 	}
-	p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor).Tolerate(unix.EEXIST)
+	if r.empty(d.path) {
+		p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor).Tolerate(unix.EEXIST)
+	} else {
+		var there *plan.Step
+		p.Alternatives([]unix.Errno{unix.EEXIST}, func() {
+			p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor)
+			there = p.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).As(d.path)
+		})
+		p.Device(there, d.kind, d.major, d.minor)
+	}
 	if d.uid|d.gid != 0 {
 		p.Fchownat(dir, name, d.uid, d.gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
