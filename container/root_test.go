@@ -182,7 +182,10 @@ func (c canary) sings() string {
 		if err == nil {
 			err = unix.Lstat(path, &s)
 		}
-		text, _ := os.ReadFile(path)
+		var text []byte
+		if s.Mode&unix.S_IFMT == unix.S_IFREG { // what a container has made may be a pipe, or endless
+			text, _ = os.ReadFile(path)
+		}
 		fmt.Fprintln(&b, path, s.Mode, s.Uid, s.Gid, s.Nlink, s.Mtim, s.Ctim, s.Rdev, string(text), err)
 		return nil
 	})

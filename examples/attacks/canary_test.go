@@ -33,7 +33,10 @@ func files(root string) (list []string) {
 			list = append(list, "file "+path+" cannot be read")
 			return nil
 		}
-		data, _ := os.ReadFile(path) // EISDIR: no content
+		var data []byte
+		if s.Mode&unix.S_IFMT == unix.S_IFREG { // who opens what an attack has made may wait, or read, for ever
+			data, _ = os.ReadFile(path) // none: as if it were empty
+		}
 		list = append(list, fmt.Sprintf("file %s inode %d mode %o owner %d:%d time %d.%09d %x%s", path, s.Ino, s.Mode, s.Uid, s.Gid, s.Mtim.Sec, s.Mtim.Nsec, sha256.Sum256(data), attributes(path)))
 		return nil
 	})
@@ -186,6 +189,8 @@ func TestCanary(t *testing.T) {
 			func() error { return os.MkdirAll("/run/minirun/left", 0o700) }, func() error { return os.Remove("/run/minirun/left") }, "+ kept /run/minirun/left"},
 		"a kernel parameter": {
 			func() error { return unix.Sethostname([]byte("owned")) }, func() error { return unix.Sethostname([]byte("attacked")) }, "+ parameter kernel/hostname owned"},
+		"a new pipe": {
+			func() error { return unix.Mkfifo(canary+"/pipe", 0o600) }, func() error { return os.Remove(canary + "/pipe") }, "+ file " + canary + "/pipe"},
 		"a file's attributes": {
 			func() error { return unix.Setxattr(plain, "trusted.owned", []byte("1"), 0) }, func() error { return unix.Removexattr(plain, "trusted.owned") }, " trusted.owned=31"},
 		"a parameter of the network": {
