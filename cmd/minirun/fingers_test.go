@@ -107,7 +107,7 @@ func TestNotDone(t *testing.T) {
 		"--nosuch ps":            {"minirun does not do --nosuch", "", 1},
 		"pull httpd":             {"minirun does not do pull", "docker save IMAGE | minirun load", 1},
 		"container ls":           {"minirun does not do container ls", "minirun ps", 1},
-		"frobnicate":             {`"frobnicate" is not a command; see minirun --help`, "", 1},
+		"frobnicate":             {`"frobnicate" is not a command; see minirun --help`, "", 3},
 	} {
 		_, err := arrange(app, append([]string{"minirun"}, strings.Fields(words)...))
 		if err == nil || err.Error() != want.text || exitCode(err) != want.code {
