@@ -11,7 +11,7 @@ import (
 // A detached container has a parent that waits for it, since somebody must:
 // the kernel tells how a process ended only to its parent, and only once. That
 // is all this parent does, so it is no program of its own but part of the plan:
-// a copy of the runtime that never returns to Go. Its file names are in the
+// a copy of the runtime that never returns to Go, without Go's heap. Its file names are in the
 // runtime's command line, which it keeps, so that ps shows whose it is.
 
 // monitor records its steps, with the birth of the container process among them.
@@ -29,8 +29,6 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 		p.Dup3(plan.Given("null"), fd, 0)
 	}
 	p.CloseRange(plan.Num(4), 0, nil)
-	p.Note("what is left of the runtime in it is memory that nobody will use")
-	p.ForgetHeap()
 	info := plan.NewMemory(exitSize)
 	p.Waitid(child, info)
 	p.WriteMemory(plan.Num(3), info)

@@ -26,21 +26,18 @@ type Arg struct {
 type argKind uint8
 
 const (
-	number    argKind = iota // decimal
-	octal                    // a mode
-	flags                    // names joined by |
-	access                   // the same, for open(2)
-	value                    // one name
-	str                      // address of a NUL-terminated string
-	mem                      // address of prepared memory
-	result                   // what an earlier step returned
-	given                    // a descriptor of the runtime's
-	node                     // a file type and a mode
-	device                   // a device number
-	heap                     // where Go's heap starts
-	upToStack                // from there to somewhat below the stack
-	stack                    // where the child's stack is; plus value
-	word                     // a number printed as text
+	number argKind = iota // decimal
+	octal                 // a mode
+	flags                 // names joined by |
+	access                // the same, for open(2)
+	value                 // one name
+	str                   // address of a NUL-terminated string
+	mem                   // address of prepared memory
+	result                // what an earlier step returned
+	given                 // a descriptor of the runtime's
+	node                  // a file type and a mode
+	device                // a device number
+	word                  // a number printed as text
 )
 
 // memory is a prepared block that a system call reads or writes.
@@ -73,11 +70,7 @@ func (a Arg) String() string {
 		return resultName(a)
 	case given:
 		return "<" + a.text + ">" + offset(a.value)
-	case heap:
-		return "<heap>"
-	case upToStack:
-		return "<stack>-<heap>-64K"
-	case word, stack:
+	case word:
 		return a.text
 	case mem:
 		return a.show()

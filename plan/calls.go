@@ -514,15 +514,6 @@ func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
 	return p.call("write", unix.SYS_WRITE, fd.descriptor(), block(b.m, as("{...}")), size(n)).Wants(n)
 }
 
-// ForgetHeap records that a process which will never run Go again gives back
-// the memory of Go's heap, but for the stack that it stands on.
-func (p *Plan) ForgetHeap() {
-	advice := words(unix.MADV_DONTNEED, "MADV_DONTNEED")
-	p.call("madvise", unix.SYS_MADVISE, Arg{kind: heap}, Arg{kind: upToStack}, advice)
-	p.call("madvise", unix.SYS_MADVISE, Arg{kind: stack, value: stackRoom, text: "<stack>+64K"}, words(64<<20, "64M"), advice).
-		Tolerate(unix.ENOMEM) // the heap ends somewhere in between
-}
-
 // ExitGroup ends the process.
 func (p *Plan) ExitGroup(status int) *Step {
 	return p.call("exit_group", unix.SYS_EXIT_GROUP, size(status))

@@ -2,10 +2,7 @@ package plan
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +17,8 @@ import (
 //	message       the buffer for messages
 //	memory        strings, structures, arrays
 //
-// so that the child needs nothing of the heap but the stack it was born on.
+// so that the child needs nothing of the heap but the stack it was born on, and
+// gets no more of it (clone).
 
 // A compiled plan is ready to run, once.
 type compiled struct {
@@ -44,7 +42,7 @@ func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 			total += a.room()
 		}
 	}
-	arena, err := unix.Mmap(-1, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	arena, err := unix.Mmap(-1, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
 	if err != nil {
 		return nil, fmt.Errorf("mmap %d bytes for the plan: %w", total, err)
 	}
@@ -168,38 +166,8 @@ func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {
 		address, err := c.memory(a.mem)
 		in.args[i] = address
 		return err
-	case heap:
-		start, err := c.heapStart()
-		in.args[i] = start
-		return err
-	case upToStack:
-		start, err := c.heapStart()
-		in.args[i], in.from[i] = -start-stackRoom, ownStack
-		return err
-	case stack:
-		in.from[i] = ownStack
 	}
 	return nil
-}
-
-// heapStart is where the mapping starts that Go's heap is in: where c is. (What
-// is read may lie in a mapping that was made after its line was.) A line of
-// /proc/self/maps, proc_pid_maps(5):
-//
-//	c000000000-c000400000 rw-p 00000000 00:00 0
-func (c *compiled) heapStart() (uintptr, error) {
-	maps, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		return 0, err
-	}
-	here := uintptr(unsafe.Pointer(c))
-	for line := range strings.Lines(string(maps)) {
-		var start, end uintptr
-		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err == nil && start <= here && here < end {
-			return start, nil
-		}
-	}
-	return 0, errors.New("/proc/self/maps: no heap")
 }
 
 func (c *compiled) descriptor(g Given) (uintptr, error) {

@@ -314,6 +314,36 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// TestHeap: of Go's heap, the child has only where its stack is.
+func TestHeap(t *testing.T) {
+	secret := bytes.Repeat([]byte("secret"), 10000)
+	static := "what the program's file holds, the child has"
+	p := shell("exit 0", func(p *Plan) {
+		p.Gate("alive", func() {
+			p.Do("look into it", func(r *Process) error {
+				if got, err := peek(r.Pid, unsafe.StringData(static), len(static)); got != static || err != nil {
+					t.Errorf("the file's memory: %q, %v", got, err)
+				}
+				if got, err := peek(r.Pid, &secret[30000], 6); err != unix.EFAULT {
+					t.Errorf("the heap's memory: %q, %v; want EFAULT", got, err)
+				}
+				return nil
+			})
+		})
+	})
+	if got := run(t, p, Options{}); got != 0 {
+		t.Errorf("exit status %d", got)
+	}
+}
+
+// peek reads n bytes of another process's memory. process_vm_readv(2).
+func peek(pid int, at *byte, n int) (string, error) {
+	b := make([]byte, n)
+	read, err := unix.ProcessVMReadv(pid, []unix.Iovec{{Base: &b[0], Len: uint64(n)}},
+		[]unix.RemoteIovec{{Base: uintptr(unsafe.Pointer(at)), Len: n}}, 0)
+	return string(b[:max(read, 0)]), err
+}
+
 // monitored is a plan with a monitor that waits, and writes what it saw to out.
 func monitored(out *os.File, script string) (*Plan, Options) {
 	p := &Plan{}
@@ -322,7 +352,6 @@ func monitored(out *os.File, script string) (*Plan, Options) {
 	child := p.Clone3(Clone{}).Reported()
 	p.Dup3(Given("out"), 3, 0)
 	p.CloseRange(Num(4), 0, nil)
-	p.ForgetHeap()
 	info := NewMemory(128)
 	p.Waitid(child, info)
 	p.WriteMemory(Num(3), info)
@@ -373,7 +402,7 @@ func TestFaults(t *testing.T) {
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // what a killed monitor leaves comes to us
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 	for _, s := range steps.Steps {
-		if s.Side == Monitor && s.Index > 6 {
+		if s.Side == Monitor && s.Index > 4 {
 			continue // the monitor has let go of us, or is about to
 		}
 		for _, errno := range []unix.Errno{unix.ENOMEM, 0} {

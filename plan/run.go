@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -410,9 +412,14 @@ func (r *Process) keep(s *Step, n uintptr) {
 	}
 }
 
+// cloning: what a clone decides that a child inherits holds for all threads.
+var cloning sync.Mutex
+
 // clone makes the monitor, or the child.
 func (r *Process) clone(s *Step, args [6]uintptr) error {
-	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program)
+	cloning.Lock()
+	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()))
+	cloning.Unlock()
 	if errno != 0 {
 		return errno
 	}

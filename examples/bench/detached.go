@@ -93,7 +93,7 @@ func (b *bench) importImage(c candidate) error {
 }
 
 // settled is what monitors returns when it no longer changes: run -d returns
-// while the monitor has yet to give back the memory with which it began.
+// while the monitor still shares memory with it.
 func settled() (float64, error) {
 	for before := math.NaN(); ; time.Sleep(100 * time.Millisecond) {
 		now, err := monitors()
