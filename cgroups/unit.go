@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"math/big"
 	"path"
 	"slices"
 	"strconv"
@@ -241,7 +240,7 @@ func quota(text string) []property {
 // lowest in the first byte.
 func bits(name, list string) []property {
 	const most = 8192 // processors that a kernel can have
-	set := new(big.Int)
+	var mask []byte
 	for r := range strings.SplitSeq(strings.TrimSpace(list), ",") {
 		low, high, found := strings.Cut(r, "-")
 		if !found {
@@ -253,11 +252,12 @@ func bits(name, list string) []property {
 			return nil
 		}
 		for i := first; i <= last; i++ {
-			set.SetBit(set, int(i), 1)
+			for uint64(len(mask)) <= i/8 {
+				mask = append(mask, 0)
+			}
+			mask[i/8] |= 1 << (i % 8)
 		}
 	}
-	mask := set.Bytes()
-	slices.Reverse(mask)
 	return []property{{name, mask}}
 }
 

@@ -10,12 +10,14 @@
 // left to Protect, which looks again.
 //
 // Then it makes the boot itself short: one thread is enough, and the runtime
-// does as GOMAXPROCS says.
+// does as GOMAXPROCS says; and what is touched page by page, all over the
+// program's code and variables, is mapped at once. Linux 5.14, else it is not.
 //
 // At the entry the stack holds argc, argv, NULL, envp, NULL (System V ABI,
 // AMD64 supplement, 3.4.1). System calls take their number in AX, arguments in
 // DI, SI, DX, R10, R8, and destroy CX and R11 (syscall(2)).
 
+#define SYS_madvise       28
 #define SYS_statfs        137
 #define SYS_prctl         157
 #define SYS_execveat      322
@@ -26,6 +28,8 @@
 #define AT_EMPTY_PATH      $0x1000
 #define OPEN_TREE_CLONE    $0x80001 // |OPEN_TREE_CLOEXEC
 #define PR_SET_TIMERSLACK  $29
+#define MADV_POPULATE_READ  $22
+#define MADV_POPULATE_WRITE $23
 #define ST_RDONLY          $1
 
 // words of the command line, as the numbers that their bytes are
@@ -47,6 +51,16 @@ GLOBL readonly<>(SB), RODATA, $32
 DATA oneThread<>+0(SB)/8, $"GOMAXPRO"
 DATA oneThread<>+8(SB)/8, $"CS=1\x00\x00\x00\x00"
 GLOBL oneThread<>(SB), RODATA, $16
+
+// madvise(from, to - from, advice), by whole pages
+#define ADVISE(from, to, advice) \
+	MOVQ $SYS_madvise, AX \
+	LEAQ from, DI         \
+	ANDQ $~4095, DI       \
+	LEAQ to, SI           \
+	SUBQ DI, SI           \
+	MOVQ advice, DX       \
+	SYSCALL
 
 TEXT _protect_linux_amd64(SB), NOSPLIT|NOFRAME, $0
 	MOVQ SP, BX  // what Go's runtime will want to find in SP
@@ -127,6 +141,9 @@ boot:
 	MOVQ PR_SET_TIMERSLACK, DI
 	MOVQ $const_calmSlack, SI
 	SYSCALL
+
+	ADVISE(runtime·text(SB), runtime·etext(SB), MADV_POPULATE_READ)
+	ADVISE(runtime·noptrdata(SB), runtime·ebss(SB), MADV_POPULATE_WRITE)
 
 	// GOMAXPROCS=1 before the environment: argc and argv make room for it
 	MOVQ BX, SI

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -42,9 +41,9 @@ type Options struct {
 	// Trace, if not nil, is called after each step.
 	Trace func(Event)
 
-	// Stopped, if not nil, is asked now and then while the other side has nothing
-	// to say. An error ends the run: who is waited for may have been stopped, by
-	// somebody who is in the container already.
+	// Stopped, if not nil, is asked as soon as the child is on its way, and then
+	// now and then while that has nothing to say. An error ends the run: who is
+	// waited for may have been stopped, by somebody who is in the container already.
 	Stopped func() error
 
 	// Before, if not nil, is called before each step, which waits for it. An
@@ -152,6 +151,9 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	err = r.steps()
 	closeAll(theirs) // else the child's end would not be the end of the channel
 	theirs = nil
+	if err == nil && o.Stopped != nil {
+		err = o.Stopped()
+	}
 	for err == nil && len(r.channels) > 0 && !r.left {
 		err = r.serve()
 	}
@@ -363,7 +365,13 @@ func (r *Process) do(s *Step) error {
 	if s.program {
 		return r.clone(s, args)
 	}
-	n, errno := undisturbed(in.number, args)
+	var n uintptr
+	var errno unix.Errno
+	if in.number == unix.SYS_BPF {
+		n, errno = undisturbed(in.number, args)
+	} else {
+		n, _, errno = unix.Syscall6(in.number, args[0], args[1], args[2], args[3], args[4], args[5])
+	}
 	if errno != 0 {
 		return errno
 	}
@@ -382,21 +390,16 @@ func (r *Process) do(s *Step) error {
 	return nil
 }
 
-// undisturbed makes a system call. The verifier of BPF programs gives up (EAGAIN) when any
-// signal comes, such as those with which Go's scheduler interrupts a thread, so
-// meanwhile other threads get them.
+// undisturbed makes a system call of which no signal is to be heard: the verifier
+// of BPF programs gives up (EAGAIN) when any comes, such as those with which Go's
+// scheduler interrupts a thread. Meanwhile other threads get them.
+//
+//go:nosplit
 func undisturbed(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
-	if number == unix.SYS_BPF {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		all, before := unix.Sigset_t{}, unix.Sigset_t{}
-		for i := range all.Val {
-			all.Val[i] = ^all.Val[i]
-		}
-		unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before) // EFAULT and EINVAL cannot be
-		defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
-	}
-	n, _, errno = unix.Syscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
+	all, old := ^uint64(0), uint64(0)
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+	n, _, errno = unix.RawSyscall6(number, args[0], args[1], args[2], args[3], args[4], args[5])
+	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	return n, errno
 }
 

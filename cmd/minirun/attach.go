@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -21,18 +22,6 @@ import (
 // container. Not those by which the kernel tells a process about itself.
 var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
-}
-
-// catchSignals catches what is meant for the program in the container. Why in
-// the background? Go's own preparations for it take as long as those of the
-// container, and can be made meanwhile.
-func catchSignals() chan os.Signal {
-	signals := make(chan os.Signal, 64)
-	go func() {
-		signal.Notify(signals, forwarded...)
-		signals <- unix.SIGWINCH // the window may have changed before we could hear of it
-	}()
-	return signals
 }
 
 // Who stops us before there is a container wants none: what was made of it goes
@@ -60,19 +49,29 @@ func stopped(stop chan os.Signal) exit {
 	}
 }
 
+// A catcher catches what is meant for the program in the container.
+type catcher struct {
+	signals chan os.Signal
+	catch   sync.Once
+}
+
 // interrupted says, while there is no program yet, whether a signal has come that
-// stops: then the start is given up. Others that come so early are lost.
-func interrupted(signals chan os.Signal) func() error {
-	return func() error {
-		for {
-			select {
-			case s := <-signals:
-				if slices.Contains(stopping, s) {
-					return exit(128 + int(s.(unix.Signal)))
-				}
-			default:
-				return nil
+// stops: then the start is given up. Others that come so early are lost. Why does
+// it not catch any before it is asked? Go's preparations for it take as long as
+// those of the container, and can be made meanwhile.
+func (c *catcher) interrupted() error {
+	c.catch.Do(func() {
+		c.signals = make(chan os.Signal, 64)
+		signal.Notify(c.signals, forwarded...)
+	})
+	for {
+		select {
+		case s := <-c.signals:
+			if slices.Contains(stopping, s) {
+				return exit(128 + int(s.(unix.Signal)))
 			}
+		default:
+			return nil
 		}
 	}
 }
@@ -81,13 +80,16 @@ func interrupted(signals chan os.Signal) func() error {
 // its terminal. A program without one does not hear of them: our window is not
 // its own, and httpd would take SIGWINCH for a call to stop. By a pidfd: when the
 // program has ended, its number may soon be somebody else's.
-func forward(signals chan os.Signal, p *plan.Process, master *os.File) error {
+func (c *catcher) forward(p *plan.Process, master *os.File) error {
 	pidfd, err := unix.PidfdOpen(p.Pid, 0) // not reaped yet, so it is certainly the program's
 	if err != nil {
 		return fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
 	}
+	if master != nil {
+		resize(master) // the window may have changed before we could hear of it
+	}
 	go func() {
-		for s := range signals {
+		for s := range c.signals {
 			switch {
 			case s != unix.SIGWINCH:
 				unix.PidfdSendSignal(pidfd, s.(unix.Signal), nil, 0) // ESRCH: it ended

@@ -135,7 +135,7 @@ func (s *session) exec(k *container.Container) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	signals := catchSignals()
+	signals := &catcher{}
 	pipes := &insulation{}
 	if k.Annotations[bundle.Name] != "" && !c.IsSet("process") {
 		if c.Bool("detach") {
@@ -147,7 +147,7 @@ func (s *session) exec(k *container.Container) (int, error) {
 			return 0, err
 		}
 	}
-	s.options.Look.Stopped = interrupted(signals)
+	s.options.Look.Stopped = signals.interrupted
 	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
 	pipes.started()
 	if err != nil || c.Bool("detach") && s.socket == nil {
@@ -160,7 +160,7 @@ func (s *session) exec(k *container.Container) (int, error) {
 	if s.socket != nil {
 		done, err = s.attachTerminal()
 	}
-	if err := errors.Join(err, forward(signals, p, s.master)); err != nil {
+	if err := errors.Join(err, signals.forward(p, s.master)); err != nil {
 		return 0, err
 	}
 	status, err := p.Wait()

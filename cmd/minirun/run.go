@@ -437,7 +437,7 @@ func drainCommand() *cli.Command {
 
 // attached runs the container and waits for it.
 func (s *session) attached() (int, error) {
-	signals := catchSignals()
+	signals := &catcher{}
 	pipes := &insulation{}
 	if s.context.Bool("monitor") {
 		var err error
@@ -445,7 +445,7 @@ func (s *session) attached() (int, error) {
 			return 0, err
 		}
 	}
-	s.options.Look.Stopped = interrupted(signals)
+	s.options.Look.Stopped = signals.interrupted
 	k, p, err := root(s.context).New(s.id, s.dir, s.spec, s.options)
 	pipes.started()
 	if err != nil {
@@ -455,7 +455,7 @@ func (s *session) attached() (int, error) {
 	if s.socket != nil {
 		done, err = s.attachTerminal()
 	}
-	if err := errors.Join(err, forward(signals, p, s.master)); err != nil {
+	if err := errors.Join(err, signals.forward(p, s.master)); err != nil {
 		return 0, errors.Join(err, k.Delete(true))
 	}
 	go func() {

@@ -6,7 +6,6 @@ package image
 // is not root may have to let himself into his own directories first.
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +79,7 @@ func (d *discarder) postpone(parent *os.File, name string) error {
 	if err := unlock(parent, name); err != nil { // to move a directory is to write to it: to its ".."
 		return err
 	}
-	fresh := rand.Text()
+	fresh := unique()
 	d.queue = append(d.queue, fresh)
 	return unix.Renameat(int(parent.Fd()), name, int(d.top.Fd()), fresh)
 }

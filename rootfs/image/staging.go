@@ -11,7 +11,6 @@ package image
 
 import (
 	"bufio"
-	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -54,7 +53,7 @@ func (s *Store) begin() (*staging, error) {
 		return nil, err
 	}
 	g := &staging{
-		store: s, lock: lock, tmp: tmp, name: rand.Text(), budget: newBudget(s.options.Limits),
+		store: s, lock: lock, tmp: tmp, name: unique(), budget: newBudget(s.options.Limits),
 		blobs: map[Digest]bool{}, layers: map[Digest]bool{},
 	}
 	if err := g.prepare(); err != nil {
@@ -131,7 +130,7 @@ func (g *staging) abort() {
 // must be as described; with the zero want anything is taken. It returns the
 // descriptor with digest and size filled in.
 func (g *staging) blob(r io.Reader, want Descriptor) (Descriptor, error) {
-	temporary := g.path(rand.Text())
+	temporary := g.path(unique())
 	got, err := writeHashed(temporary, bounded(r, want, g.store.options.Limits))
 	if err != nil {
 		return want, fmt.Errorf("store blob: %w", cause(err))
@@ -247,7 +246,7 @@ func (g *staging) list(index *Index) error {
 
 // layerDirectory makes an empty directory to unpack into.
 func (g *staging) layerDirectory() (*os.File, error) {
-	path := g.path(rand.Text())
+	path := g.path(unique())
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return nil, cause(err)
 	}
@@ -263,7 +262,7 @@ func (g *staging) keepLayer(directory *os.File, diffID Digest) error {
 // spool copies an archive to a file without a name, since its parts are
 // needed in another order than they come in.
 func (g *staging) spool(r io.Reader) (*os.File, error) {
-	f, err := os.OpenFile(g.path(rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.OpenFile(g.path(unique()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, cause(err)
 	}

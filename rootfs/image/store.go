@@ -11,12 +11,13 @@ package image
 // appear by rename, so what a reader sees is whole.
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -203,10 +204,14 @@ func flock(f *os.File, how int) error {
 	}
 }
 
+// unique is a name that nothing else has. It need not be secret: where it is used,
+// nobody else can write.
+func unique() string { return strconv.FormatUint(rand.Uint64(), 36) }
+
 // replace writes ROOT/name so that a reader finds the old or the new content,
 // also after a power failure.
 func (s *Store) replace(name string, content []byte) error {
-	temporary := s.path("tmp", rand.Text())
+	temporary := s.path("tmp", unique())
 	if err := writeSynced(temporary, content); err != nil {
 		os.Remove(temporary) // best effort: the next writer sweeps tmp
 		return fmt.Errorf("write %s: %w", s.path(name), cause(err))
