@@ -83,7 +83,6 @@ const (
 	messageSize = int(unsafe.Sizeof(message{}))
 	none        = -1
 	unset       = ^uintptr(0) // the result of a step that was skipped or failed
-	heapArena   = 64 << 20    // Go's heap grows in pieces of that size, which are aligned to it
 )
 
 // Patience is how often openat2(2) is called again when it says EAGAIN: while it
@@ -95,13 +94,9 @@ const Patience = 1000
 // clone makes the process that walks program and returns its id. From the first
 // call to the last the thread stays the same: nothing in between can be
 // preempted. This is fork(2), not vfork(2): parent and child share no memory but
-// the pages that neither has written to since.
-//
-// Of Go's heap the child gets only the page that its stack is on (a page is of
-// size page), and those next to it. What else is there is none of its business, nor that of
-// whoever can look into it; and to copy the tables of all its pages, and later
-// each page that the runtime writes to, takes a tenth of a start. madvise(2),
-// MADV_DONTFORK.
+// the pages that neither has written to since; and of those the child has its
+// stack, on the page that we are on and those next to it, and what compiled.hide
+// leaves it.
 //
 //go:nosplit
 //go:norace
@@ -109,7 +104,6 @@ const Patience = 1000
 func clone(args, size, program, page uintptr) (pid uintptr, errno syscall.Errno) {
 	all, old := ^uint64(0), uint64(0)
 	stack := uintptr(unsafe.Pointer(&all)) &^ (page - 1)
-	syscall.RawSyscall(unix.SYS_MADVISE, stack&^(heapArena-1), heapArena, unix.MADV_DONTFORK)
 	syscall.RawSyscall(unix.SYS_MADVISE, stack-page, 3*page, unix.MADV_DOFORK)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
 	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, args, size, 0)

@@ -421,8 +421,11 @@ var cloning sync.Mutex
 // clone makes the monitor, or the child.
 func (r *Process) clone(s *Step, args [6]uintptr) error {
 	cloning.Lock()
+	defer cloning.Unlock()
+	if err := r.code.hide(); err != nil {
+		return err
+	}
 	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()))
-	cloning.Unlock()
 	if errno != 0 {
 		return errno
 	}
