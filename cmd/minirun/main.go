@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	_ "minirun/cmd/minirun/boot"
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/plan"
@@ -31,8 +31,6 @@ var version = "0.1.0-dev"
 
 func main() {
 	container.PunctualChildren()
-	growStack()
-	growHeap()
 	words := os.Args[1:]
 	if slices.Contains(words, "--monitor") {
 		stopSecond = stopSignals()
@@ -100,18 +98,6 @@ func (o *output) Write(p []byte) (int, error) {
 		o.err = fmt.Errorf("standard output: %w", err)
 	}
 	return n, o.err
-}
-
-// growStack makes the stack as large as a start needs it, once: growing while it
-// is in use, five times, is a fiftieth of a start. It does nothing else (stack.s).
-func growStack()
-
-// growHeap maps at once what a start will need of Go's heap, not each page when it
-// is touched: where a large object ends, the heap goes on. Linux 5.14, else it is not.
-func growHeap() {
-	last := make([]byte, 40<<10)
-	end := reflect.ValueOf(last).Pointer() + uintptr(len(last))
-	unix.Syscall(unix.SYS_MADVISE, end, 400<<10, unix.MADV_POPULATE_WRITE)
 }
 
 // fewestDescriptors are those without which nothing is begun: Go's own runtime
