@@ -11,12 +11,14 @@ import (
 //
 // The new process is a copy of the runtime with one thread only: whatever the
 // other threads were doing (collecting garbage, holding a lock, growing a
-// stack) stays undone for ever. So, as in the standard library's
-// syscall/exec_linux.go, nothing here may allocate, take a lock, write a
-// pointer (the write barrier may be on), grow the stack or be preempted:
+// stack) stays undone for ever. Nor has it the runtime's heap and variables
+// (compiled.hide). So, as in the standard library's syscall/exec_linux.go,
+// nothing here may allocate, take a lock, write a pointer (the write barrier may
+// be on), grow the stack or be preempted:
 //
 //   - every function is nosplit and norace, and calls only functions that are;
-//   - data is in the arena (compile.go): numbers, and addresses as numbers;
+//   - data is in the arena (compile.go): numbers, and addresses as numbers; of
+//     the package's variables, none;
 //   - indices are checked when the plan is compiled, so nothing here panics;
 //   - all signals are blocked before clone3.
 //
