@@ -107,9 +107,10 @@ func (b *bench) candidate(name string) candidate {
 	return b.candidates[slices.IndexFunc(b.candidates, func(c candidate) bool { return c.name == name })]
 }
 
-// command is an OCI runtime's command line, with its state in our folder.
+// command is an OCI runtime's command line, with its state where it is by default:
+// on the tmpfs that /run is.
 func (b *bench) command(c candidate, arguments ...string) []string {
-	return append([]string{c.path, "--root", filepath.Join(b.dir, "state", c.name)}, arguments...)
+	return append([]string{c.path, "--root", filepath.Join("/run", c.name)}, arguments...)
 }
 
 // bubblewrap is its equivalent of the bundle, as far as it has one.
