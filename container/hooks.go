@@ -218,6 +218,9 @@ func runOutside(h specs.Hook, dir string, input []byte, output io.Writer) error 
 		defer cancel()
 		ctx = limited
 	}
+	if err := Spread(); err != nil {
+		return err
+	}
 	cmd := exec.CommandContext(ctx, h.Path)
 	cmd.Args, cmd.Dir, cmd.WaitDelay = h.Args, dir, lateness
 	cmd.Env = append([]string{}, h.Env...) // not nil: nil would mean our own
@@ -293,6 +296,9 @@ func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, loo
 	p.RtSigprocmask()
 	p.Execve(h.Path, h.Args, h.Env)
 	look.Given = map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
+	if err := Spread(); err != nil {
+		return nil, err
+	}
 	return set.OnThread(func() (*plan.Process, error) { return p.Start(look) })
 }
 

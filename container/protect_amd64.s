@@ -10,7 +10,7 @@
 // left to Protect, which looks again.
 //
 // Then it makes the boot itself short: one thread is enough, and the runtime
-// does as GOMAXPROCS says; and what is touched page by page, all over the
+// does as GOMAXPROCS says; one processor, too; and what is touched page by page, all over the
 // program's code and variables, is mapped at once. Linux 5.14, else it is not.
 //
 // At the entry the stack holds argc, argv, NULL, envp, NULL (System V ABI,
@@ -20,6 +20,9 @@
 #define SYS_madvise       28
 #define SYS_statfs        137
 #define SYS_prctl         157
+#define SYS_setaffinity   203 // sched_setaffinity
+#define SYS_getaffinity   204
+#define SYS_getcpu        309
 #define SYS_execveat      322
 #define SYS_open_tree     428
 #define SYS_mount_setattr 442
@@ -60,6 +63,14 @@ GLOBL oneThread<>(SB), RODATA, $16
 	LEAQ to, SI           \
 	SUBQ DI, SI           \
 	MOVQ advice, DX       \
+	SYSCALL
+
+// sched_getaffinity or sched_setaffinity(0, 128, set)
+#define AFFINITY(call, set) \
+	MOVQ $call, AX \
+	XORQ DI, DI    \
+	MOVQ $128, SI  \
+	MOVQ set, DX   \
 	SYSCALL
 
 TEXT _protect_linux_amd64(SB), NOSPLIT|NOFRAME, $0
@@ -141,6 +152,46 @@ boot:
 	MOVQ PR_SET_TIMERSLACK, DI
 	MOVQ $const_calmSlack, SI
 	SYSCALL
+
+	// One processor for all threads (see Spread), if we may use all that our
+	// cgroup has: what we may use is in 0(SP), in 128(SP) all; a bit for each.
+	SUBQ $256, SP
+	MOVQ SP, R12
+	LEAQ 128(SP), R13
+	AFFINITY(SYS_getaffinity, R12)
+	TESTQ AX, AX
+	JLE  spread
+	MOVQ AX, R15 // so many bytes
+	MOVQ R13, DI
+	MOVQ $16, CX
+	MOVQ $-1, AX
+	CLD
+	REP; STOSQ
+	AFFINITY(SYS_setaffinity, R13)
+	AFFINITY(SYS_getaffinity, R13)
+	MOVQ R15, CX
+	MOVQ R12, SI
+	MOVQ R13, DI
+	REP; CMPSB
+	JEQ  all
+	AFFINITY(SYS_setaffinity, R12)
+	JMP  spread
+all:
+	MOVQ $SYS_getcpu, AX
+	MOVQ R12, DI
+	XORQ SI, SI
+	XORQ DX, DX
+	SYSCALL
+	MOVL (R12), R14
+	MOVQ R13, DI
+	MOVQ $16, CX
+	XORQ AX, AX
+	REP; STOSQ
+	BTSQ R14, (R13)
+	AFFINITY(SYS_setaffinity, R13)
+	MOVB $1, ·together(SB)
+spread:
+	ADDQ $256, SP
 
 	ADVISE(runtime·text(SB), runtime·etext(SB), MADV_POPULATE_READ)
 	ADVISE(runtime·noptrdata(SB), runtime·ebss(SB), MADV_POPULATE_WRITE)

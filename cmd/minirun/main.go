@@ -32,6 +32,11 @@ var version = "0.1.0-dev"
 func main() {
 	container.PunctualChildren()
 	words := os.Args[1:]
+	if _, rest := globals(words); len(rest) > 0 && !slices.Contains(quick, rest[0]) {
+		if err := container.Spread(); err != nil {
+			os.Exit(newLog(words).report(err))
+		}
+	}
 	if slices.Contains(words, "--monitor") {
 		stopSecond = stopSignals()
 	}
@@ -99,6 +104,10 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	return n, o.err
 }
+
+// quick are the commands that take no time but what they wait for a container,
+// and start nothing but by package container, which spreads our threads before.
+var quick = []string{"create", "start", "run", "exec", "state", "list", "kill", "pause", "resume", "update", "delete"}
 
 // fewestDescriptors are those without which nothing is begun: Go's own runtime
 // ends with a page about itself if it has none for its poller.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,6 +32,10 @@ var programs = map[string]func(args []string) int{
 	},
 	"ls":    listDir,
 	"write": func(args []string) int { return say("written", os.WriteFile(args[0], []byte(args[1]+"\n"), 0o644)) },
+	"copy": func(args []string) int {
+		text, err := os.ReadFile(args[0])
+		return say("copied", errors.Join(err, os.WriteFile(args[1], text, 0o644)))
+	},
 	"cut": func([]string) int {
 		os.Truncate("/proc/self/fd/1", 0)
 		os.Chmod("/proc/self/fd/1", 0o777)
