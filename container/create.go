@@ -553,9 +553,6 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 		o.Given[plan.Listener] = agent.theirs
 		defer func() { b.passed = agent.finish(process) }()
 	}
-	if err := Spread(); err != nil {
-		return nil, err
-	}
 	process, err := b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
 	return process, err
 }

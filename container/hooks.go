@@ -218,7 +218,7 @@ func runOutside(h specs.Hook, dir string, input []byte, output io.Writer) error 
 		defer cancel()
 		ctx = limited
 	}
-	if err := Spread(); err != nil {
+	if err := plan.Spread(); err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, h.Path)
@@ -296,9 +296,6 @@ func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, loo
 	p.RtSigprocmask()
 	p.Execve(h.Path, h.Args, h.Env)
 	look.Given = map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
-	if err := Spread(); err != nil {
-		return nil, err
-	}
 	return set.OnThread(func() (*plan.Process, error) { return p.Start(look) })
 }
 

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/plan"
 )
 
 // A process in a container can reach the program of another process as
@@ -41,7 +42,7 @@ func Again(args []string) error {
 		}
 		program = fmt.Sprintf("/proc/self/fd/%d", fd)
 	}
-	err = errors.Join(err, Spread())
+	err = errors.Join(err, plan.Spread())
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
@@ -58,41 +59,6 @@ const (
 	normalSlack = 50_000    // nanoseconds; every process starts with it
 	calmSlack   = 5_000_000 // rare enough
 )
-
-// together says that the program's entry has put our threads on one processor:
-// while they take turns, as Go's do at every start, to wake another one takes
-// longer than to go on with the same, and each change of the memory that they share
-// has to be told to it.
-var together bool
-
-// Spread lets our threads, and whatever they start from now on, run on all
-// processors again that our cgroup has. To be called before anything is started,
-// or takes long. sched_setaffinity(2).
-func Spread() error {
-	if !together {
-		return nil
-	}
-	var all unix.CPUSet
-	for i := range all {
-		all[i] = ^all[i]
-	}
-	done := map[string]bool{}
-	for more := true; more; { // one that is not spread yet may have made another
-		threads, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			return fmt.Errorf("threads of our own: %w", err)
-		}
-		more = false
-		for _, t := range threads {
-			if id, err := strconv.Atoi(t.Name()); err == nil && !done[t.Name()] {
-				unix.SchedSetaffinity(id, &all) // ESRCH: it ended
-				done[t.Name()], more = true, true
-			}
-		}
-	}
-	together = false
-	return nil
-}
 
 // PunctualChildren lets the timers of what this thread executes or clones from
 // now on be as punctual as everybody's, although those of Go's runtime are not.

@@ -153,7 +153,7 @@ boot:
 	MOVQ $const_calmSlack, SI
 	SYSCALL
 
-	// One processor for all threads (see Spread), if we may use all that our
+	// One processor for all threads (see plan.Spread), if we may use all that our
 	// cgroup has: what we may use is in 0(SP), in 128(SP) all; a bit for each.
 	SUBQ $256, SP
 	MOVQ SP, R12
@@ -189,7 +189,7 @@ all:
 	REP; STOSQ
 	BTSQ R14, (R13)
 	AFFINITY(SYS_setaffinity, R13)
-	MOVB $1, ·together(SB)
+	MOVB $1, minirun∕plan·together(SB)
 spread:
 	ADDQ $256, SP
 

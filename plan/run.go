@@ -425,7 +425,8 @@ func (r *Process) clone(s *Step, args [6]uintptr) error {
 	if err := r.code.hide(); err != nil {
 		return err
 	}
-	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()))
+	one, all := masks()
+	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()), one, all)
 	if errno != 0 {
 		return errno
 	}
@@ -650,6 +651,7 @@ func (r *Process) undo() error {
 
 // Wait waits for the end of the child, which must be a child of this process.
 func (r *Process) Wait() (unix.WaitStatus, error) {
+	Spread() // it may take long; if not, it does no harm
 	status, err := waitFor(r.Pid)
 	r.Close()
 	return status, err

@@ -33,7 +33,7 @@ func main() {
 	container.PunctualChildren()
 	words := os.Args[1:]
 	if _, rest := globals(words); len(rest) > 0 && !slices.Contains(quick, rest[0]) {
-		if err := container.Spread(); err != nil {
+		if err := plan.Spread(); err != nil {
 			os.Exit(newLog(words).report(err))
 		}
 	}
@@ -106,7 +106,7 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 // quick are the commands that take no time but what they wait for a container,
-// and start nothing but by package container, which spreads our threads before.
+// and start nothing but by package container.
 var quick = []string{"create", "start", "run", "exec", "state", "list", "kill", "pause", "resume", "update", "delete"}
 
 // fewestDescriptors are those without which nothing is begun: Go's own runtime

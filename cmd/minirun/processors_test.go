@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -61,13 +62,14 @@ func TestProcessors(t *testing.T) {
 	must(t, os.WriteFile(config, text, 0o644))
 
 	root := filepath.Join(t.TempDir(), "root")
-	call := func(args ...string) {
+	call := func(args ...string) string {
 		t.Helper()
 		cmd := command(t, nil, append([]string{"--root", root}, args...)...)
 		cmd.Path = program
 		if err := cmd.Run(); err != nil {
 			t.Fatalf("minirun %v: %v\n%s", args, err, printed(t, cmd))
 		}
+		return printed(t, cmd)
 	}
 	check := func(want string, names ...string) {
 		t.Helper()
@@ -87,7 +89,12 @@ func TestProcessors(t *testing.T) {
 	check(all, every...)
 	call("create", "--bundle", dir, "two")
 	call("start", "two")
-	call("delete", "--force", "two")
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(call("state", "two"), `"stopped"`); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("container two does not end")
+		}
+	}
+	call("delete", "two")
 	check(all, every...)
 
 	spec.Process.Args, spec.Hooks = []string{"/bin/sleep", "1000"}, nil
