@@ -25,6 +25,8 @@ var processors struct{ one, all unix.CPUSet }
 // Spread lets our threads, and whatever they start from now on, run on all
 // processors again that our cgroup has. It fails only without /proc.
 func Spread() error {
+	cloning.Lock()
+	defer cloning.Unlock()
 	if !together {
 		return nil
 	}
