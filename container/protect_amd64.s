@@ -17,6 +17,9 @@
 // AMD64 supplement, 3.4.1). System calls take their number in AX, arguments in
 // DI, SI, DX, R10, R8, and destroy CX and R11 (syscall(2)).
 
+#define SYS_read          0
+#define SYS_open          2
+#define SYS_close         3
 #define SYS_madvise       28
 #define SYS_statfs        137
 #define SYS_prctl         157
@@ -27,6 +30,7 @@
 #define SYS_open_tree     428
 #define SYS_mount_setattr 442
 
+#define O_CLOEXEC          $0x80000
 #define AT_FDCWD           $-100
 #define AT_EMPTY_PATH      $0x1000
 #define OPEN_TREE_CLONE    $0x80001 // |OPEN_TREE_CLOEXEC
@@ -44,6 +48,12 @@
 DATA exe<>+0(SB)/8, $"/proc/se"
 DATA exe<>+8(SB)/8, $"lf/exe\x00\x00"
 GLOBL exe<>(SB), RODATA, $16
+
+DATA online<>+0(SB)/8, $"/sys/dev"
+DATA online<>+8(SB)/8, $"ices/sys"
+DATA online<>+16(SB)/8, $"tem/cpu/"
+DATA online<>+24(SB)/8, $"online\x00\x00"
+GLOBL online<>(SB), RODATA, $32
 
 DATA readonly<>+0(SB)/8, $1 // struct mount_attr: attr_set = MOUNT_ATTR_RDONLY
 DATA readonly<>+8(SB)/8, $0
@@ -153,42 +163,94 @@ boot:
 	MOVQ $const_calmSlack, SI
 	SYSCALL
 
-	// One processor for all threads (see plan.Spread), if we may use all that our
-	// cgroup has: what we may use is in 0(SP), in 128(SP) all; a bit for each.
+	// One processor for all threads (see plan.Spread): if we may use all that are
+	// online, so that nobody has a wish that would be lost. At 0(SP) what we may
+	// use, a bit for each of at most 1024; at 128(SP) what there is; in between, text.
 	SUBQ $256, SP
+	MOVQ $SYS_open, AX
+	LEAQ online<>(SB), DI
+	MOVQ O_CLOEXEC, SI
+	SYSCALL
+	TESTQ AX, AX
+	JLT  spread
+	MOVQ AX, R13
+	MOVQ $SYS_read, AX
+	MOVQ R13, DI
+	MOVQ SP, SI
+	MOVQ $32, DX
+	SYSCALL
+	MOVQ AX, R14
+	MOVQ $SYS_close, AX
+	MOVQ R13, DI
+	SYSCALL
+
+	// the text is "0-", the number of the last processor, and a line's end: else
+	// there is only one, or they are not in a row
+	CMPQ R14, $4
+	JLT  spread
+	CMPW (SP), $0x2d30 // "0-"
+	JNE  spread
+	LEAQ 2(SP), SI
+	LEAQ (SP)(R14*1), R13 // where the text ends
+	XORQ R14, R14
+digit:
+	MOVBLZX (SI), AX
+	INCQ SI
+	SUBQ $48, AX // '0'
+	CMPQ AX, $9
+	JHI  online
+	IMULQ $10, R14
+	ADDQ AX, R14
+	CMPQ SI, R13
+	JLT  digit
+	JMP  spread
+online:
+	CMPQ AX, $-38 // '\n' - '0'
+	JNE  spread
+	CMPQ R14, $1023
+	JHI  spread
+
+	// set the bits 0 to R14 at 128(SP), and compare
+	MOVQ SP, DI
+	MOVQ $32, CX
+	XORQ AX, AX
+	CLD
+	REP; STOSQ
+	MOVQ R14, CX
+bit:
+	BTSQ CX, 128(SP)
+	DECQ CX
+	JGE  bit
 	MOVQ SP, R12
-	LEAQ 128(SP), R13
 	AFFINITY(SYS_getaffinity, R12)
 	TESTQ AX, AX
 	JLE  spread
-	MOVQ AX, R15 // so many bytes
-	MOVQ R13, DI
-	MOVQ $16, CX
-	MOVQ $-1, AX
-	CLD
-	REP; STOSQ
-	AFFINITY(SYS_setaffinity, R13)
-	AFFINITY(SYS_getaffinity, R13)
-	MOVQ R15, CX
-	MOVQ R12, SI
-	MOVQ R13, DI
+	MOVQ SP, SI
+	LEAQ 128(SP), DI
+	MOVQ $128, CX
 	REP; CMPSB
-	JEQ  all
-	AFFINITY(SYS_setaffinity, R12)
-	JMP  spread
-all:
+	JNE  spread
+
+	// where are we?
 	MOVQ $SYS_getcpu, AX
-	MOVQ R12, DI
+	MOVQ SP, DI
 	XORQ SI, SI
 	XORQ DX, DX
 	SYSCALL
-	MOVL (R12), R14
-	MOVQ R13, DI
+	TESTQ AX, AX
+	JNE  spread
+	MOVL (SP), R13
+	CMPQ R13, R14
+	JHI  spread
+	LEAQ 128(SP), R12
+	MOVQ R12, DI
 	MOVQ $16, CX
 	XORQ AX, AX
 	REP; STOSQ
-	BTSQ R14, (R13)
-	AFFINITY(SYS_setaffinity, R13)
+	BTSQ R13, 128(SP)
+	AFFINITY(SYS_setaffinity, R12)
+	TESTQ AX, AX
+	JNE  spread
 	MOVB $1, minirun∕plan·together(SB)
 spread:
 	ADDQ $256, SP

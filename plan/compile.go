@@ -46,7 +46,9 @@ func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 			total += a.room()
 		}
 	}
+	cloning.Lock() // hide goes through all mappings
 	arena, err := unix.Mmap(-1, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
+	cloning.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("mmap %d bytes for the plan: %w", total, err)
 	}
@@ -102,7 +104,11 @@ func (c *compiled) hide() error {
 }
 
 // release gives the arena back; the child has its own copy.
-func (c *compiled) release() { unix.Munmap(c.arena) } // fails only for an address that is not mapped
+func (c *compiled) release() {
+	cloning.Lock()
+	unix.Munmap(c.arena) // fails only for an address that is not mapped
+	cloning.Unlock()
+}
 
 // take reserves n bytes of the arena, aligned.
 func (c *compiled) take(n int) unsafe.Pointer {

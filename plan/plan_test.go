@@ -314,6 +314,21 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// TestAtOnce: several plans at the same time, each of which hides from its
+// child what is the others'.
+func TestAtOnce(t *testing.T) {
+	for range 8 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for range 20 {
+				if got := run(t, shell("exit 3", nil), Options{}); got != 3 {
+					t.Errorf("exit status %d, want 3", got)
+				}
+			}
+		})
+	}
+}
+
 var known = [6]byte{'s', 'e', 'c', 'r', 'e', 't'}
 
 // TestHidden: the child has nothing of the runtime's variables and heap.

@@ -41,8 +41,8 @@ type Options struct {
 	// Trace, if not nil, is called after each step.
 	Trace func(Event)
 
-	// Stopped, if not nil, is asked as soon as the child is on its way, and then
-	// now and then while that has nothing to say. An error ends the run: who is
+	// Stopped, if not nil, is asked as soon as the child is on its way (with
+	// Before, first of all), and then now and then while that has nothing to say. An error ends the run: who is
 	// waited for may have been stopped, by somebody who is in the container already.
 	Stopped func() error
 
@@ -148,7 +148,12 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	}
 	defer r.code.release()
 	r.prepare()
-	err = r.steps()
+	if o.Before != nil && o.Stopped != nil {
+		err = o.Stopped() // the first step may take as long as somebody likes
+	}
+	if err == nil {
+		err = r.steps()
+	}
 	closeAll(theirs) // else the child's end would not be the end of the channel
 	theirs = nil
 	if err == nil && o.Stopped != nil {
@@ -415,7 +420,8 @@ func (r *Process) keep(s *Step, n uintptr) {
 	}
 }
 
-// cloning: what a clone decides that a child inherits holds for all threads.
+// cloning: what a clone decides that a child inherits holds for all threads, and
+// the mappings that it finds must not go meanwhile.
 var cloning sync.Mutex
 
 // clone makes the monitor, or the child.
