@@ -41,8 +41,8 @@ type Options struct {
 	// Trace, if not nil, is called after each step.
 	Trace func(Event)
 
-	// Stopped, if not nil, is asked as soon as the child is on its way (with
-	// Before, first of all), and then now and then while that has nothing to say. An error ends the run: who is
+	// Stopped, if not nil, is asked as soon as the child is on its way, and then
+	// now and then while that has nothing to say. An error ends the run: who is
 	// waited for may have been stopped, by somebody who is in the container already.
 	Stopped func() error
 
@@ -148,12 +148,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	}
 	defer r.code.release()
 	r.prepare()
-	if o.Before != nil && o.Stopped != nil {
-		err = o.Stopped() // the first step may take as long as somebody likes
-	}
-	if err == nil {
-		err = r.steps()
-	}
+	err = r.steps()
 	closeAll(theirs) // else the child's end would not be the end of the channel
 	theirs = nil
 	if err == nil && o.Stopped != nil {
