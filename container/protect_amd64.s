@@ -49,11 +49,12 @@ DATA exe<>+0(SB)/8, $"/proc/se"
 DATA exe<>+8(SB)/8, $"lf/exe\x00\x00"
 GLOBL exe<>(SB), RODATA, $16
 
-DATA online<>+0(SB)/8, $"/sys/dev"
-DATA online<>+8(SB)/8, $"ices/sys"
-DATA online<>+16(SB)/8, $"tem/cpu/"
-DATA online<>+24(SB)/8, $"online\x00\x00"
-GLOBL online<>(SB), RODATA, $32
+DATA possible<>+0(SB)/8, $"/sys/dev"
+DATA possible<>+8(SB)/8, $"ices/sys"
+DATA possible<>+16(SB)/8, $"tem/cpu/"
+DATA possible<>+24(SB)/8, $"possible"
+DATA possible<>+32(SB)/1, $0
+GLOBL possible<>(SB), RODATA, $33
 
 DATA readonly<>+0(SB)/8, $1 // struct mount_attr: attr_set = MOUNT_ATTR_RDONLY
 DATA readonly<>+8(SB)/8, $0
@@ -163,12 +164,13 @@ boot:
 	MOVQ $const_calmSlack, SI
 	SYSCALL
 
-	// One processor for all threads (see plan.Spread): if we may use all that are
-	// online, so that nobody has a wish that would be lost. At 0(SP) what we may
+	// One processor for all threads (see plan.Spread): if we may use all that
+	// there can ever be, so that no wish of anybody's, and no processor that comes
+	// later, is lost. At 0(SP) what we may
 	// use, a bit for each of at most 1024; at 128(SP) what there is; in between, text.
 	SUBQ $256, SP
 	MOVQ $SYS_open, AX
-	LEAQ online<>(SB), DI
+	LEAQ possible<>(SB), DI
 	MOVQ O_CLOEXEC, SI
 	SYSCALL
 	TESTQ AX, AX
@@ -198,13 +200,13 @@ digit:
 	INCQ SI
 	SUBQ $48, AX // '0'
 	CMPQ AX, $9
-	JHI  online
+	JHI  end
 	IMULQ $10, R14
 	ADDQ AX, R14
 	CMPQ SI, R13
 	JLT  digit
 	JMP  spread
-online:
+end:
 	CMPQ AX, $-38 // '\n' - '0'
 	JNE  spread
 	CMPQ R14, $1023

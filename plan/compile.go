@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -78,8 +79,8 @@ func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 //
 //	c000000000-c000400000 rw-p 00000000 00:00 0
 func (c *compiled) hide() error {
-	if !hides {
-		return nil
+	if loaded, err := interpreted(); !hides || loaded || err != nil {
+		return err
 	}
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -87,7 +88,7 @@ func (c *compiled) hide() error {
 	}
 	for line := range strings.Lines(string(maps)) {
 		addresses, rest, _ := strings.Cut(line, " ")
-		if !strings.HasPrefix(rest, "rw") || strings.HasSuffix(rest, "[stack]\n") {
+		if !strings.HasPrefix(rest, "rw") || strings.HasSuffix(rest, " [stack]\n") {
 			continue
 		}
 		from, to, _ := strings.Cut(addresses, "-")
@@ -101,6 +102,15 @@ func (c *compiled) hide() error {
 		}
 	}
 	return unix.Madvise(c.arena, unix.MADV_DOFORK)
+}
+
+// interpreted says whether the program was started by a dynamic loader, as one
+// built with -buildmode=pie is: also that has registered memory that the child
+// must have (see hides). getauxval(3), AT_BASE.
+func interpreted() (bool, error) {
+	const base = 7
+	vector, err := unix.Auxv()
+	return slices.ContainsFunc(vector, func(v [2]uintptr) bool { return v[0] == base && v[1] != 0 }), err
 }
 
 // release gives the arena back; the child has its own copy.

@@ -31,8 +31,13 @@ func Spread() error {
 		return nil
 	}
 	fill(&processors.all)
+	unix.SchedSetaffinity(0, &processors.all) // at least who calls, and starts something
+	ours, err := os.Readlink("/proc/self")
+	if err != nil {
+		return fmt.Errorf("our own threads: %w", err)
+	}
 	done := map[string]bool{}
-	for more := true; more; { // a thread that is not spread yet may have made another
+	for more := ours == strconv.Itoa(os.Getpid()); more; { // else it has the numbers of another pid namespace
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return fmt.Errorf("our own threads: %w", err)
@@ -41,7 +46,7 @@ func Spread() error {
 		for _, t := range threads {
 			if id, err := strconv.Atoi(t.Name()); err == nil && !done[t.Name()] {
 				unix.SchedSetaffinity(id, &processors.all) // ESRCH: it ended
-				done[t.Name()], more = true, true
+				done[t.Name()], more = true, true          // one that is not spread yet may have made another
 			}
 		}
 	}

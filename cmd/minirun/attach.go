@@ -64,6 +64,9 @@ func (c *catcher) interrupted() error {
 		c.signals = make(chan os.Signal, 64)
 		signal.Notify(c.signals, forwarded...)
 	})
+	if code := stopped(stopSecond); code != 0 {
+		return code // it came before we caught them
+	}
 	for {
 		select {
 		case s := <-c.signals:

@@ -32,17 +32,15 @@ var version = "0.1.0-dev"
 func main() {
 	container.PunctualChildren()
 	words := os.Args[1:]
-	if _, rest := globals(words); len(rest) > 0 && !slices.Contains(quick, rest[0]) {
-		if err := plan.Spread(); err != nil {
-			os.Exit(newLog(words).report(err))
-		}
-	}
 	if slices.Contains(words, "--monitor") {
 		stopSecond = stopSignals()
 	}
 	log := newLog(words)
 	if err := checkDescriptors(); err != nil {
 		os.Exit(log.report(forEngine(failure{err, 125}, words)))
+	}
+	if _, rest := globals(words); len(rest) > 0 && !slices.Contains(quick, rest[0]) {
+		plan.Spread() // without /proc, it takes longer
 	}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
