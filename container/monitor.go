@@ -11,8 +11,9 @@ import (
 // A detached container has a parent that waits for it, since somebody must:
 // the kernel tells how a process ended only to its parent, and only once. That
 // is all this parent does, so it is no program of its own but part of the plan:
-// a copy of the runtime that never returns to Go, without Go's heap. Its file names are in the
-// runtime's command line, which it keeps, so that ps shows whose it is.
+// a copy of the runtime that never returns to Go, without Go's heap. Its file
+// names are in the runtime's command line, which it keeps, so that ps shows
+// whose it is.
 
 // monitor records its steps, with the birth of the container process among them.
 func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {

@@ -10,8 +10,9 @@
 // left to Protect, which looks again.
 //
 // Then it makes the boot itself short: one thread is enough, and the runtime
-// does as GOMAXPROCS says; one processor, too; and what is touched page by page, all over the
-// program's code and variables, is mapped at once. Linux 5.14, else it is not.
+// does as GOMAXPROCS says; one processor, too; and what is touched page by page,
+// all over the program's code and variables, is mapped at once. Linux 5.14, else
+// it is not.
 //
 // At the entry the stack holds argc, argv, NULL, envp, NULL (System V ABI,
 // AMD64 supplement, 3.4.1). System calls take their number in AX, arguments in
@@ -166,8 +167,8 @@ boot:
 
 	// One processor for all threads (see plan.Spread): if we may use all that
 	// there can ever be, so that no wish of anybody's, and no processor that comes
-	// later, is lost. At 0(SP) what we may
-	// use, a bit for each of at most 1024; at 128(SP) what there is; in between, text.
+	// later, is lost. At 0(SP) first a text, then what we may use, a bit for each of
+	// at most 1024; at 128(SP) what there is, then where we are.
 	SUBQ $256, SP
 	MOVQ $SYS_open, AX
 	LEAQ possible<>(SB), DI
