@@ -170,6 +170,22 @@ func valueString(v uintptr, names []named) string {
 	return fmt.Sprintf("%#x", v)
 }
 
+// Number is an argument that is a number.
+func Number(n int) Arg { return size(n) }
+
+// Named is a number that is printed as name, a constant of the man page.
+func Named(n uintptr, name string) Arg { return words(n, name) }
+
+// Text is the address of a NUL-terminated string.
+func Text(s string) Arg { return text(s) }
+
+// Ref is a descriptor.
+func Ref(fd FD) Arg { return fd.descriptor() }
+
+// Block is the address of prepared memory that holds data. show prints it in the
+// notation of strace(1); it is called only when the plan is printed.
+func Block(data []byte, show func() string) Arg { return block(&memory{bytes: data}, show) }
+
 func size(n int) Arg                          { return Arg{kind: number, value: uintptr(n)} }
 func mode(m uint32) Arg                       { return Arg{kind: octal, value: uintptr(m)} }
 func bits(v uintptr, names []named) Arg       { return Arg{kind: flags, value: v, names: names} }

@@ -519,20 +519,11 @@ func (p *Plan) ExitGroup(status int) *Step {
 	return p.call("exit_group", unix.SYS_EXIT_GROUP, size(status))
 }
 
-// Call records a system call that has no method of its own, with plain numbers.
-func (p *Plan) Call(name string, number uintptr, args ...int) *Step {
-	list := make([]Arg, len(args))
-	for i, a := range args {
-		list[i] = size(a)
-	}
-	return p.call(name, number, list...)
-}
-
-// CallMemory is Call with the address of data as one more, last argument.
-func (p *Plan) CallMemory(name string, number uintptr, data []byte, shown string, args ...int) *Step {
-	s := p.Call(name, number, args...)
-	s.Args = append(s.Args, block(&memory{bytes: data}, as(shown)))
-	return s
+// Call records a system call that has no method of its own: for one that only
+// one room needs. Its arguments are made by [Number], [Named], [Text], [Ref] and
+// [Block], in the order of the man page.
+func (p *Plan) Call(name string, number uintptr, args ...Arg) *Step {
+	return p.call(name, number, args...)
 }
 
 // Faccessat checks the right to a file: X_OK to execute it.

@@ -29,6 +29,7 @@ type Plan struct {
 	side  Side   // who does the steps recorded from here on
 	fresh bool   // a process was made, and has no steps yet
 	note  string // waits for the next step
+	head  string // likewise: the heading above it
 	err   error  // the first argument that no system call can take
 }
 
@@ -55,6 +56,10 @@ func (p *Plan) On(s Side) {
 // there, why in this place, and what breaks without it.
 func (p *Plan) Note(why string) { p.note = why }
 
+// Heading begins a section of the printed plan with the next step, such as
+// "root and mounts". A section without steps is not printed.
+func (p *Plan) Heading(title string) { p.head = title }
+
 // Err returns the first recording error: a string with a NUL byte, which no
 // system call can take whole. [Plan.Start] returns it too.
 func (p *Plan) Err() error { return p.err }
@@ -68,6 +73,7 @@ type Step struct {
 	Call      string       // name of the system call, as in its man page
 	Args      []Arg        // in the order of the man page
 	Tolerated []unix.Errno // errnos after which the plan goes on
+	Heading   string       // of the section that begins here; "" inside a section
 	Note      string       // why; "" where the call speaks for itself
 	Result    string       // what the result is called where it is used; "" if unused
 
@@ -244,8 +250,8 @@ var opening = []string{"openat", "openat2", "open_tree", "fsopen", "fsmount", "s
 
 // call records one system call.
 func (p *Plan) call(name string, number uintptr, args ...Arg) *Step {
-	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Note: p.note, number: number, opens: slices.Contains(opening, name)}
-	p.note = ""
+	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Heading: p.head, Note: p.note, number: number, opens: slices.Contains(opening, name)}
+	p.note, p.head = "", ""
 	for _, a := range args {
 		if a.kind == str && strings.IndexByte(a.text, 0) >= 0 {
 			p.err = errors.Join(p.err, fmt.Errorf("%s %q: contains a NUL byte", name, a.text))

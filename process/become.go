@@ -56,7 +56,7 @@ func (i *Identity) Become(p *plan.Plan) {
 	i.closeAll(p)
 	i.limits.record(p, i.Outside)
 	if i.personal != nil {
-		p.Call("personality", unix.SYS_PERSONALITY, *i.personal)
+		p.Call("personality", unix.SYS_PERSONALITY, plan.Number(*i.personal))
 	}
 	if i.memory != nil {
 		p.SetMempolicy(i.memory.mode, i.memory.nodes)

@@ -152,7 +152,7 @@ func (l *limits) inside(p *plan.Plan) {
 		p.SchedSetattr(s)
 	}
 	if l.io != 0 {
-		p.Call("ioprio_set", unix.SYS_IOPRIO_SET, ioprioProcess, 0, l.io)
+		p.Call("ioprio_set", unix.SYS_IOPRIO_SET, plan.Number(ioprioProcess), plan.Number(0), plan.Number(l.io))
 	}
 }
 

@@ -108,7 +108,7 @@ func bitmap(list string, limit int) ([]byte, error) {
 // the container's cgroup, but it is born there.)
 func (i *Identity) Affinity(p *plan.Plan) {
 	if a := i.cpus; a.bits != nil {
-		p.CallMemory("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, a.bits, "["+a.list+"]", 0, len(a.bits))
+		p.Call("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, plan.Number(0), plan.Number(len(a.bits)), plan.Block(a.bits, func() string { return "[" + a.list + "]" }))
 	}
 }
 
