@@ -6,8 +6,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"minirun/plan"
 )
 
 // A process in a container can reach the program of another process as
@@ -42,7 +40,6 @@ func Again(args []string) error {
 		}
 		program = fmt.Sprintf("/proc/self/fd/%d", fd)
 	}
-	err = errors.Join(err, plan.Spread())
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
