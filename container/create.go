@@ -234,7 +234,7 @@ type builder struct {
 
 	namespaces *namespaces.Set
 	root       *rootfs.Root
-	identity   *process.Identity
+	identity   *identity
 	cgroup     *cgroups.Group // nil: the caller's own
 	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
 	units      string         // the group below which systemd does
@@ -251,19 +251,16 @@ func (b *builder) check() (err error) {
 	if b.namespaces, err = namespaces.New(b.spec, b.host.user()); err != nil {
 		return err
 	}
-	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
+	if b.identity, err = newIdentity(b.spec.Process, b.spec.Linux); err != nil {
 		return err
 	}
 	if err := b.grant(b.namespaces.Has(specs.UserNamespace)); err != nil {
 		return err
 	}
 	b.warn(b.identity.Warnings)
-	b.identity.Fifo, b.identity.Keep, b.identity.OldKeys = b.options.Wait, b.options.kept(), b.options.OldKeys
-	b.identity.NoSets = b.namespaces.DeniesSetgroups(b.host.user())
-	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between(b.host.user()))
-	if err := b.identity.Linux(b.spec.Linux); err != nil {
-		return err
-	}
+	b.identity.ExecFifo, b.identity.KeepFDs, b.identity.NoNewKeyring = b.options.Wait, b.options.kept(), b.options.OldKeys
+	b.identity.SetgroupsDenied = b.namespaces.DeniesSetgroups(b.host.user())
+	b.identity.limitedByRuntime = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between(b.host.user()))
 	b.root, err = rootfs.New(b.spec, rootfs.Host{
 		Bundle: b.host.bundle,
 		Mknod:  !b.namespaces.Has(specs.UserNamespace) && !b.host.noMknod,
@@ -280,7 +277,7 @@ func (b *builder) check() (err error) {
 	}
 	b.warn(b.root.Warnings)
 	b.Rootfs = b.root.Path()
-	if err := b.identity.Home(func() (io.ReadCloser, error) { return b.host.passwd(b.Rootfs) }); err != nil {
+	if err := b.identity.home(func() (io.ReadCloser, error) { return b.host.passwd(b.Rootfs) }); err != nil {
 		return err
 	}
 	return errors.Join(b.findClass(), b.findGroup())
@@ -310,7 +307,7 @@ func (b *builder) grant(userNS bool) error {
 	if err != nil {
 		return err
 	}
-	b.identity.Grant(own)
+	b.identity.LimitCapabilities(own)
 	return nil
 }
 
@@ -370,21 +367,21 @@ func (b *builder) plan() (*plan.Plan, error) {
 		return nil, err
 	}
 	p.On(plan.Child)
-	b.identity.First(p)
+	b.identity.first(p)
 	cgroups.EnterClass(p, b.tasks)
 	b.namespaces.Enter(p, b.host.user())
 	b.root.Build(p)
 	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
 	b.root.Directory(p, b.spec.Process.Cwd)
-	b.identity.Early(p, b.root.Proc)
+	b.identity.labels.Record(p, b.root.Proc)
 	b.sysctls(p)
 	b.hookGate(p, createContainer)
 	b.root.Finish(p)
 	b.root.Enter(p)
-	b.identity.Become(p)
+	b.identity.become(p)
 	b.wait(p)
-	b.identity.Exec(p)
+	b.identity.Execve(p)
 	return p, p.Err()
 }
 
@@ -464,7 +461,7 @@ func (b *builder) stdio(p *plan.Plan) {
 			p.Dup3(given(fd), fd, 0)
 		}
 		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.isPipe(file) {
-			b.identity.Own(p, fd)
+			b.identity.ChownStdio(p, fd)
 		}
 	}
 }
@@ -500,7 +497,7 @@ func (b *builder) sysctls(p *plan.Plan) {
 func (b *builder) wait(p *plan.Plan) {
 	if b.options.Wait {
 		p.Note("can the program be executed at all? after create has returned it is too late to ask")
-		b.identity.Look(p)
+		b.identity.CheckExecutable(p)
 		p.Ready()
 		conceal := b.reveal(p, startContainer)
 		p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
@@ -545,7 +542,7 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 		defer exit.Close()
 		o.Given["null"], o.Given["exit"] = int(null.Fd()), int(exit.Fd())
 	}
-	if b.identity.Listens() {
+	if b.identity.HasListener() {
 		agent, err := b.agent(b.spec.Linux.Seccomp)
 		if err != nil {
 			return nil, err

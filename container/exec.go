@@ -17,7 +17,6 @@ import (
 	"minirun/cgroups"
 	"minirun/namespaces"
 	"minirun/plan"
-	"minirun/process"
 	"minirun/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -42,7 +41,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if err != nil {
 		return nil, err
 	}
-	if err := b.identity.Home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
+	if err := b.identity.home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
 		return nil, err
 	}
 	pidfd, err := c.open()
@@ -68,14 +67,11 @@ func (c *Container) visitor(spec *specs.Process, linux *specs.Linux, o Options) 
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
-	identity, err := process.New(spec, linux.Seccomp)
+	identity, err := newIdentity(spec, linux)
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.Linux(linux); err != nil {
-		return nil, err
-	}
-	identity.Keep, identity.Outside = o.kept(), true
+	identity.KeepFDs, identity.limitedByRuntime = o.kept(), true
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: facts(c.Bundle), identity: identity}
 	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
 	if err := b.grant(userNS); err != nil {
@@ -162,10 +158,10 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 		return nil, err
 	}
 	b.namespaces = set
-	if b.identity.NoSets, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
+	if b.identity.SetgroupsDenied, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
 	}
-	b.identity.Affinity(p)
+	b.identity.cpus.Record(p)
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
 		b.identity.Terminal(p, p.OpenIn(plan.CWD, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx"))
@@ -176,9 +172,9 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	if err := b.label(p); err != nil {
 		return nil, err
 	}
-	b.identity.Become(p)
+	b.identity.become(p)
 	p.Ready()
-	b.identity.Exec(p)
+	b.identity.Execve(p)
 	if proc, ok := b.options.Look.Given["procfs"]; ok {
 		defer unix.Close(proc)
 	}
@@ -190,7 +186,7 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 // parts only none can be mounted: there it is the host's, which nobody in the
 // container can get at. Elsewhere somebody might (see [namespaces.Set.Exec]).
 func (b *builder) label(p *plan.Plan) (err error) {
-	b.identity.Early(p, func(p *plan.Plan) plan.FD {
+	b.identity.labels.Record(p, func(p *plan.Plan) plan.FD {
 		if !b.namespaces.Has(specs.UserNamespace) {
 			return rootfs.Proc(p)
 		}

@@ -38,6 +38,7 @@ const (
 	node                  // a file type and a mode
 	device                // a device number
 	word                  // a number printed as text
+	process               // the child's process id, in a step of the runtime
 )
 
 // memory is a prepared block that a system call reads or writes.
@@ -72,6 +73,8 @@ func (a Arg) String() string {
 		return "<" + a.text + ">" + offset(a.value)
 	case word:
 		return a.text
+	case process:
+		return "PID"
 	case mem:
 		return a.show()
 	}
@@ -175,6 +178,16 @@ func Number(n int) Arg { return size(n) }
 
 // Named is a number that is printed as name, a constant of the man page.
 func Named(n uintptr, name string) Arg { return words(n, name) }
+
+// PID is the process that the plan makes, for calls that take a process id: 0,
+// the caller itself, in a step of the child; its number in a step of the runtime,
+// which may have a privilege that the child lacks.
+func (p *Plan) PID() Arg {
+	if p.side == Runtime {
+		return Arg{kind: process}
+	}
+	return size(0)
+}
 
 // Text is the address of a NUL-terminated string.
 func Text(s string) Arg { return text(s) }

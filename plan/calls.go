@@ -433,11 +433,11 @@ func (p *Plan) Setresuid(uid uint32) *Step {
 	return p.call("setresuid", unix.SYS_SETRESUID, size(int(uid)), size(int(uid)), size(int(uid)))
 }
 
-// Prlimit sets a resource limit (RLIMIT_…) of the calling process. The soft
+// Prlimit sets a resource limit (RLIMIT_…) of the process ([Plan.PID]). The soft
 // and hard limit are in the resource's own unit; ^uint64(0) is no limit.
 func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
 	m := &memory{bytes: words64(soft, hard)}
-	return p.call("prlimit64", unix.SYS_PRLIMIT64, size(0), one(uintptr(resource), rlimitNames), block(m, func() string {
+	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), one(uintptr(resource), rlimitNames), block(m, func() string {
 		return fmt.Sprintf("{rlim_cur=%s, rlim_max=%s}", limit(soft), limit(hard))
 	}), null())
 }

@@ -362,6 +362,11 @@ func (r *Process) do(s *Step) error {
 		}
 		args[i] += r.code.results[from]
 	}
+	for i, a := range s.Args {
+		if a.kind == process {
+			args[i] = uintptr(r.Pid)
+		}
+	}
 	if s.program {
 		return r.clone(s, args)
 	}

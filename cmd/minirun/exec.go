@@ -15,7 +15,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
-	"minirun/process"
+	"minirun/process/passwd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -229,17 +229,17 @@ func execPrivileges(c *cli.Context, p *specs.Process) error {
 // execUser looks a user up in the container's own files, as they are now, and
 // goes home with them, unless -e says otherwise.
 func execUser(c *cli.Context, k *container.Container, p *specs.Process) error {
-	passwd, err := k.Passwd("etc/passwd")
+	users, err := k.Passwd("etc/passwd")
 	if err != nil {
 		return err
 	}
-	defer passwd.Close()
-	group, err := k.Passwd("etc/group")
+	defer users.Close()
+	groups, err := k.Passwd("etc/group")
 	if err != nil {
 		return err
 	}
-	defer group.Close()
-	user, home, err := process.Lookup(c.String("user"), passwd, group)
+	defer groups.Close()
+	user, home, err := passwd.Lookup(c.String("user"), users, groups)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/process"
+	"minirun/process/passwd"
 	"minirun/rootfs"
 	"minirun/rootfs/image"
 
@@ -192,15 +192,15 @@ func lastWins(env []string) []string {
 
 // user looks the user up in the image's own files; also the home directory.
 func (r Request) user(img *image.Image) (specs.User, string, error) {
-	passwd, err := readLayers(img, "etc/passwd")
+	users, err := readLayers(img, "etc/passwd")
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	group, err := readLayers(img, "etc/group")
+	groups, err := readLayers(img, "etc/group")
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	return process.Lookup(firstOf(r.User, img.Config.Config.User), bytes.NewReader(passwd), bytes.NewReader(group))
+	return passwd.Lookup(firstOf(r.User, img.Config.Config.User), bytes.NewReader(users), bytes.NewReader(groups))
 }
 
 // readLayers reads a small file of an image as overlayfs would show it: that of

@@ -1,10 +1,23 @@
-package process
+// Package passwd looks users up in the passwd and group files of a container.
+//
+// The kernel knows users and groups by number only. Names are a convention of
+// programs: passwd(5) and group(5) map them to numbers, and tell a user's home
+// directory. In a container these are the image's own files, so they are hostile:
+// long, contradictory, or full of traps. The caller bounds how much is read.
+//
+// Man pages: [passwd(5)], [group(5)].
+//
+// [passwd(5)]: https://man7.org/linux/man-pages/man5/passwd.5.html
+// [group(5)]: https://man7.org/linux/man-pages/man5/group.5.html
+package passwd
 
 import (
 	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,14 +26,13 @@ import (
 )
 
 // Lookup finds a user as run -u and image configurations write it: "" (root),
-// a name, a number, or either with ":" and a group. Names are looked up in
-// passwd and group, which are hostile (they come from an image) and may be
-// empty; what is all digits is a number, whatever passwd says. With a group
-// given, the groups that passwd's user is a member of are left out.
+// a name, a number, or either with ":" and a group. passwd and group may be
+// empty. A word of digits is a number, even if passwd has a user of that name. If
+// word names a group, the other groups of the user are left out.
 //
-// It returns the user, the additional groups in ascending order after the
-// user's own, and the home directory: "" if passwd does not know. An unknown name, a number above
-// 4294967294, or an empty half is an error.
+// Lookup returns the user and the home directory, "" if passwd does not tell it.
+// The additional groups are the user's own, then the others in ascending order.
+// An unknown name, a number above 4294967294, and an empty half are errors.
 func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	name, groupName, hasGroup := strings.Cut(user, ":")
 	if user == "" {
@@ -53,8 +65,9 @@ func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	if err != nil {
 		return specs.User{}, "", fmt.Errorf("user %q: %w", user, err)
 	}
-	// The user's own group is among them, too: a set-group-ID program gives up
-	// the own group, and with it what files deny to that group (CVE-2022-36109).
+	// The user's own group is an additional one, too. Otherwise a set-group-ID
+	// program would leave that group, and could open files whose mode denies them
+	// to its members (CVE-2022-36109).
 	u.AdditionalGids = []uint32{u.GID}
 	if known && !hasGroup {
 		u.AdditionalGids = append(u.AdditionalGids, memberOf(groups, field(entry, 0), u.GID)...)
@@ -62,8 +75,25 @@ func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	return u, home, nil
 }
 
-// find returns the first line whose name, or if word is a number whose id (in
-// the given field), is word.
+// Home is the home directory of a user, from the file that open opens: "" if the
+// file does not exist, or has no absolute path for the user.
+func Home(uid uint32, open func() (io.ReadCloser, error)) (string, error) {
+	file, err := open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	line, _, err := find(file, strconv.FormatUint(uint64(uid), 10), 2)
+	home := field(line, 5)
+	if !path.IsAbs(home) || strings.IndexByte(home, 0) >= 0 {
+		home = ""
+	}
+	return home, errors.Join(err, file.Close())
+}
+
+// find returns the first line for word: its name or, if word is a number, its
+// id, which is in the field idField, equals word.
 func find(file io.Reader, word string, idField int) (line []string, ok bool, err error) {
 	lines, err := readLines(file)
 	want := 0
@@ -83,7 +113,7 @@ func find(file io.Reader, word string, idField int) (line []string, ok bool, err
 //	www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin
 //	adm:x:4:syslog,ubuntu
 func readLines(file io.Reader) ([][]string, error) {
-	const longest = 64 << 10 // a group may have many members; an image may have none of our memory
+	const longest = 64 << 10 // enough for a group with many members; an image must not fill our memory
 	var lines [][]string
 	s := bufio.NewScanner(file)
 	s.Buffer(nil, longest)
@@ -104,7 +134,8 @@ func digits(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// number parses an id. The highest, 4294967295, means "no change" to the kernel.
+// number parses an id. The highest, 4294967295, is none: it means "no change" to
+// the kernel.
 func number(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || !digits(s) || n == 1<<32-1 {
@@ -125,7 +156,7 @@ func groupID(groups [][]string, name string) (uint32, error) {
 	return 0, fmt.Errorf("group %q: no such group in the image's /etc/group", name)
 }
 
-// memberOf lists the groups that name a user as member, but for the user's own.
+// memberOf lists the groups that have a user as a member, without the user's own.
 func memberOf(groups [][]string, user string, own uint32) []uint32 {
 	var ids []uint32
 	for _, g := range groups {

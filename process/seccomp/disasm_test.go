@@ -10,9 +10,11 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"minirun/process"
 )
 
-// String explains the program, one instruction a line:
+// explain explains the program, one instruction a line:
 //
 //	0: A = arch
 //	1: if A == x86_64 goto 2 else 9
@@ -21,10 +23,10 @@ import (
 //
 // A is the machine's one register; args[1].hi is the upper half of the second
 // argument. Names of calls are given where only one architecture can be meant.
-func (f *Filter) String() string {
+func explain(f *process.Filter) string {
 	var b strings.Builder
-	for i, at := range f.explore() {
-		fmt.Fprintf(&b, "%4d: %s\n", i, f.line(i, at))
+	for i, at := range explore(f) {
+		fmt.Fprintf(&b, "%4d: %s\n", i, explainLine(f, i, at))
 	}
 	return b.String()
 }
@@ -38,7 +40,7 @@ type view struct {
 
 // explore follows all jumps. As they only go forward, one pass in order of
 // the program sees every instruction after all those that lead to it.
-func (f *Filter) explore() []view {
+func explore(f *process.Filter) []view {
 	views := make([]view, len(f.Program)+1)
 	views[0].reached = true
 	for i, ins := range f.Program {
@@ -52,7 +54,7 @@ func (f *Filter) explore() []view {
 		yes, no := targets(i, ins)
 		views[no].merge(v)
 		if ins.Code == opTest|unix.BPF_JEQ && v.holds == offArch {
-			v.arch = f.archOf(ins.K)
+			v.arch = archOf(ins.K)
 		}
 		views[yes].merge(v)
 	}
@@ -82,7 +84,7 @@ func (v *view) merge(other view) {
 
 // archOf finds an architecture by its audit number; of two with the same, the
 // one without the x32 bit.
-func (f *Filter) archOf(audit uint32) *arch {
+func archOf(audit uint32) *arch {
 	for i := range arches {
 		if arches[i].audit == audit {
 			return &arches[i]
@@ -91,8 +93,8 @@ func (f *Filter) archOf(audit uint32) *arch {
 	return nil
 }
 
-// line explains one instruction.
-func (f *Filter) line(i int, v view) string {
+// explainLine explains one instruction.
+func explainLine(f *process.Filter, i int, v view) string {
 	ins := f.Program[i]
 	yes, no := targets(i, ins)
 	switch ins.Code {
@@ -142,6 +144,16 @@ func (a *arch) operand(nr uint32) string {
 		return strings.TrimSuffix(fmt.Sprintf("%#x (x32 %s)", nr, arches[1].callName(nr)), " (x32 )")
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%d (%s)", nr, a.callName(nr)), " ()")
+}
+
+// callName returns the name of a number, the x32 bit left out, or "".
+func (a *arch) callName(nr uint32) string {
+	for i := range syscalls {
+		if n := syscalls[i].numbers[a.column]; n != absent && uint32(n) == nr&^a.bit {
+			return syscalls[i].name
+		}
+	}
+	return ""
 }
 
 // fieldName names a word of struct seccomp_data.
