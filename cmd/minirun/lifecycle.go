@@ -15,6 +15,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/sockets"
 )
 
 // each does something with every container that is named, echoes those that
@@ -186,12 +187,12 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o.Wait, o.Config, o.Look, o.Notify = true, s.config, look, notifySocket() != ""
+			o.Wait, o.Config, o.Engine, o.Notify = true, s.config, look, notifySocket() != ""
 			if c.IsSet("console-socket") {
 				if !s.spec.Process.Terminal {
 					return errConsole
 				}
-				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
+				if o.Console, err = sockets.Dial("console socket", c.String("console-socket")); err != nil {
 					return err
 				}
 			}
@@ -234,12 +235,14 @@ func startCommand() *cli.Command {
 				if notifySocket() == "" {
 					return k.Start()
 				}
-				k.Notify = true
+				if err := k.Notify.Listen(); err != nil {
+					return err
+				}
 				if err := k.Start(); err != nil {
 					return err
 				}
 				k.Unlock() // others may want to do something with it until it is ready
-				return k.TellReady(notifySocket(), k.Pid)
+				return k.Notify.Tell(notifySocket(), k.Pid, k.Pid, k.StartTime)
 			})
 		},
 	}
