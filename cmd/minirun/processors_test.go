@@ -35,8 +35,8 @@ func TestProcessors(t *testing.T) {
 	}
 	program := filepath.Join(t.TempDir(), "minirun")
 	flags := "-X main.version=test"
-	if _, err := os.Stat("../../container/protect_" + runtime.GOARCH + ".s"); err == nil {
-		flags = "-E _protect_linux_" + runtime.GOARCH
+	if _, err := os.Stat("../../container/protect/entry_" + runtime.GOARCH + ".s"); err == nil {
+		flags = "-E _minirunc_linux_" + runtime.GOARCH
 	}
 	build := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-ldflags", flags, "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
