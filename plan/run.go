@@ -80,7 +80,7 @@ type Process struct {
 	plan     *Plan
 	code     *compiled
 	options  Options
-	channels []channel     // our ends: the child's and, if there is one, the monitor's
+	channels []channel     // our ends: to the child and, if there is one, to the monitor or the intermediate process
 	started  time.Duration // by CLOCK_MONOTONIC
 	last     time.Duration // when the last traced step ended
 	child    int           // the last traced step of the child's, from 1; 0: none yet
@@ -173,15 +173,15 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.reapBetween()
+	r.reapIntermediate()
 	return r, nil
 }
 
-// reapBetween reaps the process that our own clone3 made, if that made another
-// one for us and ended: it has, or is about to, if the child is ours.
-func (r *Process) reapBetween() {
-	if r.parent > 0 && r.parent != r.Pid && unix.Waitid(unix.P_PID, r.Pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil {
-		waitFor(r.parent)
+// reapIntermediate reaps the intermediate process, if there was one: it has
+// ended, or its next step is exit_group.
+func (r *Process) reapIntermediate() {
+	if r.plan.second() == Intermediate {
+		waitFor(r.parent) // ECHILD: somebody else reaps our children
 	}
 }
 
@@ -193,21 +193,21 @@ func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
 	if *given == nil {
 		*given = map[Given]int{}
 	}
-	names, ends, sides := []Given{Channel}, []Given{RuntimeEnd, MonitorRuntimeEnd}, []Side{Child, Monitor}
-	if slices.ContainsFunc(r.plan.Steps, func(s *Step) bool { return s.Side == Monitor }) {
-		names = append(names, MonitorChannel)
+	sides := []Side{Child}
+	if second := r.plan.second(); second != Child {
+		sides = append(sides, second)
 	}
-	for i, name := range names {
+	for _, side := range sides {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return theirs, fmt.Errorf("socketpair to the child: %w", err)
 		}
-		r.channels = append(r.channels, channel{pair[1], sides[i]})
+		r.channels = append(r.channels, channel{pair[1], side})
 		theirs = append(theirs, pair[0])
 		if err := unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 			return theirs, fmt.Errorf("setsockopt of the channel: %w", err)
 		}
-		(*given)[name], (*given)[ends[i]] = pair[0], pair[1]
+		(*given)[channelOf(side)], (*given)[runtimeEnd(side)] = pair[0], pair[1]
 	}
 	return r.order(*given, theirs)
 }
@@ -445,13 +445,12 @@ func (r *Process) clone(s *Step, args [6]uintptr) error {
 	if err := r.code.hide(); err != nil {
 		return err
 	}
-	one, all := masks()
-	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()), one, all)
+	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()))
 	if errno != 0 {
 		return errno
 	}
 	r.parent = int(pid)
-	if r.code.born(Runtime) == Child {
+	if r.plan.second() == Child {
 		r.Pid = int(pid)
 	}
 	if pidfd := s.Args[0].mem.points[8]; pidfd != nil {
@@ -544,7 +543,7 @@ func (c channel) read(flags int) (m message, n, sender int, err error) {
 // only speak of steps of its own.
 func (r *Process) believe(c channel, m *message, n, sender int) error {
 	ours := r.Pid
-	if c.side == Monitor {
+	if c.side != Child {
 		ours = r.parent
 	}
 	if sender != ours {
@@ -623,12 +622,13 @@ func (r *Process) reason(c channel, ours error) error {
 	}
 }
 
-// know waits until the monitor has said which process the child is.
+// know waits until the process that clones the child, if that is not the
+// runtime, has said which process the child is.
 func (r *Process) know(side Side) error {
 	for side == Child && r.Pid == 0 {
-		i := slices.IndexFunc(r.channels, func(c channel) bool { return c.side == Monitor })
+		i := slices.IndexFunc(r.channels, func(c channel) bool { return c.side != Child })
 		if i < 0 {
-			return ErrKilled // the monitor ended
+			return ErrKilled // it ended
 		} else if err := r.receive(i); err != nil {
 			return err
 		}
@@ -671,7 +671,6 @@ func (r *Process) undo() error {
 
 // Wait waits for the end of the child, which must be a child of this process.
 func (r *Process) Wait() (unix.WaitStatus, error) {
-	Spread() // it may take long; if not, it does no harm
 	status, err := waitFor(r.Pid)
 	r.Close()
 	return status, err
