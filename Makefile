@@ -21,7 +21,7 @@ TAGS = urfave_cli_no_docs
 # Where there is an entry in assembly, the program protects itself before Go's
 # runtime boots, not after: a quarter of the time that a container's start takes.
 GOARCH ?= $(shell go env GOARCH)
-ENTRY = $(if $(wildcard container/protect_$(GOARCH).s),-E _protect_linux_$(GOARCH))
+ENTRY = $(if $(wildcard container/protect/entry_$(GOARCH).s),-E _minirunc_linux_$(GOARCH))
 
 build:
 	go build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY) -X main.version=0.1.0-$(VERSION)' -o minirun ./cmd/minirun

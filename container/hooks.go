@@ -218,9 +218,6 @@ func runOutside(h specs.Hook, dir string, input []byte, output io.Writer) error 
 		defer cancel()
 		ctx = limited
 	}
-	if err := plan.Spread(); err != nil {
-		return err
-	}
 	cmd := exec.CommandContext(ctx, h.Path)
 	cmd.Args, cmd.Dir, cmd.WaitDelay = h.Args, dir, lateness
 	cmd.Env = append([]string{}, h.Env...) // not nil: nil would mean our own

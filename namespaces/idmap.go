@@ -71,9 +71,6 @@ func (s *Set) helper(p *plan.Plan, name string, m []specs.LinuxIDMapping) {
 		if err != nil {
 			return fmt.Errorf("%s: not found, and mapping more than one's own id takes it (package uidmap): %w", name, err)
 		}
-		if err := plan.Spread(); err != nil {
-			return err
-		}
 		output, err := exec.Command(path, append([]string{strconv.Itoa(r.Pid)}, words...)...).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(output)))

@@ -126,8 +126,7 @@ func hide(p *plan.Plan, why string) {
 // are root's. Without them all it may do to the others is what the user
 // namespace gives it.
 func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
-	n := len(p.Steps)
-	monitor := n > 0 && p.Steps[n-1].Side == plan.Monitor // has no threads either, and may join itself
+	monitor := p.Side() == plan.Monitor // has no threads either, and may join itself
 	if !monitor {
 		why := "the runtime has threads, and so may not join a user namespace"
 		if !s.joins(specs.UserNamespace) {
@@ -160,9 +159,9 @@ func (s *Set) cloneBetween(p *plan.Plan, c plan.Clone, host Host) *plan.Step {
 // between records a process between the runtime and the child, and returns how
 // it is to clone. It is not the child's parent: the runtime is.
 func between(p *plan.Plan, c plan.Clone, why string) plan.Clone {
-	p.Note("a process in between: " + why)
+	p.Note("an intermediate process: " + why)
 	p.Clone3(plan.Clone{Cgroup: c.Cgroup})
-	p.On(plan.Monitor)
+	p.On(plan.Intermediate)
 	return plan.Clone{Flags: c.Flags | unix.CLONE_PARENT}
 }
 

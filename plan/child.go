@@ -98,26 +98,19 @@ const Patience = 1000
 // preempted. This is fork(2), not vfork(2): parent and child share no memory but
 // the pages that neither has written to since; and of those the child has its
 // stack, on the page that we are on and those next to it, and what compiled.hide
-// leaves it. It may use all processors, the masks of which are at all; we are on
-// one, whose mask is at one (processors.go), unless that is 0.
+// leaves it.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func clone(args, size, program, page, one, all uintptr) (pid uintptr, errno syscall.Errno) {
+func clone(args, size, program, page uintptr) (pid uintptr, errno syscall.Errno) {
 	blocked, old := ^uint64(0), uint64(0)
 	stack := uintptr(unsafe.Pointer(&blocked)) &^ (page - 1)
 	syscall.RawSyscall(unix.SYS_MADVISE, stack-page, 3*page, unix.MADV_DOFORK)
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&blocked)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	if one != 0 {
-		syscall.RawSyscall(unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(processors.all), all)
-	}
 	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, args, size, 0)
 	if errno == 0 && pid == 0 {
 		walk(program)
-	}
-	if one != 0 {
-		syscall.RawSyscall(unix.SYS_SCHED_SETAFFINITY, 0, unsafe.Sizeof(processors.one), one)
 	}
 	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, 2, uintptr(unsafe.Pointer(&old)), 0, 8, 0, 0)
 	return pid, errno

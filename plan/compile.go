@@ -41,7 +41,7 @@ type compiled struct {
 // compile lays out the plan. given are the numbers of the [Given] descriptors.
 func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 	n := len(p.Steps)
-	total := n*int(unsafe.Sizeof(uintptr(0))+unsafe.Sizeof(instruction{})) + 3*int(unsafe.Sizeof(program{})) + messageSize
+	total := n*int(unsafe.Sizeof(uintptr(0))+unsafe.Sizeof(instruction{})) + sides*int(unsafe.Sizeof(program{})) + messageSize
 	for _, s := range p.Steps {
 		for _, a := range s.Args {
 			total += a.room()
@@ -60,7 +60,7 @@ func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 	}
 	c.place(p)
 	for i, s := range p.Steps {
-		if err := c.instruct(s, c.code[i]); err != nil {
+		if err := c.instruct(p, s, c.code[i]); err != nil {
 			c.release()
 			return nil, fmt.Errorf("step %d: %w", s.Index, err)
 		}
@@ -132,16 +132,13 @@ func aligned(n int) int { return (n + 7) &^ 7 }
 // place gives every step its instruction, and every side its program.
 func (c *compiled) place(p *Plan) {
 	code := unsafe.Slice((*instruction)(c.take(len(p.Steps)*int(unsafe.Sizeof(instruction{})))), len(p.Steps))
-	c.programs = unsafe.Slice((*program)(c.take(3*int(unsafe.Sizeof(program{})))), 3)
+	c.programs = unsafe.Slice((*program)(c.take(sides*int(unsafe.Sizeof(program{})))), sides)
 	c.code = make([]*instruction, len(p.Steps))
 	message := uintptr(c.take(messageSize))
 	for side := Runtime; side <= Child; side++ {
 		program := &c.programs[side]
 		program.results, program.message = uintptr(unsafe.Pointer(&c.results[0])), message
-		program.channel, program.copy = uintptr(c.given[Channel]), unset
-		if side == Monitor {
-			program.channel = uintptr(c.given[MonitorChannel])
-		}
+		program.channel, program.copy = uintptr(c.given[channelOf(side)]), unset
 		if fd, ok := c.given[Copy]; ok {
 			program.copy = uintptr(fd)
 		}
@@ -160,15 +157,15 @@ func (c *compiled) place(p *Plan) {
 }
 
 // instruct compiles one step.
-func (c *compiled) instruct(s *Step, in *instruction) error {
+func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
 	in.number, in.step, in.needs = s.number, int32(s.Index-1), none
 	in.exact, in.want, in.report, in.gate, in.quiet = s.exact, s.want, s.report, s.gate != "", s.quiet
 	in.last = s.or == nil
 	for last := s; last != nil; last = last.or {
 		in.next = c.code[last.Index-1].next // after success, skip the alternatives
 	}
-	if s.Side == Runtime && (s.needs != nil || s.or != nil || s.holds != nil) {
-		return fmt.Errorf("%s: conditions and alternatives are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
+	if s.Side == Runtime && (s.needs != nil || s.holds != nil) {
+		return fmt.Errorf("%s: conditions are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
 	}
 	if s.needs != nil {
 		in.needs = int32(s.needs.Index - 1)
@@ -180,7 +177,7 @@ func (c *compiled) instruct(s *Step, in *instruction) error {
 		in.tolerated[i] = uintptr(e)
 	}
 	if s.program {
-		in.program = uintptr(unsafe.Pointer(&c.programs[c.born(s.Side)]))
+		in.program = uintptr(unsafe.Pointer(&c.programs[p.born(s.Side)]))
 	}
 	for i := range in.from {
 		in.from[i] = none
@@ -194,14 +191,6 @@ func (c *compiled) instruct(s *Step, in *instruction) error {
 		in.holds[i] = comparison{at: in.args[len(s.Args)-1] + uintptr(h.offset), mask: h.mask, want: h.want}
 	}
 	return nil
-}
-
-// born is the side that a clone3 of this one starts.
-func (c *compiled) born(s Side) Side {
-	if s == Runtime && c.programs[Monitor].n > 0 {
-		return Monitor
-	}
-	return Child
 }
 
 func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {

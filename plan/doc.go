@@ -7,11 +7,12 @@
 // as data (a [Plan] of [Step] values), so that the same list can be read,
 // tested, printed, timed, single-stepped, broken on purpose, and run.
 //
-// Three parties carry out steps, and every step says which ([Side]):
+// Four parties can carry out steps, and every step says which ([Side]):
 //
-//	runtime   this program: makes the cgroup, opens files, writes id maps
-//	monitor   only for detached containers: a tiny process that waits for the end
-//	child     the process that becomes the container: everything up to execve
+//	runtime       this program: makes the cgroup, opens files, writes id maps
+//	monitor       only for detached containers: a tiny process that waits for the end
+//	intermediate  only to join namespaces: clones the child among them, and exits
+//	child         the process that becomes the container: everything up to execve
 //
 // The runtime's steps come first, then clone3(2), then the child's. At a gate
 // the child stops and the runtime may do more steps. The protocol between them

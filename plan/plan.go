@@ -13,12 +13,17 @@ import (
 type Side uint8
 
 const (
-	Runtime Side = iota // this program, with all its privileges
-	Monitor             // the process that waits for a detached container
-	Child               // the process that becomes the container
+	Runtime      Side = iota // this program, with all its privileges
+	Monitor                  // the process that waits for a detached container
+	Intermediate             // a process that joins namespaces, clones the child and exits
+	Child                    // the process that becomes the container
+
+	sides = int(Child) + 1
 )
 
-func (s Side) String() string { return [...]string{"runtime", "monitor", "child"}[s] }
+func (s Side) String() string {
+	return [...]string{"runtime", "monitor", "intermediate", "child"}[s]
+}
 
 // A Plan is a list of steps in the order in which they happen. Record them by
 // calling its methods, which are named after system calls. The zero value is
@@ -33,23 +38,51 @@ type Plan struct {
 	err   error  // the first argument that no system call can take
 }
 
-// On says who does the steps recorded from here on. The first of a
-// process that the runtime has made let go of what it has inherited: the
-// runtime's ends of the channels. Nobody is asked before those: should the
-// runtime be killed, the answer would never come.
+// Side is the one whose steps are being recorded: see [Plan.On].
+func (p *Plan) Side() Side { return p.side }
+
+// On says who does the steps recorded from here on. When the step is the first
+// of a newly cloned process, On first records closing the runtime's ends of the
+// channels, which the process inherited. If it kept them it would never see
+// end-of-file after the runtime is killed, and would wait at a gate for ever.
+// [Options].Before is not called before those steps, because the process could
+// not yet notice that the runtime has died.
 func (p *Plan) On(s Side) {
+	if other := p.second(); s != Runtime && s != Child && other != Child && other != s {
+		p.err = errors.Join(p.err, errors.New("a plan has a monitor or an intermediate process, not both"))
+	}
 	p.side = s
 	if s == Runtime || !p.fresh {
 		return
 	}
 	p.fresh = false
 	note := p.note
-	p.Note("with a copy of the runtime's end it would wait at a gate for ever, should the runtime be killed")
-	p.Close(RuntimeEnd).quiet = true
-	if s == Monitor {
-		p.Close(MonitorRuntimeEnd).quiet = true
+	p.Note("close the inherited copy of the runtime's socket, so that this process notices if the runtime dies")
+	p.Close(runtimeEnd(Child)).quiet = true
+	if s != Child {
+		p.Close(runtimeEnd(s)).quiet = true
 	}
 	p.note = note
+}
+
+// second is the side of the process that the runtime's own clone3 makes: a
+// monitor or an intermediate process, if the plan has one, which then clones the
+// child. A plan has at most one of the two.
+func (p *Plan) second() Side {
+	for _, s := range p.Steps {
+		if s.Side == Monitor || s.Side == Intermediate {
+			return s.Side
+		}
+	}
+	return Child
+}
+
+// born is the side of the process that a clone3 of this side makes.
+func (p *Plan) born(s Side) Side {
+	if s == Runtime {
+		return p.second()
+	}
+	return Child
 }
 
 // Note explains the next step to whoever reads the printed plan: why it is
@@ -117,15 +150,24 @@ const CWD Num = unix.AT_FDCWD
 // printed or tested needs none.
 type Given string
 
-// What every run has without being asked: the other ends of the socketpairs
-// between the runtime and the child, and the runtime and the monitor; and its own.
-const (
-	Channel        Given = "channel"
-	MonitorChannel Given = "monitor channel"
+// Channel is the child's end of the socketpair between it and the runtime.
+const Channel Given = "channel"
 
-	RuntimeEnd        Given = "runtime's end"
-	MonitorRuntimeEnd Given = "runtime's end to the monitor"
-)
+// channelOf is the end of a side's process of its channel to the runtime.
+func channelOf(s Side) Given {
+	if s == Child {
+		return Channel
+	}
+	return Given(s.String() + " channel")
+}
+
+// runtimeEnd is the runtime's end of the channel to a side's process.
+func runtimeEnd(s Side) Given {
+	if s == Child {
+		return "runtime's end"
+	}
+	return Given("runtime's end to the " + s.String())
+}
 
 func (n Num) descriptor() Arg { return Arg{kind: number, value: uintptr(int(n))} }
 func (g Given) descriptor() Arg {

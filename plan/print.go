@@ -81,13 +81,17 @@ func (s *Step) remarks() string {
 // Text prints the plan one step a line, in strace notation, with the notes as
 // comments above their steps.
 func (p *Plan) Text(w io.Writer) error {
+	width := len(Runtime.String())
+	for _, s := range p.Steps {
+		width = max(width, len(s.Side.String()))
+	}
 	for _, s := range p.Steps {
 		if s.Note != "" {
 			if _, err := fmt.Fprintf(w, "# %s\n", Printable(s.Note)); err != nil {
 				return err
 			}
 		}
-		if _, err := fmt.Fprintf(w, "%3d %-7s %s%s\n", s.Index, s.Side, s, s.remarks()); err != nil {
+		if _, err := fmt.Fprintf(w, "%3d %-*s %s%s\n", s.Index, width, s.Side, s, s.remarks()); err != nil {
 			return err
 		}
 	}
@@ -137,16 +141,6 @@ func (s *Step) json() jsonStep {
 		j.Needs = s.needs.Index
 	}
 	return j
-}
-
-// born is the side that a clone3 starts: that of the next step of another one.
-func (p *Plan) born(i int) Side {
-	for _, s := range p.Steps[i:] {
-		if s.Side > p.Steps[i].Side {
-			return s.Side
-		}
-	}
-	return Child
 }
 
 func quoteList(list []string) string {

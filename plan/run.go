@@ -80,12 +80,13 @@ type Process struct {
 	plan     *Plan
 	code     *compiled
 	options  Options
-	channels []channel     // our ends: the child's and, if there is one, the monitor's
+	channels []channel     // our ends: to the child and, if there is one, to the monitor or the intermediate process
 	started  time.Duration // by CLOCK_MONOTONIC
 	last     time.Duration // when the last traced step ended
 	child    int           // the last traced step of the child's, from 1; 0: none yet
 	parent   int           // the process that our own clone3 made; 0 before it
 	next     int           // the runtime's next step, from 0
+	alone    bool          // no step clones: there is no child to talk to
 	ready    bool          // the child said that only execve is left
 	left     bool          // the child waits for another command to start it
 	done     []*Step       // the runtime's steps that can be undone
@@ -126,6 +127,9 @@ var ErrJoinedEnded = errors.New("the process to join has ended")
 // joined with those of the undoing. What the runtime's steps opened is closed
 // in either case, but for PidFD: the child has its own copies.
 //
+// A plan without clone3 starts no child: Start does the runtime's steps and
+// returns. Such a plan changes something that exists, as update does.
+//
 // If steps of the runtime's change its thread (setns, unshare), the calling
 // goroutine must have locked its thread and end without unlocking it.
 func (p *Plan) Start(o Options) (*Process, error) {
@@ -136,6 +140,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 		return nil, err
 	}
 	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
+	r.alone = !slices.ContainsFunc(p.Steps, func(s *Step) bool { return s.program })
 	given := maps.Clone(o.Given)
 	theirs, err := r.connect(&given)
 	defer func() { closeAll(theirs) }()
@@ -157,7 +162,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	for err == nil && len(r.channels) > 0 && !r.left {
 		err = r.serve()
 	}
-	if err == nil && !r.ready {
+	if err == nil && !r.ready && !r.alone {
 		err = ErrKilled
 	}
 	r.disconnect()
@@ -168,38 +173,41 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.reapBetween()
+	r.reapIntermediate()
 	return r, nil
 }
 
-// reapBetween reaps the process that our own clone3 made, if that made another
-// one for us and ended: it has, or is about to, if the child is ours.
-func (r *Process) reapBetween() {
-	if r.parent > 0 && r.parent != r.Pid && unix.Waitid(unix.P_PID, r.Pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil {
-		waitFor(r.parent)
+// reapIntermediate reaps the intermediate process, if there was one: it has
+// ended, or its next step is exit_group.
+func (r *Process) reapIntermediate() {
+	if r.plan.second() == Intermediate {
+		waitFor(r.parent) // ECHILD: somebody else reaps our children
 	}
 }
 
 // connect makes a socketpair to every process of the plan.
 func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
+	if r.alone {
+		return nil, nil
+	}
 	if *given == nil {
 		*given = map[Given]int{}
 	}
-	names, ends, sides := []Given{Channel}, []Given{RuntimeEnd, MonitorRuntimeEnd}, []Side{Child, Monitor}
-	if slices.ContainsFunc(r.plan.Steps, func(s *Step) bool { return s.Side == Monitor }) {
-		names = append(names, MonitorChannel)
+	sides := []Side{Child}
+	if second := r.plan.second(); second != Child {
+		sides = append(sides, second)
 	}
-	for i, name := range names {
+	for _, side := range sides {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return theirs, fmt.Errorf("socketpair to the child: %w", err)
 		}
-		r.channels = append(r.channels, channel{pair[1], sides[i]})
+		r.channels = append(r.channels, channel{pair[1], side})
 		theirs = append(theirs, pair[0])
 		if err := unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 			return theirs, fmt.Errorf("setsockopt of the channel: %w", err)
 		}
-		(*given)[name], (*given)[ends[i]] = pair[0], pair[1]
+		(*given)[channelOf(side)], (*given)[runtimeEnd(side)] = pair[0], pair[1]
 	}
 	return r.order(*given, theirs)
 }
@@ -271,6 +279,10 @@ func (r *Process) steps() error {
 		}
 		start := monotonic()
 		err := r.do(s)
+		if err == errSkipped {
+			r.trace(Event{Step: s, Start: start, Skipped: true})
+			continue
+		}
 		var errno unix.Errno
 		if errors.As(err, &errno) && slices.Contains(s.Tolerated, errno) {
 			err = nil
@@ -282,9 +294,16 @@ func (r *Process) steps() error {
 			r.done = append(r.done, s)
 		}
 		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
+		for ; errno == 0 && s.or != nil; s = s.or {
+			r.next++ // the alternatives of a step that succeeded
+		}
 	}
 	return nil
 }
+
+// errSkipped says that a step was left out, because it uses the result of a step
+// that was left out or failed with a tolerated errno.
+var errSkipped = errors.New("skipped")
 
 // before pauses, or carries out a fault that is a kill.
 func (r *Process) before(s *Step) error {
@@ -338,6 +357,16 @@ func monotonic() time.Duration {
 // do makes one step of the runtime's.
 func (r *Process) do(s *Step) error {
 	in := r.code.code[s.Index-1]
+	args := in.args
+	for i, from := range in.from {
+		if from == none {
+			continue
+		}
+		if r.code.results[from] == unset {
+			return errSkipped
+		}
+		args[i] += r.code.results[from]
+	}
 	if in.fault != 0 {
 		return unix.Errno(in.fault)
 	}
@@ -351,16 +380,6 @@ func (r *Process) do(s *Step) error {
 			r.open = append(r.open, fd)
 		}
 		return err
-	}
-	args := in.args
-	for i, from := range in.from {
-		if from == none {
-			continue
-		}
-		if r.code.results[from] == unset {
-			return fmt.Errorf("the result of step %d, which failed: %w", from+1, unix.EBADF)
-		}
-		args[i] += r.code.results[from]
 	}
 	if s.program {
 		return r.clone(s, args)
@@ -426,13 +445,12 @@ func (r *Process) clone(s *Step, args [6]uintptr) error {
 	if err := r.code.hide(); err != nil {
 		return err
 	}
-	one, all := masks()
-	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()), one, all)
+	pid, errno := clone(args[0], args[1], r.code.code[s.Index-1].program, uintptr(os.Getpagesize()))
 	if errno != 0 {
 		return errno
 	}
 	r.parent = int(pid)
-	if r.code.born(Runtime) == Child {
+	if r.plan.second() == Child {
 		r.Pid = int(pid)
 	}
 	if pidfd := s.Args[0].mem.points[8]; pidfd != nil {
@@ -525,7 +543,7 @@ func (c channel) read(flags int) (m message, n, sender int, err error) {
 // only speak of steps of its own.
 func (r *Process) believe(c channel, m *message, n, sender int) error {
 	ours := r.Pid
-	if c.side == Monitor {
+	if c.side != Child {
 		ours = r.parent
 	}
 	if sender != ours {
@@ -604,12 +622,13 @@ func (r *Process) reason(c channel, ours error) error {
 	}
 }
 
-// know waits until the monitor has said which process the child is.
+// know waits until the process that clones the child, if that is not the
+// runtime, has said which process the child is.
 func (r *Process) know(side Side) error {
 	for side == Child && r.Pid == 0 {
-		i := slices.IndexFunc(r.channels, func(c channel) bool { return c.side == Monitor })
+		i := slices.IndexFunc(r.channels, func(c channel) bool { return c.side != Child })
 		if i < 0 {
-			return ErrKilled // the monitor ended
+			return ErrKilled // it ended
 		} else if err := r.receive(i); err != nil {
 			return err
 		}
@@ -652,7 +671,6 @@ func (r *Process) undo() error {
 
 // Wait waits for the end of the child, which must be a child of this process.
 func (r *Process) Wait() (unix.WaitStatus, error) {
-	Spread() // it may take long; if not, it does no harm
 	status, err := waitFor(r.Pid)
 	r.Close()
 	return status, err

@@ -102,7 +102,7 @@ func (p *Plan) Sh(w io.Writer) error {
 	b.WriteString("#!/bin/sh -e\n")
 	var closing []string
 	var before *Step
-	for i, s := range p.Steps {
+	for _, s := range p.Steps {
 		if s.Note != "" {
 			b.WriteString("# " + Printable(s.Note) + "\n")
 		}
@@ -115,7 +115,7 @@ func (p *Plan) Sh(w io.Writer) error {
 			if s.dir != nil {
 				b.WriteString("echo $$ > " + Quote(where(s.dir, s.file)) + "\n")
 			}
-			end := "\x00" + p.born(i).String() + "\x00"
+			end := "\x00" + p.born(s.Side).String() + "\x00"
 			line += " sh -e /dev/fd/3 3<<'" + end + "'   # " + s.String()
 			closing = append(closing, end)
 		case line == "":

@@ -15,6 +15,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/protect"
 	"minirun/process"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -62,7 +63,7 @@ func execCommand() *cli.Command {
 }
 
 func execute(c *cli.Context) (int, error) {
-	if err := container.Protect(); err != nil {
+	if err := protect.Protect(); err != nil {
 		return 0, err
 	}
 	if c.Args().Len() < 2 && !(c.Args().Len() == 1 && c.IsSet("process")) {

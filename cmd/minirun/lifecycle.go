@@ -15,6 +15,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/protect"
 )
 
 // each does something with every container that is named, echoes those that
@@ -171,7 +172,7 @@ func createCommand() *cli.Command {
 		ArgsUsage: "ID",
 		Flags:     append(bundleFlags(), lookFlags()...),
 		Action: func(c *cli.Context) error {
-			if err := container.Protect(); err != nil {
+			if err := protect.Protect(); err != nil {
 				return err
 			}
 			s, err := asked(c)
@@ -227,7 +228,7 @@ func startCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			return one(c, func(k *container.Container) error {
 				if k.EntersAtStart() {
-					if err := container.Protect(); err != nil {
+					if err := protect.Protect(); err != nil {
 						return err
 					}
 				}

@@ -21,6 +21,7 @@ import (
 	_ "minirun/cmd/minirun/boot"
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/protect"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,7 +31,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
-	container.PunctualChildren()
+	protect.PunctualChildren()
 	words := os.Args[1:]
 	if slices.Contains(words, "--monitor") {
 		stopSecond = stopSignals()
@@ -38,9 +39,6 @@ func main() {
 	log := newLog(words)
 	if err := checkDescriptors(); err != nil {
 		os.Exit(log.report(forEngine(failure{err, 125}, words)))
-	}
-	if _, rest := globals(words); len(rest) > 0 && !slices.Contains(quick, rest[0]) {
-		plan.Spread() // without /proc, it takes longer
 	}
 	cli.HelpFlag = &cli.BoolFlag{Name: "help", Usage: "show help", DisableDefaultText: true} // -h is run's --hostname
 	cli.VersionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, Usage: "print the version", DisableDefaultText: true}
@@ -102,10 +100,6 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	return n, o.err
 }
-
-// quick are the commands that take no time but what they wait for a container,
-// and start nothing but by package container.
-var quick = []string{"create", "start", "run", "exec", "state", "list", "kill", "pause", "resume", "update", "delete"}
 
 // fewestDescriptors are those without which nothing is begun: Go's own runtime
 // ends with a page about itself if it has none for its poller.

@@ -19,6 +19,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/protect"
 	"minirun/plan"
 	"minirun/rootfs/image"
 
@@ -126,7 +127,7 @@ func monitorFlags() []cli.Flag {
 
 func run(c *cli.Context) error {
 	if c.IsSet("bundle") {
-		if err := container.Protect(); err != nil {
+		if err := protect.Protect(); err != nil {
 			return failure{err, 125}
 		}
 		return runBundle(c)
@@ -146,7 +147,7 @@ func run(c *cli.Context) error {
 }
 
 // runImage makes the bundle, and then becomes the minirun that runs it: that
-// has to be a new program anyway (see [container.Protect]), and its command
+// has to be a new program anyway (see [protect.Protect]), and its command
 // line is what ps shows beside the container.
 func runImage(c *cli.Context) error {
 	if err := checkManager(c); err != nil {
@@ -173,7 +174,7 @@ func runImage(c *cli.Context) error {
 		args = append(args, "--fault", c.String("fault"))
 	}
 	signal.Ignore(stopping...)
-	return errors.Join(container.Again(append(args, b.ID)), store(c).Delete(b))
+	return errors.Join(protect.Again(append(args, b.ID)), store(c).Delete(b))
 }
 
 // again begins the command line of another minirun with the same directories,
@@ -414,9 +415,6 @@ func (s *session) detached() error {
 func (s *session) drain() error {
 	master, err := container.ReceiveConsole(s.socket)
 	if err != nil {
-		return err
-	}
-	if err := plan.Spread(); err != nil {
 		return err
 	}
 	cmd := exec.Command("/proc/self/exe", "drain")

@@ -4,7 +4,7 @@ mkdir -m 755 '/tmp/a b'
 # the process
 echo $$ > /sys/fs/cgroup/x/cgroup.procs
 unshare --mount --pid --fork sh -e /dev/fd/3 3<<'END_OF_CHILD'   # clone3({flags=CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID|CLONE_CLEAR_SIGHAND|CLONE_INTO_CGROUP, exit_signal=SIGCHLD, cgroup=<cgroup>}, 88)
-# with a copy of the runtime's end it would wait at a gate for ever, should the runtime be killed
+# close the inherited copy of the runtime's socket, so that this process notices if the runtime dies
 #   (no command) close(<runtime's end>)
 #   (no command) sendto(<channel>, "maps", 40, MSG_NOSIGNAL, NULL, 0)
 #   (no command) write 0 1000 1 to /proc/PID/uid_map

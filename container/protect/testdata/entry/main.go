@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	_ "minirun/container"
+	_ "minirun/container/protect"
 )
 
 func main() {

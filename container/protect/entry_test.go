@@ -1,4 +1,4 @@
-package container_test
+package protect_test
 
 import (
 	"os"
@@ -16,8 +16,8 @@ func TestEntry(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes a mount")
 	}
-	symbol := "_protect_linux_" + runtime.GOARCH
-	if _, err := os.Stat("protect_" + runtime.GOARCH + ".s"); err != nil {
+	symbol := "_minirunc_linux_" + runtime.GOARCH
+	if _, err := os.Stat("entry_" + runtime.GOARCH + ".s"); err != nil {
 		t.Skip("on this processor it is Protect, in Go, that does it")
 	}
 	program := filepath.Join(t.TempDir(), "entry")
@@ -28,18 +28,18 @@ func TestEntry(t *testing.T) {
 	}
 	const safe, unsafe = "true 1 last x", "false 1 last x"
 	for line, want := range map[string]string{
-		"create x":           safe,
-		"--root /r create":   safe,
-		"exec":               safe,
-		"run --bundle /b x":  safe,
-		"run --bundle=/b x":  safe,
-		"run -b /b x":        safe,
-		"":                   unsafe,
-		"state x":            unsafe,
-		"run image creates":  unsafe,
-		"run image -bc":      unsafe,
-		"execs xcreate":      unsafe,
-		"c cr e b - -- --bu": unsafe,
+		"create x":                safe,
+		"--root /r create":        safe,
+		"exec":                    safe,
+		"run --bundle /b x":       safe,
+		"--root /r exec x y":      safe,
+		"":                        unsafe,
+		"state x":                 unsafe,
+		"start creates -run":      unsafe,
+		"execs xcreate runs":      unsafe,
+		"c cr cre crea creat":     unsafe,
+		"e ex exe r ru":           unsafe,
+		"kill execute rune creat": unsafe,
 	} {
 		cmd := exec.Command(program, strings.Fields(line)...)
 		cmd.Env = []string{"FIRST=x", "LAST=last"}

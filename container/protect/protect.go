@@ -1,4 +1,4 @@
-package container
+package protect
 
 import (
 	"errors"
@@ -6,8 +6,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"minirun/plan"
 )
 
 // A process in a container can reach the program of another process as
@@ -42,7 +40,6 @@ func Again(args []string) error {
 		}
 		program = fmt.Sprintf("/proc/self/fd/%d", fd)
 	}
-	err = errors.Join(err, plan.Spread())
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
@@ -51,7 +48,7 @@ func Again(args []string) error {
 
 // Go's runtime has a thread that looks after the others every 20 µs, and so
 // costs a program that lives for a few milliseconds a fifth of them. It sleeps
-// longer if its timer may be late, as the program's entry (protect_amd64.s) says
+// longer if its timer may be late, as the program's entry (entry_amd64.s) says
 // of the first thread, and each other inherits. [prctl(2)], PR_SET_TIMERSLACK.
 //
 // [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
