@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"minirun/container"
+	"minirun/container/protect"
 )
 
 func create(c *call) error {
@@ -11,7 +12,7 @@ func create(c *call) error {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
-	if err := container.Protect(); err != nil {
+	if err := protect.Protect(); err != nil {
 		return err
 	}
 	dir, spec, text, err := flags.read(c)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
+	"minirun/container/protect"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -76,7 +77,7 @@ func execute(c *call) error {
 
 // exec starts the program and, unless it is detached, waits for its end.
 func (s *session) exec(f execFlags) (int, error) {
-	if err := container.Protect(); err != nil {
+	if err := protect.Protect(); err != nil {
 		return 0, err
 	}
 	k, err := s.load()

@@ -23,7 +23,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/container"
+	_ "minirun/cmd/minirun/boot"
+	"minirun/container/protect"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -64,7 +65,7 @@ var commands = []command{
 }
 
 func main() {
-	container.PunctualChildren()
+	protect.PunctualChildren()
 	words := os.Args[1:]
 	c := &call{out: &output{to: os.Stdout}}
 	if slices.Contains(words, "--monitor") {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
+	"minirun/container/protect"
 )
 
 // runFlags are those of run.
@@ -34,7 +35,7 @@ func run(c *call) error {
 	if len(c.args) > 1 && !*f.monitor {
 		return c.usage(errors.New("want one argument, the container's id"))
 	}
-	if err := container.Protect(); err != nil {
+	if err := protect.Protect(); err != nil {
 		return err
 	}
 	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}

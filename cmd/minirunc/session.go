@@ -51,9 +51,6 @@ func (s *session) drain() error {
 	if err != nil {
 		return err
 	}
-	if err := plan.Spread(); err != nil {
-		return err
-	}
 	cmd := exec.Command("/proc/self/exe", "drain")
 	cmd.Args[0] = "minirunc"
 	cmd.Stdin = master

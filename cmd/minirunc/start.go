@@ -1,6 +1,9 @@
 package main
 
-import "minirun/container"
+import (
+	"minirun/container"
+	"minirun/container/protect"
+)
 
 func start(c *call) error {
 	if err := c.parse(1, 1); err != nil {
@@ -8,7 +11,7 @@ func start(c *call) error {
 	}
 	return c.one(func(k *container.Container) error {
 		if k.EntersAtStart() {
-			if err := container.Protect(); err != nil {
+			if err := protect.Protect(); err != nil {
 				return err
 			}
 		}
