@@ -34,7 +34,7 @@ type Options struct {
 	Notify                bool     // the program can say that it is ready; see package notify
 	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
-	AtExit                []string // with Monitor: the command that the monitor becomes when all is over; nil: none
+	AtExit                []string // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
 	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter
 	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
 
@@ -142,9 +142,7 @@ func (b *builder) make() (*plan.Process, error) {
 // announce adds to the spec how the program finds the sockets that it is given.
 func (b *builder) announce() (err error) {
 	b.spec = descriptors.Announce(b.spec, b.options.ListenFDs)
-	if !b.options.Notify {
-		return nil
-	}
+	b.Notify.Wanted = b.options.Notify
 	if b.spec, err = b.Notify.Announce(b.spec); err != nil || b.options.Wait {
 		return err // with Wait, start listens
 	}

@@ -74,6 +74,9 @@ func (c *Container) Start() error {
 	if err := c.runHooks(startContainer); err != nil {
 		return errors.Join(err, c.end())
 	}
+	if err := c.Notify.Listen(); err != nil {
+		return fmt.Errorf("start %s: %w", c.ID, err)
+	}
 	if err := c.writeFifo(); err != nil {
 		return fmt.Errorf("start %s: %w", c.ID, err)
 	}

@@ -62,7 +62,7 @@ const Paused specs.ContainerState = "paused"
 type Container struct {
 	State
 	Warn   func(text string) // told of what went wrong but changes nothing; may be nil
-	Notify *notify.Socket    // on which the program may say that it is ready
+	Notify notify.Socket     // on which the program may say that it is ready
 
 	dir  string
 	lock *os.File // nil if it is only read

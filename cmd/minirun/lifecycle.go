@@ -236,9 +236,7 @@ func startCommand() *cli.Command {
 				if notifySocket() == "" {
 					return k.Start()
 				}
-				if err := k.Notify.Listen(); err != nil {
-					return err
-				}
+				k.Notify.Wanted = true
 				if err := k.Start(); err != nil {
 					return err
 				}

@@ -47,16 +47,21 @@ const barrierLimit = 30 * time.Second
 
 // A Socket is the one that the program writes to.
 type Socket struct {
+	Wanted bool // a service manager wants to know; else Announce and Listen do nothing
+
 	dir    string   // on the host
 	socket *os.File // nil before Listen
 }
 
 // At is the socket below a directory of the container's state. Nothing is made.
-func At(dir string) *Socket { return &Socket{dir: dir} }
+func At(dir string) Socket { return Socket{dir: dir} }
 
 // Announce makes the socket's directory, and returns the spec with its mount and
 // with NOTIFY_SOCKET.
 func (s *Socket) Announce(spec *specs.Spec) (*specs.Spec, error) {
+	if !s.Wanted {
+		return spec, nil
+	}
 	if err := os.Mkdir(s.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -72,6 +77,9 @@ func (s *Socket) Announce(spec *specs.Spec) (*specs.Spec, error) {
 // must not have started. The address of a Unix socket holds 107 bytes, and the path
 // of a state may be longer: so the address goes through a descriptor of the directory.
 func (s *Socket) Listen() error {
+	if !s.Wanted {
+		return nil
+	}
 	dir, err := unix.Open(s.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
