@@ -26,19 +26,19 @@ type Arg struct {
 type argKind uint8
 
 const (
-	number argKind = iota // decimal
-	octal                 // a mode
-	flags                 // names joined by |
-	access                // the same, for open(2)
-	value                 // one name
-	str                   // address of a NUL-terminated string
-	mem                   // address of prepared memory
-	result                // what an earlier step returned
-	given                 // a descriptor of the runtime's
-	node                  // a file type and a mode
-	device                // a device number
-	word                  // a number printed as text
-	process               // the child's process id, in a step of the runtime
+	number  argKind = iota // decimal
+	octal                  // a mode
+	flags                  // names joined by |
+	access                 // the same, for open(2)
+	value                  // one name
+	str                    // address of a NUL-terminated string
+	mem                    // address of prepared memory
+	result                 // what an earlier step returned
+	given                  // a descriptor of the runtime's
+	node                   // a file type and a mode
+	device                 // a device number
+	word                   // a number printed as text
+	process                // the child's process id, in a step of the runtime
 )
 
 // memory is a prepared block that a system call reads or writes.

@@ -399,11 +399,6 @@ func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, words(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), one(uintptr(op), ambientNames), c, size(0), size(0))
 }
 
-// KeyctlJoinSessionKeyring gives the process a session keyring of its own.
-func (p *Plan) KeyctlJoinSessionKeyring() *Step {
-	return p.call("keyctl", unix.SYS_KEYCTL, words(unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), null())
-}
-
 // Capset sets the capabilities of the process; bit n is capability n.
 func (p *Plan) Capset(effective, permitted, inheritable uint64) *Step {
 	const version3 = 0x20080522
@@ -440,30 +435,6 @@ func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
 	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), one(uintptr(resource), rlimitNames), block(m, func() string {
 		return fmt.Sprintf("{rlim_cur=%s, rlim_max=%s}", limit(soft), limit(hard))
 	}), null())
-}
-
-// SchedSetattr sets the scheduling policy of the calling process. Linux 3.14.
-func (p *Plan) SchedSetattr(a *unix.SchedAttr) *Step {
-	b := append(words32(a.Size, a.Policy), words64(a.Flags)...)
-	b = append(b, words32(uint32(a.Nice), a.Priority)...)
-	b = append(b, words64(a.Runtime, a.Deadline, a.Period)...)
-	b = append(b, words32(a.Util_min, a.Util_max)...)
-	return p.call("sched_setattr", unix.SYS_SCHED_SETATTR, size(0), block(&memory{bytes: b}, func() string {
-		return fmt.Sprintf("{sched_policy=%d, sched_flags=%#x, sched_nice=%d, sched_priority=%d, sched_runtime=%d, sched_deadline=%d, sched_period=%d}",
-			a.Policy, a.Flags, a.Nice, a.Priority, a.Runtime, a.Deadline, a.Period)
-	}), size(0))
-}
-
-// SetMempolicy says which memory nodes the memory of the process comes from:
-// mode is MPOL_…, bit n of nodes is node n. No nodes: nil, else whole words of
-// 64 bits.
-func (p *Plan) SetMempolicy(mode int, nodes []byte) *Step {
-	mask, count := null(), 0
-	if len(nodes) > 0 {
-		mask = block(&memory{bytes: nodes}, func() string { return fmt.Sprintf("[%#x]", nodes) })
-		count = 8*len(nodes) + 1 // the kernel takes one less than it is told
-	}
-	return p.call("set_mempolicy", unix.SYS_SET_MEMPOLICY, size(mode), mask, size(count))
 }
 
 // Seccomp loads a filter: every later system call of the process passes it.
@@ -524,11 +495,6 @@ func (p *Plan) ExitGroup(status int) *Step {
 // [Block], in the order of the man page.
 func (p *Plan) Call(name string, number uintptr, args ...Arg) *Step {
 	return p.call(name, number, args...)
-}
-
-// Faccessat checks the right to a file: X_OK to execute it.
-func (p *Plan) Faccessat(dir FD, path string, right uint32) *Step {
-	return p.call("faccessat", unix.SYS_FACCESSAT, dir.descriptor(), text(path), one(uintptr(right), []named{{unix.X_OK, "X_OK"}}))
 }
 
 // BpfProgLoad loads a BPF program of 8-byte instructions that asks for no

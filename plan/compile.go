@@ -164,8 +164,8 @@ func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
 	for last := s; last != nil; last = last.or {
 		in.next = c.code[last.Index-1].next // after success, skip the alternatives
 	}
-	if s.Side == Runtime && (s.needs != nil || s.or != nil || s.holds != nil) {
-		return fmt.Errorf("%s: conditions and alternatives are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
+	if s.Side == Runtime && (s.needs != nil || s.holds != nil) {
+		return fmt.Errorf("%s: conditions are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
 	}
 	if s.needs != nil {
 		in.needs = int32(s.needs.Index - 1)

@@ -123,22 +123,49 @@ func TestNotGiven(t *testing.T) {
 	}
 }
 
-// TestRuntimeOnly: the runtime decides as it writes the plan, not as it carries
-// it out; and what it needs it must have.
+// TestRuntimeOnly: a plan without a child is carried out like any other. The first
+// alternative that succeeds counts, what has no input is skipped, and after a
+// failure the steps before it are undone.
 func TestRuntimeOnly(t *testing.T) {
-	p := &Plan{}
-	p.Alternatives([]unix.Errno{unix.ENOENT}, func() {
-		p.Chdir("/nowhere")
-		p.Chdir("/")
-	})
-	if _, err := p.Start(Options{}); err == nil || !strings.Contains(err.Error(), "are for the child") {
-		t.Errorf("Start() with alternatives of the runtime = %v, want a refusal", err)
+	dir := t.TempDir()
+	record := func(last string) *Plan {
+		p := &Plan{}
+		p.Mkdirat(CWD, dir+"/made", 0o755).Undo("rmdir", func() error { return os.Remove(dir + "/made") })
+		var a, b, c *Step
+		p.Alternatives([]unix.Errno{unix.ENOENT}, func() {
+			a = p.Openat(CWD, "/nowhere", unix.O_PATH|unix.O_CLOEXEC, 0)
+			b = p.Openat(CWD, dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+			c = p.Openat(CWD, "/proc", unix.O_PATH|unix.O_CLOEXEC, 0)
+		})
+		for i, fd := range []*Step{a, b, c} {
+			p.Mkdirat(fd, fmt.Sprint("made/", i), 0o755).Undo("rmdir", func() error { return os.Remove(fmt.Sprint(dir, "/made/", i)) })
+			p.Close(fd)
+		}
+		p.Openat(CWD, last, unix.O_PATH|unix.O_CLOEXEC, 0)
+		return p
 	}
-	p = &Plan{}
-	p.Fchdir(p.Openat(CWD, "/nowhere", unix.O_PATH, 0).Tolerate(unix.ENOENT))
-	want := "step 2 (runtime): fchdir($1): the result of step 1, which failed: bad file descriptor"
-	if _, err := p.Start(Options{}); err == nil || err.Error() != want {
-		t.Errorf("Start() without a descriptor = %v, want %s", err, want)
+	var skipped []int
+	r, err := record(dir).Start(Options{Trace: func(e Event) {
+		if e.Skipped {
+			skipped = append(skipped, e.Index)
+		}
+	}})
+	entries, _ := os.ReadDir(dir + "/made")
+	if err != nil || r.Pid != 0 || fmt.Sprint(skipped) != "[5 6 9 10]" || len(entries) != 1 || entries[0].Name() != "1" {
+		t.Errorf("Start() = %+v, %v, skipped %v, made %v", r, err, skipped, entries)
+	}
+	os.RemoveAll(dir + "/made")
+	var failed *StepError
+	if _, err := record("/nowhere").Start(Options{}); !errors.As(err, &failed) || failed.Step.Index != 11 || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Start() = %v, want ENOENT of step 11", err)
+	}
+	if _, err := os.Stat(dir + "/made"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("stat of what was undone = %v, want %v", err, unix.ENOENT)
+	}
+	p := &Plan{}
+	p.Fchdir(p.Openat(CWD, dir, unix.O_PATH|unix.O_CLOEXEC, 0)).Needs(p.Steps[0])
+	if _, err := p.Start(Options{}); err == nil || !strings.Contains(err.Error(), "are for the child") {
+		t.Errorf("Start() with a condition of the runtime = %v, want a refusal", err)
 	}
 }
 

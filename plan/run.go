@@ -86,6 +86,7 @@ type Process struct {
 	child    int           // the last traced step of the child's, from 1; 0: none yet
 	parent   int           // the process that our own clone3 made; 0 before it
 	next     int           // the runtime's next step, from 0
+	alone    bool          // no step clones: there is no child to talk to
 	ready    bool          // the child said that only execve is left
 	left     bool          // the child waits for another command to start it
 	done     []*Step       // the runtime's steps that can be undone
@@ -126,6 +127,9 @@ var ErrJoinedEnded = errors.New("the process to join has ended")
 // joined with those of the undoing. What the runtime's steps opened is closed
 // in either case, but for PidFD: the child has its own copies.
 //
+// A plan without clone3 starts no child: Start does the runtime's steps and
+// returns. Such a plan changes something that exists, as update does.
+//
 // If steps of the runtime's change its thread (setns, unshare), the calling
 // goroutine must have locked its thread and end without unlocking it.
 func (p *Plan) Start(o Options) (*Process, error) {
@@ -136,6 +140,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 		return nil, err
 	}
 	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
+	r.alone = !slices.ContainsFunc(p.Steps, func(s *Step) bool { return s.program })
 	given := maps.Clone(o.Given)
 	theirs, err := r.connect(&given)
 	defer func() { closeAll(theirs) }()
@@ -157,7 +162,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	for err == nil && len(r.channels) > 0 && !r.left {
 		err = r.serve()
 	}
-	if err == nil && !r.ready {
+	if err == nil && !r.ready && !r.alone {
 		err = ErrKilled
 	}
 	r.disconnect()
@@ -182,6 +187,9 @@ func (r *Process) reapIntermediate() {
 
 // connect makes a socketpair to every process of the plan.
 func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
+	if r.alone {
+		return nil, nil
+	}
 	if *given == nil {
 		*given = map[Given]int{}
 	}
@@ -271,6 +279,10 @@ func (r *Process) steps() error {
 		}
 		start := monotonic()
 		err := r.do(s)
+		if err == errSkipped {
+			r.trace(Event{Step: s, Start: start, Skipped: true})
+			continue
+		}
 		var errno unix.Errno
 		if errors.As(err, &errno) && slices.Contains(s.Tolerated, errno) {
 			err = nil
@@ -282,9 +294,16 @@ func (r *Process) steps() error {
 			r.done = append(r.done, s)
 		}
 		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
+		for ; errno == 0 && s.or != nil; s = s.or {
+			r.next++ // the alternatives of a step that succeeded
+		}
 	}
 	return nil
 }
+
+// errSkipped says that a step was left out, because it uses the result of a step
+// that was left out or failed with a tolerated errno.
+var errSkipped = errors.New("skipped")
 
 // before pauses, or carries out a fault that is a kill.
 func (r *Process) before(s *Step) error {
@@ -338,6 +357,21 @@ func monotonic() time.Duration {
 // do makes one step of the runtime's.
 func (r *Process) do(s *Step) error {
 	in := r.code.code[s.Index-1]
+	args := in.args
+	for i, from := range in.from {
+		if from == none {
+			continue
+		}
+		if r.code.results[from] == unset {
+			return errSkipped
+		}
+		args[i] += r.code.results[from]
+	}
+	for i, a := range s.Args {
+		if a.kind == process {
+			args[i] = uintptr(r.Pid)
+		}
+	}
 	if in.fault != 0 {
 		return unix.Errno(in.fault)
 	}
@@ -351,21 +385,6 @@ func (r *Process) do(s *Step) error {
 			r.open = append(r.open, fd)
 		}
 		return err
-	}
-	args := in.args
-	for i, from := range in.from {
-		if from == none {
-			continue
-		}
-		if r.code.results[from] == unset {
-			return fmt.Errorf("the result of step %d, which failed: %w", from+1, unix.EBADF)
-		}
-		args[i] += r.code.results[from]
-	}
-	for i, a := range s.Args {
-		if a.kind == process {
-			args[i] = uintptr(r.Pid)
-		}
 	}
 	if s.program {
 		return r.clone(s, args)

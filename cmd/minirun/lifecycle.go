@@ -15,6 +15,8 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/protect"
+	"minirun/container/sockets"
 )
 
 // each does something with every container that is named, echoes those that
@@ -171,7 +173,7 @@ func createCommand() *cli.Command {
 		ArgsUsage: "ID",
 		Flags:     append(bundleFlags(), lookFlags()...),
 		Action: func(c *cli.Context) error {
-			if err := container.Protect(); err != nil {
+			if err := protect.Protect(); err != nil {
 				return err
 			}
 			s, err := asked(c)
@@ -186,12 +188,12 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o.Wait, o.Config, o.Look, o.Notify = true, s.config, look, notifySocket() != ""
+			o.Wait, o.Config, o.Engine, o.Notify = true, s.config, look, notifySocket() != ""
 			if c.IsSet("console-socket") {
 				if !s.spec.Process.Terminal {
 					return errConsole
 				}
-				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
+				if o.Console, err = sockets.Dial("console socket", c.String("console-socket")); err != nil {
 					return err
 				}
 			}
@@ -227,19 +229,19 @@ func startCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			return one(c, func(k *container.Container) error {
 				if k.EntersAtStart() {
-					if err := container.Protect(); err != nil {
+					if err := protect.Protect(); err != nil {
 						return err
 					}
 				}
 				if notifySocket() == "" {
 					return k.Start()
 				}
-				k.Notify = true
+				k.Notify.Wanted = true
 				if err := k.Start(); err != nil {
 					return err
 				}
 				k.Unlock() // others may want to do something with it until it is ready
-				return k.TellReady(notifySocket(), k.Pid)
+				return k.Notify.Tell(notifySocket(), k.Pid, k.Pid, k.StartTime)
 			})
 		},
 	}

@@ -21,6 +21,7 @@ import (
 	_ "minirun/cmd/minirun/boot"
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/protect"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,7 +31,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
-	container.PunctualChildren()
+	protect.PunctualChildren()
 	words := os.Args[1:]
 	if slices.Contains(words, "--monitor") {
 		stopSecond = stopSignals()
