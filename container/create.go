@@ -14,6 +14,9 @@ import (
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/rootfs"
+	"minirun/rootfs/copyup"
+	"minirun/rootfs/detached"
+	"minirun/rootfs/idmap"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -98,6 +101,8 @@ type builder struct {
 
 	namespaces *namespaces.Set
 	root       *rootfs.Root
+	idmaps     idmap.Mounts
+	detached   *detached.Root // nil: the container has a mount namespace
 	identity   *identity
 	cgroup     *cgroups.Group // nil: the caller's own
 	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
@@ -183,19 +188,19 @@ func (b *builder) check() (err error) {
 	b.identity.ExecFifo, b.identity.KeepFDs, b.identity.NoNewKeyring = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
 	b.identity.SetgroupsDenied = b.namespaces.DeniesSetgroups(b.user())
 	b.identity.limitedByRuntime = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.namespaces.Between(b.user()))
-	b.root, err = rootfs.New(b.spec, rootfs.Host{
-		Bundle: b.Bundle,
-		Mknod:  !b.namespaces.Has(specs.UserNamespace) && !b.facts.NoMknod,
-		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
-		OwnNS:  b.namespaces.Has(specs.MountNamespace),
-		IsDir:  b.host.isDir,
-		Tree:   b.host.tree,
-		Opens:  b.facts.Euid == 0 && b.namespaces.Has(specs.UserNamespace),
-
-		Mapping: namespaces.Mapping,
-	})
-	if err != nil {
+	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
 		return err
+	}
+	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
+		return err
+	}
+	if err := copyup.New(b.spec, b.root, b.host.tree); err != nil {
+		return err
+	}
+	if !b.namespaces.Has(specs.MountNamespace) {
+		if b.detached, err = detached.New(b.spec, b.root); err != nil {
+			return err
+		}
 	}
 	b.warn(b.root.Warnings)
 	b.Rootfs = b.root.Path()
@@ -220,7 +225,8 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
 	b.namespaces.Before(p)
-	b.root.Before(p)
+	b.idmaps.Record(p, b.root, namespaces.Mapping)
+	b.root.OpenSources(p)
 	if err := b.clone(p); err != nil {
 		return nil, err
 	}
@@ -230,22 +236,44 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p.Heading("names and loopback")
 	b.namespaces.Enter(p, b.user())
 	p.Heading("root and mounts")
-	b.root.Build(p)
+	b.openRoot(p)
+	b.root.Mounts(p)
+	p.Heading("devices")
+	b.root.Devices(p)
 	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
-	b.root.Directory(p, b.spec.Process.Cwd)
+	b.root.MakeDirectory(p, b.spec.Process.Cwd)
 	b.identity.labels.Record(p, b.root.Proc)
 	b.sysctls(p)
 	b.hookGate(p, createContainer)
-	b.root.Finish(p)
+	p.Heading("masks")
+	b.root.Masks(p)
 	p.Heading("the new root")
-	b.root.Enter(p)
+	b.enterRoot(p)
 	p.Heading("who it is")
 	b.identity.become(p)
 	p.Heading("the program")
 	b.waitForStart(p)
 	b.identity.Execve(p)
 	return p, p.Err()
+}
+
+// openRoot records how the root directory becomes a mount, or a tree of mounts.
+func (b *builder) openRoot(p *plan.Plan) {
+	if b.detached != nil {
+		b.detached.Open(p)
+		return
+	}
+	b.root.Open(p)
+}
+
+// enterRoot records the change of the root directory.
+func (b *builder) enterRoot(p *plan.Plan) {
+	if b.detached != nil {
+		b.detached.Chroot(p)
+		return
+	}
+	b.root.PivotRoot(p)
 }
 
 // sysctls records the writing of kernel parameters through our own procfs.

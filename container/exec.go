@@ -19,6 +19,7 @@ import (
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/rootfs"
+	"minirun/rootfs/file"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -105,8 +106,8 @@ func (c *Container) Passwd(path string) (io.ReadCloser, error) {
 
 func openPasswd(root, path string) (io.ReadCloser, error) {
 	const enough = 1 << 20
-	f, err := rootfs.OpenFile(root, path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, rootfs.ErrNotRegular) {
+	f, err := file.Open(root, path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, file.ErrNotRegular) {
 		return io.NopCloser(strings.NewReader("")), nil
 	} else if err != nil {
 		return nil, err
@@ -197,7 +198,7 @@ func (b *builder) enter(process int) (*plan.Process, error) {
 func (b *builder) label(p *plan.Plan) (err error) {
 	b.identity.labels.Record(p, func(p *plan.Plan) plan.FD {
 		if !b.namespaces.Has(specs.UserNamespace) {
-			return rootfs.Proc(p)
+			return rootfs.NewProc(p)
 		}
 		var fd int
 		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {

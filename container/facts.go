@@ -9,7 +9,7 @@ import (
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
-	"minirun/rootfs"
+	"minirun/rootfs/copyup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -28,7 +28,7 @@ func facts() plan.Facts {
 // plans have a host of their own, so that a plan is the same on every machine.
 type host struct {
 	isDir     func(path string) bool                          // is the source of a bind mount a directory?
-	tree      func(root, path string) ([]rootfs.Entry, error) // what a tmpfs has to be filled with
+	tree      func(root, path string) ([]copyup.Entry, error) // what a tmpfs has to be filled with
 	isPipe    func(fd int) bool                               // is a standard file a pipe?
 	ours      func(string, specs.LinuxNamespaceType) bool     // is the namespace at a path our own?
 	grants    func() (uint64, error)                          // the runtime's own capabilities
@@ -45,7 +45,7 @@ func thisHost() host {
 			info, err := os.Stat(path)
 			return err == nil && info.IsDir()
 		},
-		tree:      rootfs.Tree,
+		tree:      copyup.Tree,
 		isPipe:    isPipe,
 		ours:      namespaces.Ours,
 		grants:    process.OwnCapabilities,

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/process/passwd"
-	"minirun/rootfs"
+	"minirun/rootfs/file"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -209,9 +209,9 @@ func (r Request) user(img *image.Image) (specs.User, string, error) {
 func readLayers(img *image.Image, path string) ([]byte, error) {
 	const enough = 1 << 20
 	for _, dir := range img.Layers() {
-		f, err := rootfs.OpenFile(dir, path)
+		f, err := file.Open(dir, path)
 		switch {
-		case errors.Is(err, rootfs.ErrNotRegular):
+		case errors.Is(err, file.ErrNotRegular):
 			return nil, nil // a whiteout: deleted
 		case errors.Is(err, fs.ErrNotExist):
 			continue

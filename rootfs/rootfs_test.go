@@ -2,71 +2,57 @@ package rootfs
 
 import (
 	"bytes"
-	"flag"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/rootfs/rootfstest"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
-// tree is what the directories of the root directory have.
-func tree(_, path string) ([]Entry, error) {
-	switch path {
-	case "/run":
-		return []Entry{
-			{Path: ".", Mode: fs.ModeDir | fs.ModeSticky | 0o777, GID: 5},
-			{Path: "a", Mode: fs.ModeDir | 0o750, UID: 33, GID: 33},
-			{Path: "a/file", Mode: 0o640, UID: 1001, Size: 12},
-			{Path: "a/setuid", Mode: fs.ModeSetuid | 0o755},
-			{Path: "link", Mode: fs.ModeSymlink | 0o777, GID: 7, Target: "../../etc/passwd"},
-		}, nil
-	case "/etc":
-		return nil, fs.ErrPermission
-	}
-	return nil, nil
+// host is all that New is told besides the spec.
+type host struct {
+	facts plan.Facts
+	has   func(specs.LinuxNamespaceType) bool
 }
 
-// fake is a host on which /srv/file is the only bind source that is no directory.
-func fake() Host {
-	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, OwnNS: true, IsDir: func(path string) bool { return path != "/srv/file" }, Tree: tree,
-		Mapping: func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Given("id map") }}
+var (
+	own    = host{has: rootfstest.Has(specs.MountNamespace, specs.PIDNamespace)}
+	user   = host{has: rootfstest.Has(specs.MountNamespace, specs.PIDNamespace, specs.UserNamespace)}
+	joined = host{has: rootfstest.Has(specs.MountNamespace, specs.UserNamespace)}
+)
+
+// newRoot checks a spec on a host.
+func newRoot(spec *specs.Spec, h host) (*Root, error) {
+	return New(spec, h.facts, h.has, rootfstest.Bundle, rootfstest.IsDir)
 }
 
-func newSpec(mounts ...specs.Mount) *specs.Spec {
-	return &specs.Spec{Root: &specs.Root{Path: "rootfs"}, Mounts: mounts, Linux: &specs.Linux{}}
-}
+// newSpec is a spec with these mounts.
+var newSpec = rootfstest.Spec
 
-func mapped(s *specs.Spec) *specs.Spec {
-	s.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}}
-	s.Linux.GIDMappings = s.Linux.UIDMappings
-	return s
+// record records all of a root.
+func record(p *plan.Plan, r *Root) {
+	r.Open(p)
+	r.Mounts(p)
+	r.Devices(p)
+	r.Proc(p)
+	r.Masks(p)
+	r.PivotRoot(p)
 }
 
 // TestGolden compares what each kind of mount, device, mask and root becomes.
 func TestGolden(t *testing.T) {
-	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}}
 	mode := os.FileMode(0o640)
-	user := fake()
-	user.Mknod = false
-	shared := fake()
-	shared.OwnNS = false
-	joined := user
-	joined.OwnPID = false
 	long := strings.Repeat("x", 300)
 	for name, c := range map[string]struct {
 		spec *specs.Spec
-		host Host
+		host host
 	}{
-		"plain":   {newSpec(), fake()},
+		"plain":   {newSpec(), own},
 		"userns":  {newSpec(specs.Mount{Destination: "/dev", Type: "tmpfs", Source: "tmpfs"}), user},
 		"no-proc": {newSpec(), joined},
 		"file systems": {newSpec(
@@ -76,38 +62,27 @@ func TestGolden(t *testing.T) {
 			specs.Mount{Destination: "/dev/mqueue", Type: "mqueue"},
 			specs.Mount{Destination: "/a/deep/place", Type: "tmpfs", Options: []string{"size=1m", "noswap", "noatime", "nodiratime"}},
 			specs.Mount{Destination: "relative", Type: "tmpfs"},
-		), fake()},
+		), own},
 		"binds": {newSpec(
 			specs.Mount{Destination: "/data", Source: "/srv/data", Type: "bind", Options: []string{"rbind"}},
 			specs.Mount{Destination: "/ro", Source: "/srv/data", Options: []string{"bind", "ro", "nosuid", "nodev", "noexec", "nosymfollow"}},
 			specs.Mount{Destination: "/rro", Source: "/srv/data", Options: []string{"rbind", "rro", "rnosuid", "rnoatime"}},
 			specs.Mount{Destination: "/rw", Source: "data", Options: []string{"bind", "ro", "rw", "suid", "strictatime"}},
 			specs.Mount{Destination: "/etc/file", Source: "/srv/file", Options: []string{"bind", "rslave"}},
-			specs.Mount{Destination: "/mapped", Source: "/srv/data", Options: []string{"rbind", "ridmap"}, UIDMappings: ids, GIDMappings: ids},
-		), fake()},
+		), own},
 		"propagation": {newSpec(
 			specs.Mount{Destination: "/a", Source: "/srv/a", Options: []string{"bind", "shared"}},
 			specs.Mount{Destination: "/b", Source: "/srv/b", Options: []string{"rbind", "rshared"}},
 			specs.Mount{Destination: "/c", Source: "/srv/c", Options: []string{"bind", "unbindable"}},
-		), fake()},
-		"host's mounts": {newSpec(
-			specs.Mount{Destination: "/proc", Type: "proc"},
-			specs.Mount{Destination: "/data", Source: "/srv/data", Type: "bind", Options: []string{"rbind", "ro"}},
-		), shared},
+		), own},
 		"overlay": {newSpec(
 			specs.Mount{Destination: "/", Type: "overlay", Source: "overlay", Options: []string{
 				"lowerdir=/var/lib/x/layers/" + long + ":/var/lib/x/layers/b", "upperdir=/var/lib/x/c/upper", "workdir=/var/lib/x/c/work"}},
 			specs.Mount{Destination: "/proc", Type: "proc"},
-		), fake()},
-		"copy up": {newSpec(
-			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"tmpcopyup", "nosuid"}},
-			specs.Mount{Destination: "/var/run", Type: "tmpfs", Options: []string{"tmpcopyup", "mode=700"}},
-		), fake()},
-		"copy up mapped": {mapped(newSpec(
-			specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"tmpcopyup", "mode=700", "uid=3", "gid=4"}},
-		)), user},
-		"devices": {newSpec(specs.Mount{Destination: "/dev", Type: "tmpfs"}), fake()},
-		"masks":   {newSpec(specs.Mount{Destination: "/proc", Type: "proc"}), fake()},
+		), own},
+		"user namespace": {newSpec(specs.Mount{Destination: "/data", Source: "/srv/data", Options: []string{"rbind", "ro"}}), user},
+		"devices":        {newSpec(specs.Mount{Destination: "/dev", Type: "tmpfs"}), own},
+		"masks":          {newSpec(specs.Mount{Destination: "/proc", Type: "proc"}), own},
 	} {
 		switch name {
 		case "devices":
@@ -124,31 +99,16 @@ func TestGolden(t *testing.T) {
 			c.spec.Linux.RootfsPropagation = "rprivate"
 		}
 		t.Run(name, func(t *testing.T) {
-			r, err := New(c.spec, c.host)
+			r, err := newRoot(c.spec, c.host)
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := &plan.Plan{}
 			p.On(plan.Runtime)
-			r.Before(p)
+			r.OpenSources(p)
 			p.On(plan.Child)
-			r.Build(p)
-			r.Proc(p)
-			r.Finish(p)
-			r.Enter(p)
-			var b bytes.Buffer
-			if err := p.Text(&b); err != nil {
-				t.Fatal(err)
-			}
-			path := filepath.Join("testdata", strings.NewReplacer(" ", "-", "'", "").Replace(name)+".txt")
-			if *update {
-				if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if want, err := os.ReadFile(path); err != nil || b.String() != string(want) {
-				t.Errorf("the plan is not that of %s (%v):\n%s", path, err, b.String())
-			}
+			record(p, r)
+			rootfstest.Golden(t, name, p)
 		})
 	}
 }
@@ -156,39 +116,23 @@ func TestGolden(t *testing.T) {
 // TestRefused: what cannot become a file system is refused before anything is
 // made, and the error names the property.
 func TestRefused(t *testing.T) {
-	ids := []specs.LinuxIDMapping{{HostID: 1, Size: 1}}
 	for want, spec := range map[string]*specs.Spec{
 		"root.path: missing":                              {Linux: &specs.Linux{}},
 		`mounts[0] "": destination: missing`:              newSpec(specs.Mount{Type: "tmpfs"}),
 		`mounts[0] "/x": source: missing`:                 newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
-		`mounts[0] "/x": option "tmpcopyup": only a tm`:   newSpec(specs.Mount{Destination: "/x", Type: "proc", Options: []string{"tmpcopyup"}}),
-		`mounts[1] "/x/y": option "tmpcopyup": below`:     newSpec(specs.Mount{Destination: "/x", Type: "tmpfs"}, specs.Mount{Destination: "/x/y", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
-		`mounts[0] "/etc": option "tmpcopyup": permis`:    newSpec(specs.Mount{Destination: "/etc", Type: "tmpfs", Options: []string{"tmpcopyup"}}),
 		`mounts[0] "/": type "tmpfs": the root can`:       newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
 		`mounts[0] "/..": destination: the root can`:      newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
 		`mounts[0] "/": option "lowerdir=/a:b": not`:      newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:b"}}),
-		`mounts[0] "/x": uidMappings: only a bind`:        newSpec(specs.Mount{Destination: "/x", Type: "tmpfs", UIDMappings: ids, GIDMappings: ids}),
-		`mounts[0] "/x": uidMappings: an id-mapped`:       newSpec(specs.Mount{Destination: "/x", Source: "/y", Options: []string{"bind", "idmap"}}),
 		`mounts[0] "/` + strings.Repeat("x", 99) + `": d`: newSpec(specs.Mount{Destination: "/" + strings.Repeat("x", 4095), Type: "tmpfs"}),
 	} {
-		if _, err := New(spec, fake()); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := newRoot(spec, own); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
 	}
 	spec := newSpec()
 	spec.Linux.RootfsPropagation = "sideways"
-	if _, err := New(spec, fake()); err == nil || err.Error() != `linux.rootfsPropagation "sideways": not a propagation` {
+	if _, err := newRoot(spec, own); err == nil || err.Error() != `linux.rootfsPropagation "sideways": not a propagation` {
 		t.Errorf("New() = %v, want a refusal of the propagation", err)
-	}
-	spec.Linux.RootfsPropagation = "private"
-	overlay := newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:/b"}})
-	for want, spec := range map[string]*specs.Spec{
-		"linux.rootfsPropagation: no mount namespace: it would be the host's": spec,
-		`mounts[0] "/": no mount namespace: it would be the host's`:           overlay,
-	} {
-		if _, err := New(spec, Host{Bundle: "/bundle"}); err == nil || err.Error() != want {
-			t.Errorf("New() = %v, want %s", err, want)
-		}
 	}
 	for want, d := range map[string]specs.LinuxDevice{
 		`linux.devices[0].type "x": want c, b, u or p`:        {Path: "/dev/x", Type: "x"},
@@ -197,7 +141,7 @@ func TestRefused(t *testing.T) {
 	} {
 		spec := newSpec()
 		spec.Linux.Devices = []specs.LinuxDevice{d}
-		if _, err := New(spec, fake()); err == nil || err.Error() != want {
+		if _, err := newRoot(spec, own); err == nil || err.Error() != want {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
 	}
@@ -210,13 +154,13 @@ func TestWarnings(t *testing.T) {
 	spoilt.Options = []string{"mode=755", "bind", "ro", "size=1k"}
 	var plans [2]bytes.Buffer
 	for i, m := range []specs.Mount{plain, spoilt} {
-		r, err := New(newSpec(m), fake())
+		r, err := newRoot(newSpec(m), own)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := &plan.Plan{}
 		p.On(plan.Child)
-		r.Build(p)
+		record(p, r)
 		if err := p.Text(&plans[i]); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +184,7 @@ func FuzzMounts(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, destination, fstype, source, options string) {
 		spec := newSpec(specs.Mount{Destination: destination, Type: fstype, Source: source, Options: strings.Split(options, ",")})
-		r, err := New(spec, fake())
+		r, err := newRoot(spec, own)
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Errorf("New() = %q, more than one line", err)
@@ -249,9 +193,7 @@ func FuzzMounts(f *testing.F) {
 		}
 		p := &plan.Plan{}
 		p.On(plan.Child)
-		r.Build(p)
-		r.Finish(p)
-		r.Enter(p)
+		record(p, r)
 		var b bytes.Buffer
 		if err := p.Text(&b); err != nil || b.Len() == 0 {
 			t.Errorf("Text() = %v", err)

@@ -1,4 +1,4 @@
-package rootfs
+package file
 
 import (
 	"errors"
@@ -9,10 +9,12 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/examples/leftovers"
 )
 
-// TestOpenFile: what the container may put in the place of a file.
-func TestOpenFile(t *testing.T) {
+// TestOpen: what the container may put in the place of a file.
+func TestOpen(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	secret := filepath.Join(outside, "secret")
 	for path, text := range map[string]string{secret: "host", filepath.Join(root, "plain"): "container"} {
@@ -32,13 +34,13 @@ func TestOpenFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"plain", "/plain", "../plain", "absolute", "dots"} {
-		f, err := OpenFile(root, name)
+		f, err := Open(root, name)
 		if err != nil {
-			t.Errorf("OpenFile(%q) = %v", name, err)
+			t.Errorf("Open(%q) = %v", name, err)
 			continue
 		}
 		if text, err := io.ReadAll(f); err != nil || string(text) != "container" {
-			t.Errorf("OpenFile(%q) reads %q, %v; want container", name, text, err)
+			t.Errorf("Open(%q) reads %q, %v; want container", name, text, err)
 		}
 		f.Close()
 	}
@@ -46,20 +48,20 @@ func TestOpenFile(t *testing.T) {
 		"missing": fs.ErrNotExist, "dir": ErrNotRegular, "pipe": ErrNotRegular, "host": fs.ErrNotExist, "out": fs.ErrNotExist,
 		"magic": fs.ErrNotExist, "loop": unix.ELOOP,
 	} {
-		if f, err := OpenFile(root, name); !errors.Is(err, want) {
-			t.Errorf("OpenFile(%q) = %v, %v; want %v", name, f, err, want)
+		if f, err := Open(root, name); !errors.Is(err, want) {
+			t.Errorf("Open(%q) = %v, %v; want %v", name, f, err, want)
 		}
 	}
 	// What the kernel answers is not read: /proc/kmsg would take the host's log away, and wait for more.
 	for _, name := range []string{"proc/version", "proc/kmsg", "proc/self/status"} {
-		if f, err := OpenFile("/", name); !errors.Is(err, ErrNotRegular) {
-			t.Errorf("OpenFile(/, %s) = %v, %v; want %v", name, f, err, ErrNotRegular)
+		if f, err := Open("/", name); !errors.Is(err, ErrNotRegular) {
+			t.Errorf("Open(/, %s) = %v, %v; want %v", name, f, err, ErrNotRegular)
 		}
 	}
 }
 
-// TestOpenFileAgain: what others rename meanwhile, anywhere, is no reason to fail.
-func TestOpenFileAgain(t *testing.T) {
+// TestOpenAgain: what others rename meanwhile, anywhere, is no reason to fail.
+func TestOpenAgain(t *testing.T) {
 	root := t.TempDir()
 	if err := errors.Join(os.MkdirAll(filepath.Join(root, "a/b/c"), 0o700), os.WriteFile(filepath.Join(root, "file"), nil, 0o600)); err != nil {
 		t.Fatal(err)
@@ -78,7 +80,7 @@ func TestOpenFileAgain(t *testing.T) {
 		}
 	}()
 	for range 2000 {
-		f, err := OpenFile(root, "a/b/c/../../../a/../file")
+		f, err := Open(root, "a/b/c/../../../a/../file")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,3 +89,6 @@ func TestOpenFileAgain(t *testing.T) {
 	close(end)
 	<-ended
 }
+
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }
