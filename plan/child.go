@@ -28,14 +28,14 @@ import (
 type instruction struct {
 	number    uintptr    // of the system call
 	args      [6]uintptr // numbers and addresses
-	from      [6]int32   // add the result of that step; or none
+	from      [6]int32   // add the result of that step; or noStep
 	tolerated [4]uintptr // errnos; 0 ends the list
 	step      int32      // place in the plan, from 0
-	needs     int32      // skip unless this step succeeded; or none
+	needs     int32      // skip unless this step succeeded; or noStep
 	next      int32      // where to go on after success
 	store     uintptr    // where to leave the result as 32 bits; 0: nowhere
 	want      uintptr    // with exact: the only result that is a success
-	holds     [2]comparison
+	verify    [2]comparison
 	fault     uintptr // do not call, but fail with this errno
 	program   uintptr // clone3: address of the new process's program
 	gate      bool    // the arguments are a message to send
@@ -58,7 +58,7 @@ type program struct {
 	results uintptr // address of the results of all steps
 	message uintptr // address of the buffer for messages to the runtime
 	channel uintptr // descriptor of the child's end
-	copy    uintptr // one more descriptor that a failure is written to; or none
+	copy    uintptr // one more descriptor that a failure is written to; or noFD
 	trace   bool    // send a message after each step
 	before  bool    // send a message before each step and wait for the answer
 }
@@ -83,15 +83,17 @@ const (
 
 const (
 	messageSize = int(unsafe.Sizeof(message{}))
-	none        = -1
-	unset       = ^uintptr(0) // the result of a step that was skipped or failed
+	noStep      = -1
+	noFD        = ^uintptr(0)
+	noResult    = ^uintptr(0)     // of a step that was skipped or failed, or is still to come
+	skipped     = ^uintptr(0) - 1 // in place of an errno: the step was left out
 )
 
-// Patience is how often openat2(2) is called again when it says EAGAIN: while it
-// went up a "..", somewhere on the machine something was renamed or mounted, and
-// it cannot be sure that it is still below its root. It may be somebody's doing,
-// so not for ever.
-const Patience = 1000
+// OpenatTries is how often openat2(2) is called again when it answers EAGAIN.
+// While the kernel went up a "..", something was renamed or mounted somewhere on
+// the machine, and it cannot be sure that the path is still below its root. An
+// attacker can cause that again and again, so the tries have an end.
+const OpenatTries = 1000
 
 // clone makes the process that walks program and returns its id. From the first
 // call to the last the thread stays the same: nothing in between can be
@@ -152,7 +154,7 @@ func walk(at uintptr) {
 			if in.report {
 				send(p, kindResult, in.step, uint64(r), 0, 0, 0)
 			}
-		case errno == unset: // skipped
+		case errno == skipped:
 		case tolerates(in, errno) && !in.last:
 			if kept == 0 || kept == uintptr(unix.ENOENT) {
 				kept = errno
@@ -172,8 +174,7 @@ func walk(at uintptr) {
 	}
 }
 
-// call makes one system call and keeps its result. errno is unset if the step
-// was skipped.
+// call makes one system call and keeps its result.
 //
 //go:nosplit
 //go:norace
@@ -181,16 +182,16 @@ func walk(at uintptr) {
 func call(p *program, in *instruction) (r, errno uintptr) {
 	var a [6]uintptr
 	kept := (*uintptr)(pointer(p.results + uintptr(in.step)*8))
-	*kept = unset
-	if in.needs != none && result64(p, in.needs) == unset {
-		return 0, unset
+	*kept = noResult
+	if in.needs != noStep && result64(p, in.needs) == noResult {
+		return 0, skipped
 	}
 	for i := range a {
 		a[i] = in.args[i]
-		if in.from[i] != none {
+		if in.from[i] != noStep {
 			v := result64(p, in.from[i])
-			if v == unset {
-				return 0, unset
+			if v == noResult {
+				return 0, skipped
 			}
 			a[i] += v
 		}
@@ -203,7 +204,7 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 		return 0, 0
 	}
 	r, _, e := syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
-	for tries := 0; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < Patience; tries++ {
+	for tries := 0; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < OpenatTries; tries++ {
 		r, _, e = syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
 	}
 	if e != 0 {
@@ -212,8 +213,8 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 	if in.exact && r != in.want {
 		return 0, uintptr(unix.EPIPE) // the other side is gone
 	}
-	for i := range in.holds {
-		if h := &in.holds[i]; h.at != 0 && *(*uint64)(pointer(h.at))&h.mask != h.want {
+	for i := range in.verify {
+		if v := &in.verify[i]; v.at != 0 && *(*uint64)(pointer(v.at))&v.mask != v.want {
 			return 0, uintptr(unix.ENODEV)
 		}
 	}
@@ -261,7 +262,7 @@ func tolerates(in *instruction, errno uintptr) bool {
 func send(p *program, kind uint32, step int32, value, start, end, errno uint64) {
 	m := (*message)(pointer(p.message))
 	m.kind, m.step, m.value, m.start, m.end, m.errno = kind, uint32(step), value, start, end, errno
-	if kind == kindFailed && p.copy != unset {
+	if kind == kindFailed && p.copy != noFD {
 		syscall.RawSyscall(unix.SYS_WRITE, p.copy, p.message, unsafe.Sizeof(message{}))
 	}
 	_, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, p.channel, p.message, unsafe.Sizeof(message{}), unix.MSG_NOSIGNAL, 0, 0)

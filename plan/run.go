@@ -17,17 +17,21 @@ import (
 
 // Copy is the descriptor that the child writes its failure to besides the
 // channel: the fifo on which another command waits for the start.
-const Copy Given = "fifo"
+const Copy Inherited = "fifo"
 
 // Listener is the Unix socket over which the child passes on the descriptor
 // that answers for a seccomp filter.
-const Listener Given = "seccomp listener"
+const Listener Inherited = "seccomp listener"
 
 // Options say how a plan runs. The zero value runs it without looking.
 type Options struct {
-	// Given are the numbers of the descriptors that steps refer to by name.
+	// Inherited are the numbers of the descriptors that steps refer to by name.
 	// The channel is added by Start.
-	Given map[Given]int
+	Inherited map[Inherited]int
+
+	// Notation, if not nil, writes a failed step in the text of its error, as
+	// package print does. Without it the text is [Step.String].
+	Notation func(*Step) string
 
 	// FirstFD is the lowest descriptor number that the child does not keep for
 	// its program: 3, or more with descriptors to pass on. 0 means 3.
@@ -103,15 +107,24 @@ type channel struct {
 type StepError struct {
 	Step *Step
 	Err  error // usually a unix.Errno
+
+	notation func(*Step) string
 }
 
 func (e *StepError) Error() string {
-	text := fmt.Sprintf("step %d (%s): %s: %v", e.Step.Index, e.Step.Side, e.Step, e.Err)
-	if errno, ok := e.Err.(unix.Errno); ok && e.Step.means[errno] != "" {
-		text += " (" + e.Step.means[errno] + ")"
+	step := e.Step.String()
+	if e.notation != nil {
+		step = e.notation(e.Step)
+	}
+	text := fmt.Sprintf("step %d (%s): %s: %v", e.Step.Index, e.Step.Side, step, e.Err)
+	if errno, ok := e.Err.(unix.Errno); ok && e.Step.explained[errno] != "" {
+		text += " (" + e.Step.explained[errno] + ")"
 	}
 	return text
 }
+
+// failed is a step that failed.
+func (r *Process) failed(s *Step, err error) error { return &StepError{s, err, r.options.Notation} }
 
 func (e *StepError) Unwrap() error { return e.Err }
 
@@ -141,11 +154,11 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	}
 	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
 	r.alone = !slices.ContainsFunc(p.Steps, func(s *Step) bool { return s.program })
-	given := maps.Clone(o.Given)
-	theirs, err := r.connect(&given)
+	fds := maps.Clone(o.Inherited)
+	theirs, err := r.connect(&fds)
 	defer func() { closeAll(theirs) }()
 	if err == nil {
-		r.code, err = p.compile(given)
+		r.code, err = p.compile(fds)
 	}
 	if err != nil {
 		r.disconnect()
@@ -186,12 +199,12 @@ func (r *Process) reapIntermediate() {
 }
 
 // connect makes a socketpair to every process of the plan.
-func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
+func (r *Process) connect(fds *map[Inherited]int) (theirs []int, err error) {
 	if r.alone {
 		return nil, nil
 	}
-	if *given == nil {
-		*given = map[Given]int{}
+	if *fds == nil {
+		*fds = map[Inherited]int{}
 	}
 	sides := []Side{Child}
 	if second := r.plan.second(); second != Child {
@@ -207,18 +220,18 @@ func (r *Process) connect(given *map[Given]int) (theirs []int, err error) {
 		if err := unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 			return theirs, fmt.Errorf("setsockopt of the channel: %w", err)
 		}
-		(*given)[channelOf(side)], (*given)[runtimeEnd(side)] = pair[0], pair[1]
+		(*fds)[channelOf(side)], (*fds)[runtimeEnd(side)] = pair[0], pair[1]
 	}
-	return r.order(*given, theirs)
+	return r.order(*fds, theirs)
 }
 
 // order gives the child's descriptors that are not its program's numbers above
 // those, in this order and with a gap before each: the child closes what lies
 // between them with close_range(2), which wants something there.
-func (r *Process) order(given map[Given]int, theirs []int) ([]int, error) {
+func (r *Process) order(fds map[Inherited]int, theirs []int) ([]int, error) {
 	highest := max(r.options.FirstFD, 3) - 1
-	for _, name := range []Given{Channel, Copy, Listener} {
-		fd, ok := given[name]
+	for _, name := range []Inherited{Channel, Copy, Listener} {
+		fd, ok := fds[name]
 		if !ok {
 			continue
 		}
@@ -228,7 +241,7 @@ func (r *Process) order(given map[Given]int, theirs []int) ([]int, error) {
 				return theirs, fmt.Errorf("descriptor above %d for the child: %w", highest, err)
 			}
 			theirs = append(theirs, fd)
-			given[name] = fd
+			fds[name] = fd
 		}
 		highest = fd
 	}
@@ -275,7 +288,7 @@ func (r *Process) steps() error {
 	for ; r.next < len(r.plan.Steps) && r.plan.Steps[r.next].Side == Runtime; r.next++ {
 		s := r.plan.Steps[r.next]
 		if err := r.before(s); err != nil {
-			return &StepError{s, err}
+			return r.failed(s, err)
 		}
 		start := monotonic()
 		err := r.do(s)
@@ -288,13 +301,13 @@ func (r *Process) steps() error {
 			err = nil
 		}
 		if err != nil {
-			return &StepError{s, err}
+			return r.failed(s, err)
 		}
 		if s.undo != nil && errno == 0 {
 			r.done = append(r.done, s)
 		}
 		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
-		for ; errno == 0 && s.or != nil; s = s.or {
+		for ; errno == 0 && s.Else != nil; s = s.Else {
 			r.next++ // the alternatives of a step that succeeded
 		}
 	}
@@ -359,10 +372,10 @@ func (r *Process) do(s *Step) error {
 	in := r.code.code[s.Index-1]
 	args := in.args
 	for i, from := range in.from {
-		if from == none {
+		if from == noStep {
 			continue
 		}
-		if r.code.results[from] == unset {
+		if r.code.results[from] == noResult {
 			return errSkipped
 		}
 		args[i] += r.code.results[from]
@@ -394,8 +407,8 @@ func (r *Process) do(s *Step) error {
 	if errno != 0 {
 		return errno
 	}
-	if in.exact && n != in.want && s.unlike != nil {
-		return s.unlike
+	if in.exact && n != in.want && s.wrongResult != nil {
+		return s.wrongResult
 	}
 	if in.exact && n != in.want {
 		return fmt.Errorf("%d of %d bytes: %w", n, in.want, unix.EIO)
@@ -453,7 +466,7 @@ func (r *Process) clone(s *Step, args [6]uintptr) error {
 	if r.plan.second() == Child {
 		r.Pid = int(pid)
 	}
-	if pidfd := s.Args[0].mem.points[8]; pidfd != nil {
+	if pidfd := s.Args[0].(*Memory).Points[clonePidFD]; pidfd != nil {
 		r.PidFD = int(*(*int32)(r.code.pointer(pidfd)))
 	}
 	r.keep(s, pid)
@@ -574,15 +587,15 @@ func (r *Process) ended() {
 func (r *Process) answer(c channel, m *message, s *Step) error {
 	switch m.kind {
 	case kindFailed:
-		return &StepError{s, unix.Errno(m.value)}
+		return r.failed(s, unix.Errno(m.value))
 	case kindTrace:
 		r.trace(Event{Step: s, Start: time.Duration(m.start), Duration: time.Duration(m.end - m.start),
-			Returned: int64(m.value), Errno: unix.Errno(m.errno), Skipped: m.errno == uint64(unset)})
+			Returned: int64(m.value), Errno: unix.Errno(m.errno), Skipped: m.errno == uint64(skipped)})
 	case kindResult:
 		r.Pid = int(m.value)
 	case kindBefore:
 		if err := r.before(s); err != nil {
-			return &StepError{s, err}
+			return r.failed(s, err)
 		}
 		return proceed(c.fd)
 	case kindGate:
@@ -617,7 +630,7 @@ func (r *Process) reason(c channel, ours error) error {
 		case err != nil || n == 0 || r.believe(c, &m, n, sender) != nil:
 			return ours
 		case m.kind == kindFailed:
-			return &StepError{r.plan.Steps[m.step], unix.Errno(m.value)}
+			return r.failed(r.plan.Steps[m.step], unix.Errno(m.value))
 		}
 	}
 }
@@ -663,7 +676,7 @@ func (r *Process) undo() error {
 	var errs []error
 	for _, s := range slices.Backward(r.done) {
 		if err := s.undo(); err != nil {
-			errs = append(errs, fmt.Errorf("undo step %d: %s: %w", s.Index, s.undoes, err))
+			errs = append(errs, fmt.Errorf("undo step %d: %s: %w", s.Index, s.Undoing, err))
 		}
 	}
 	return errors.Join(errs...)
@@ -710,7 +723,7 @@ func Failure(fifo int) error {
 		if m.start == unix.SYS_EXECVE {
 			s.Call = "execve"
 		}
-		return &StepError{s, unix.Errno(m.value)}
+		return &StepError{Step: s, Err: unix.Errno(m.value)}
 	}
 	if n == 1 {
 		return ErrKilled // nobody took the byte
