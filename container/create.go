@@ -36,7 +36,7 @@ type Options struct {
 	Notify                bool     // the program can say that it is ready; see TellReady
 	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
-	AtExit                []string // with Monitor: the command that it becomes when all is over; nil: none
+	AtExit                []string // with Monitor: the command that it becomes when all is over, by its path; nil: none
 	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter
 	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
 

@@ -36,7 +36,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	if b.options.AtExit != nil {
 		p.Note("--rm: the monitor becomes the command that cleans up")
 		p.RtSigprocmask()
-		p.Execve("/proc/self/exe", b.options.AtExit, os.Environ())
+		p.Execve(b.options.AtExit[0], b.options.AtExit, os.Environ())
 	} else {
 		p.ExitGroup(0)
 	}

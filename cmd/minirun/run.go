@@ -390,6 +390,7 @@ func (s *session) detached() error {
 	}
 	if s.options.Monitor && s.spec.Annotations[bundle.Remove] != "" {
 		s.options.AtExit = append(again(c), "rm", "--force", s.id)
+		s.options.AtExit[0] = "/proc/self/exe"
 	}
 	k, p, err := root(c).New(s.id, s.dir, s.spec, s.options)
 	if err != nil {
