@@ -285,7 +285,7 @@ func TestNamespace(t *testing.T) {
 	r, w, err := os.Pipe()
 	check(t, "pipe", err)
 	defer r.Close()
-	p, err := born(t, g, nil, plan.Given("stdout"), "/bin/cat", "/proc/self/cgroup").Start(plan.Options{Given: map[plan.Given]int{"stdout": int(w.Fd())}})
+	p, err := born(t, g, nil, plan.Inherited("stdout"), "/bin/cat", "/proc/self/cgroup").Start(plan.Options{Inherited: map[plan.Inherited]int{"stdout": int(w.Fd())}})
 	w.Close()
 	check(t, "Start", err)
 	text, err := io.ReadAll(r)

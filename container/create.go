@@ -15,6 +15,7 @@ import (
 	"minirun/cgroups"
 	"minirun/namespaces"
 	"minirun/plan"
+	"minirun/plan/print"
 	"minirun/process"
 	"minirun/rootfs"
 
@@ -474,7 +475,7 @@ func isPipe(fd int) bool {
 	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-func given(fd int) plan.Given { return plan.Given([]string{"stdin", "stdout", "stderr"}[fd]) }
+func given(fd int) plan.Inherited { return plan.Inherited([]string{"stdin", "stdout", "stderr"}[fd]) }
 
 // terminal records the container's terminal, or its plain standard files.
 func (b *builder) terminal(p *plan.Plan) {
@@ -505,7 +506,7 @@ func (b *builder) wait(p *plan.Plan) {
 		conceal := b.reveal(p, startContainer)
 		p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
 		p.Note("created; start writes one byte here")
-		p.Read(plan.Copy, 1).Wants(1)
+		p.Read(plan.Copy, 1).MustReturn(1)
 		conceal()
 		return
 	}
@@ -516,17 +517,18 @@ func (b *builder) wait(p *plan.Plan) {
 // start carries the plan out.
 func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 	o := b.options.Look
+	o.Notation = print.Step
 	o.FirstFD = 3 + b.options.kept()
-	if o.Given == nil {
-		o.Given = map[plan.Given]int{}
+	if o.Inherited == nil {
+		o.Inherited = map[plan.Inherited]int{}
 	}
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
 		if f != nil {
-			o.Given[given(fd)] = int(f.Fd())
+			o.Inherited[given(fd)] = int(f.Fd())
 		}
 	}
 	if b.options.Console != nil {
-		o.Given["console"] = int(b.options.Console.Fd())
+		o.Inherited["console"] = int(b.options.Console.Fd())
 	}
 	if b.options.Wait {
 		fifo, err := b.makeFifo()
@@ -534,7 +536,7 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 			return nil, err
 		}
 		defer unix.Close(fifo)
-		o.Given[plan.Copy] = fifo
+		o.Inherited[plan.Copy] = fifo
 	}
 	if b.options.Monitor {
 		null, exit, err := b.monitorFiles()
@@ -543,14 +545,14 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 		}
 		defer null.Close()
 		defer exit.Close()
-		o.Given["null"], o.Given["exit"] = int(null.Fd()), int(exit.Fd())
+		o.Inherited["null"], o.Inherited["exit"] = int(null.Fd()), int(exit.Fd())
 	}
 	if b.identity.Listens() {
 		agent, err := b.agent(b.spec.Linux.Seccomp)
 		if err != nil {
 			return nil, err
 		}
-		o.Given[plan.Listener] = agent.theirs
+		o.Inherited[plan.Listener] = agent.theirs
 		defer func() { b.passed = agent.finish(process) }()
 	}
 	process, err := b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })

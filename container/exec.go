@@ -149,7 +149,7 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 	}
 	tasks := c.Class.Join(p)
-	set.Exec(p, plan.Given("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
+	set.Exec(p, plan.Inherited("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	cgroups.EnterClass(p, tasks)
 	return p, set, nil
@@ -172,14 +172,14 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	} else {
 		b.stdio(p)
 	}
-	b.options.Look.Given, b.options.Look.Joined = map[plan.Given]int{"container": pidfd}, pidfd
+	b.options.Look.Inherited, b.options.Look.Joined = map[plan.Inherited]int{"container": pidfd}, pidfd
 	if err := b.label(p); err != nil {
 		return nil, err
 	}
 	b.identity.Become(p)
 	p.Ready()
 	b.identity.Exec(p)
-	if proc, ok := b.options.Look.Given["procfs"]; ok {
+	if proc, ok := b.options.Look.Inherited["procfs"]; ok {
 		defer unix.Close(proc)
 	}
 	return b.start(p)
@@ -196,9 +196,9 @@ func (b *builder) label(p *plan.Plan) (err error) {
 		}
 		var fd int
 		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-			b.options.Look.Given["procfs"] = fd
+			b.options.Look.Inherited["procfs"] = fd
 		}
-		return plan.Given("procfs")
+		return plan.Inherited("procfs")
 	})
 	if err != nil {
 		return fmt.Errorf("open /proc: %w", err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -92,7 +93,7 @@ var (
 
 // same says in what way a step is not the call; "" if it is.
 func (r *reader) same(step *plan.Step, call string) string {
-	s, c := stepForm.FindStringSubmatch(step.String()), callForm.FindStringSubmatch(call)
+	s, c := stepForm.FindStringSubmatch(print.Step(step)), callForm.FindStringSubmatch(call)
 	if s == nil || c == nil || s[1] != c[1] {
 		return "another call"
 	}
@@ -315,7 +316,7 @@ func (tr traced) comparePrivileged(t *testing.T, calls []string) {
 	t.Helper()
 	var want, got []string
 	for _, s := range tr.plan.Steps {
-		text := writes.ReplaceAllString(s.String(), `openat(AT_FDCWD, "/proc/0/$1", O_WRONLY`)
+		text := writes.ReplaceAllString(print.Step(s), `openat(AT_FDCWD, "/proc/0/$1", O_WRONLY`)
 		if s.Side != plan.Child && privileged.MatchString(text) {
 			want = append(want, essence(text))
 		}

@@ -165,15 +165,21 @@ type Comparison struct {
 	Mask, Want uint64
 }
 
-// String is the call and the first string among its arguments: enough to tell
-// what an error is about. Package print writes all of a step.
+// String is the call, and the descriptors and strings among its arguments:
+// enough to tell what an error is about. Package print writes all of a step.
 func (s *Step) String() string {
+	text := Printable(s.Call)
 	for _, a := range s.Args {
-		if text, ok := a.(String); ok {
-			return fmt.Sprintf("%s %q", s.Call, string(text))
+		switch a := a.(type) {
+		case String:
+			text += fmt.Sprintf(" %q", string(a))
+		case Inherited:
+			text += " <" + string(a) + ">"
+		case *Step:
+			text += " <" + a.Result + ">"
 		}
 	}
-	return Printable(s.Call)
+	return text
 }
 
 // Printable is text that may have names from a configuration in it, on one line

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"minirun/plan/print"
+
 	"fmt"
 	"path/filepath"
 
@@ -34,11 +36,11 @@ func printPlan(c *call) error {
 	}
 	switch *output {
 	case "", "text":
-		return p.Text(c.out)
+		return print.Text(c.out, p, print.Options{})
 	case "sh":
-		return p.Sh(c.out)
+		return print.Sh(c.out, p)
 	case "json":
-		return p.JSON(c.out)
+		return print.JSON(c.out, p)
 	}
 	return fmt.Errorf("output %q: want text, sh or json", *output)
 }

@@ -15,7 +15,9 @@ var accessNames = []named{
 // open(2), the rest
 var openNames = []named{
 	{unix.O_CREAT, "O_CREAT"},
+	{unix.O_EXCL, "O_EXCL"},
 	{unix.O_NOCTTY, "O_NOCTTY"},
+	{unix.O_TRUNC, "O_TRUNC"},
 	{unix.O_NONBLOCK, "O_NONBLOCK"},
 	{unix.O_NOFOLLOW, "O_NOFOLLOW"},
 	{unix.O_CLOEXEC, "O_CLOEXEC"},

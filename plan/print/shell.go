@@ -221,7 +221,8 @@ func (sh *shell) attach(s *plan.Step) string {
 		return ""
 	}
 	if len(options) > 0 {
-		kind += " -o " + Quote(strings.Join(options, ","))
+		slices.Sort(options)
+		kind += " -o " + Quote(strings.Join(slices.Compact(options), ","))
 	}
 	return sh.guard(s.Args[2], target) + "mount " + kind + " " + Quote(source) + " " + target
 }
