@@ -17,6 +17,7 @@ import (
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -357,7 +358,7 @@ func TestFaultKeeps(t *testing.T) {
 func TestWrongValue(t *testing.T) {
 	g := real(t)
 	before := descriptors()
-	_, err := born(t, g, &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "deep"}}, nil, "/bin/true").Start(plan.Options{})
+	_, err := born(t, g, &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "deep"}}, nil, "/bin/true").Start(plan.Options{Notation: print.Step})
 	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), `write(<cgroup.max.depth>, "deep", 4)`) {
 		t.Errorf("Start() = %v, want EINVAL of cgroup.max.depth", err)
 	}
