@@ -16,6 +16,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle/names"
+	"minirun/container/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -178,7 +179,7 @@ func (s Store) List() ([]*Bundle, error) {
 
 func (s Store) load(id string) *Bundle {
 	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id), Spec: &specs.Spec{}}
-	if spec, err := container.ReadSpec(b.Dir); err == nil {
+	if spec, _, err := config.Read(b.Dir); err == nil {
 		b.Spec = spec
 	}
 	return b
