@@ -172,7 +172,9 @@ func (s *Step) String() string {
 	for _, a := range s.Args {
 		switch a := a.(type) {
 		case String:
-			text += fmt.Sprintf(" %q", string(a))
+			if a != "" {
+				text += fmt.Sprintf(" %q", string(a))
+			}
 		case Inherited:
 			text += " <" + string(a) + ">"
 		case *Step:
