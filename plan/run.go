@@ -42,7 +42,7 @@ type Options struct {
 	// if the child can say nothing because it is frozen. 0 means none.
 	Joined int
 
-	// Trace, if not nil, is called after each step.
+	// Trace, if not nil, is called after each step, and after each that is undone.
 	Trace func(Event)
 
 	// Stopped, if not nil, is asked as soon as the child is on its way, and then
@@ -66,13 +66,15 @@ type Event struct {
 	Returned        int64
 	Errno           unix.Errno // a tolerated one; 0 after success
 	Skipped         bool
+	Undone          bool // a step of the runtime's was taken back, after a later one has failed
 }
 
-// A Fault is a failure on purpose: at step Step (from 1; 0: none) the call is
-// not made but fails with Errno, or, if that is 0, the process that was about
-// to make the call is killed.
+// A Fault is a failure on purpose: at one step the call is not made but fails
+// with Errno, or, if that is 0, the process that was about to make the call is
+// killed.
 type Fault struct {
-	Step  int
+	Step  int    // from 1; 0: none
+	Call  string // instead of Step: the first step that makes this system call
 	Errno unix.Errno
 }
 
@@ -149,7 +151,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	if err := o.check(p); err != nil {
+	if err := o.Fault.find(p); err != nil {
 		return nil, err
 	}
 	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
@@ -261,10 +263,17 @@ func closeAll(fds []int) {
 	}
 }
 
-// check refuses a fault that could not happen.
-func (o Options) check(p *Plan) error {
-	if n := o.Fault.Step; n > len(p.Steps) {
-		return fmt.Errorf("fault at step %d: the plan has %d", n, len(p.Steps))
+// find looks up the step, and refuses a fault that could not happen.
+func (f *Fault) find(p *Plan) error {
+	if f.Call != "" {
+		i := slices.IndexFunc(p.Steps, func(s *Step) bool { return s.Call == f.Call && !s.Function })
+		if i < 0 {
+			return fmt.Errorf("fault at %s: the plan has no such call", f.Call)
+		}
+		f.Step = p.Steps[i].Index
+	}
+	if f.Step > len(p.Steps) {
+		return fmt.Errorf("fault at step %d: the plan has %d", f.Step, len(p.Steps))
 	}
 	return nil
 }
@@ -675,9 +684,14 @@ func (r *Process) undo() error {
 	r.Close()
 	var errs []error
 	for _, s := range slices.Backward(r.done) {
-		if err := s.undo(); err != nil {
+		start := monotonic()
+		err := s.undo()
+		if err != nil {
 			errs = append(errs, fmt.Errorf("undo step %d: %s: %w", s.Index, s.Undoing, err))
 		}
+		var errno unix.Errno
+		errors.As(err, &errno)
+		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: -1, Errno: errno, Undone: true})
 	}
 	return errors.Join(errs...)
 }
