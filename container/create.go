@@ -83,6 +83,7 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 		return nil, err
 	}
 	b := newBuilder(&Container{dir: filepath.Join(string(root), id), State: State{ID: id}}, bundle, spec, o)
+	b.sources = true
 	if err := b.check(); err != nil {
 		return nil, err
 	}
@@ -96,6 +97,7 @@ type builder struct {
 	options Options
 	facts   plan.Facts
 	host    host
+	sources bool // the plan remembers who recorded each step, to be printed
 
 	namespaces *namespaces.Set
 	root       *rootfs.Root
@@ -221,7 +223,7 @@ func (b *builder) warn(warnings []string) {
 // this program: to know how a line of a printed plan comes about, find its heading
 // here, and go to the function below it.
 func (b *builder) plan() (*plan.Plan, error) {
-	p := &plan.Plan{}
+	p := &plan.Plan{Sources: b.sources}
 	p.On(plan.Runtime)
 	b.namespaces.Before(p)
 	b.root.Before(p)

@@ -15,7 +15,7 @@ var explanations = [...]struct{ text, name, sentence string }{
 	{"CLONE_PIDFD", "CLONE_PIDFD", "the runtime gets a descriptor of the process, which can never mean another process, as a number can"},
 	{"CLONE_PARENT", "CLONE_PARENT", "the runtime becomes the parent of the new process, not the process that makes this call"},
 	{"CLONE_CLEAR_SIGHAND", "CLONE_CLEAR_SIGHAND", "the new process has no signal handlers: the runtime's are Go's, and Go does not run there"},
-	{"(<channel>", "<channel>", "a socket to the runtime: over it the child asks for what only the runtime can do, and reports failures; execve closes it"},
+	{"<channel>", "<channel>", "a socket to the runtime: over it the child asks for what only the runtime can do, and reports failures; execve closes it"},
 	{`fsopen("proc"`, "/proc", "shows the processes of a pid namespace: that of whoever mounts it, so it is mounted by the child; before pivot_root, because in a user namespace the kernel allows a new /proc only where a whole one is still visible"},
 	{`fsopen("sysfs"`, "/sys", "shows the kernel's devices and settings: of the network devices, those of the network namespace of whoever mounts it; read-only, because the settings are the host's"},
 	{`fsopen("cgroup2"`, "/sys/fs/cgroup", "shows the container's own cgroup and those below"},

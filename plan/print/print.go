@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"regexp"
 	"runtime"
@@ -35,6 +36,29 @@ type Options struct {
 	Fold    bool // write what repeats once and say how often; shorten ids to 12 digits
 	Explain bool // what a flag, a mount or a descriptor is for, where it first appears
 	Source  bool // the function that recorded the step, if the plan knows: see [plan.Plan].Sources
+}
+
+// Terminal are the options for a person: on a terminal, lines that fit, and what
+// repeats folded. Anywhere else, and with all, every step is written in full.
+func Terminal(f *os.File, all bool) Options {
+	o := Options{Explain: true}
+	if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && !all { // ENOTTY: no terminal
+		o.Width, o.Fold = int(size.Col), true
+	}
+	return o
+}
+
+// Write writes the plan in one of the formats text, sh and json.
+func Write(w io.Writer, p *plan.Plan, format string, o Options) error {
+	switch format {
+	case "text":
+		return Text(w, p, o)
+	case "sh":
+		return Sh(w, p)
+	case "json":
+		return JSON(w, p)
+	}
+	return fmt.Errorf("output %q: want text, sh or json", format)
 }
 
 // Text writes the plan one step a line, with the notes as comments above their
@@ -93,7 +117,7 @@ func (t *text) step(s *plan.Step) {
 	}
 	line := notation + remarks(s)
 	if source := Source(s); t.o.Source && source != "" {
-		line += "  @ " + source
+		line += " " + noBreak(" @ "+source)
 	}
 	t.line("%3d %-*s %s", s.Index, t.side, s.Side, line)
 }
@@ -109,10 +133,17 @@ func (t *text) line(format string, args ...any) {
 		indent = strings.Repeat(" ", t.side+7)
 	}
 	if t.o.Width > 0 {
-		line = wrap(line, indent, max(t.o.Width, 40))
+		line = wrap(names.ReplaceAllStringFunc(line, noBreak), indent, max(t.o.Width, 40))
 	}
-	t.b.WriteString(line + "\n")
+	t.b.WriteString(strings.ReplaceAll(line, noBreakSpace, " ") + "\n")
 }
+
+// names are those of descriptors, which are not broken at their spaces.
+var names = regexp.MustCompile(`<[^<>]*>`)
+
+const noBreakSpace = "\u00a0"
+
+func noBreak(s string) string { return strings.ReplaceAll(s, " ", noBreakSpace) }
 
 // ids are the names that programs give containers and layers.
 var ids = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
@@ -169,7 +200,7 @@ func repeated(steps []*plan.Step) (length, times int) {
 // alike says that two lists of steps make the same calls, of other objects.
 func alike(a, b []*plan.Step) bool {
 	for i := range a {
-		if shape(a[i]) != shape(b[i]) || b[i].Heading != "" {
+		if shape(a[i]) != shape(b[i]) || b[i].Heading != "" || b[i].Note != "" && b[i].Note != a[i].Note {
 			return false
 		}
 	}
@@ -177,8 +208,7 @@ func alike(a, b []*plan.Step) bool {
 }
 
 // shape is what steps that differ in their objects only have in common: the
-// call, who makes it, the note, and its first number, such as the operation of
-// prctl(2).
+// call, who makes it, and its first number, such as the operation of prctl(2).
 func shape(s *plan.Step) string {
 	first := ""
 	for _, a := range s.Args {
@@ -187,10 +217,10 @@ func shape(s *plan.Step) string {
 			break
 		}
 	}
-	if s.Function {
-		first = s.Undoing // two functions are alike only if they are the same
+	if s.Call == "fsconfig" {
+		first = strings.Join(arguments(s), ",") // each option says something of its own
 	}
-	return fmt.Sprint(s.Side, s.Call, len(s.Args), first, s.Note, s.Tolerated)
+	return fmt.Sprint(s.Side, s.Call, len(s.Args), first, s.Tolerated)
 }
 
 // remarks says what strace notation has no words for.
