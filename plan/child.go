@@ -89,11 +89,11 @@ const (
 	skipped     = ^uintptr(0) - 1 // in place of an errno: the step was left out
 )
 
-// OpenatTries is how often openat2(2) is called again when it answers EAGAIN.
-// While the kernel went up a "..", something was renamed or mounted somewhere on
-// the machine, and it cannot be sure that the path is still below its root. An
-// attacker can cause that again and again, so the tries have an end.
-const OpenatTries = 1000
+// openatTries is how often openat2(2) is called if it answers EAGAIN: see [Openat2].
+const openatTries = 1000
+
+// OpenatTries is the old name of openatTries.
+const OpenatTries = openatTries
 
 // clone makes the process that walks program and returns its id. From the first
 // call to the last the thread stays the same: nothing in between can be
@@ -204,7 +204,7 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 		return 0, 0
 	}
 	r, _, e := syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
-	for tries := 0; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < OpenatTries; tries++ {
+	for tries := 1; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < openatTries; tries++ {
 		r, _, e = syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
 	}
 	if e != 0 {

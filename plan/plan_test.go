@@ -337,10 +337,10 @@ func TestMonitor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Pid == 0 || r.Pid == r.parent {
-		t.Errorf("child %d, monitor %d: want two processes", r.Pid, r.parent)
+	if r.Pid == 0 || r.Pid == r.cloned {
+		t.Errorf("child %d, monitor %d: want two processes", r.Pid, r.cloned)
 	}
-	waitFor(r.parent)
+	waitFor(r.cloned)
 	info := make([]byte, 128)
 	if n, err := out.ReadAt(info, 0); n != 128 || err != nil {
 		t.Fatalf("read %d bytes, %v", n, err)
@@ -377,7 +377,7 @@ func TestFaults(t *testing.T) {
 			o.Fault = Fault{Step: s.Index, Errno: errno}
 			r, err := p.Start(o)
 			if err == nil {
-				waitFor(r.parent) // killed between ready and execve: told by the exit status
+				waitFor(r.cloned) // killed between ready and execve: told by the exit status
 				continue
 			}
 			var failed *StepError
@@ -416,7 +416,7 @@ func conversation(t testing.TB, p *Plan) (r *Process, theirs int) {
 	t.Helper()
 	r = &Process{Pid: os.Getpid(), plan: p, options: Options{}}
 	fds := map[Inherited]int{}
-	ends, err := r.connect(&fds)
+	ends, err := r.connect(fds)
 	if err != nil {
 		t.Fatal(err)
 	}
