@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Compiling turns steps into instructions. Everything that the child will
-// touch lies in one mapping outside Go's heap, the arena:
+// Compiling turns steps into instructions. All that the child will read or write
+// lies in one mapping outside Go's heap, the arena:
 //
-//	results       8 bytes a step
-//	instructions  of all steps, those of one side together
-//	programs      one a side
+//	results       8 bytes for each step
+//	instructions  one for each step, those of one side together
+//	programs      one for each side
 //	message       the buffer for messages
 //	memory        strings, structures, arrays
 //
-// so that the child needs nothing of the heap but the stack it was born on, and
-// gets no more of it (clone).
+// Of the heap the child needs only the stack that it was born on (clone), and it
+// gets no more of it.
 
 // A compiled plan is ready to run, once.
 type compiled struct {
@@ -47,7 +47,7 @@ func (p *Plan) compile(fds map[Inherited]int) (*compiled, error) {
 			total += room(a)
 		}
 	}
-	cloning.Lock() // hide goes through all mappings
+	cloning.Lock() // hide reads the list of mappings
 	arena, err := unix.Mmap(-1, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
 	cloning.Unlock()
 	if err != nil {
@@ -71,11 +71,14 @@ func (p *Plan) compile(fds map[Inherited]int) (*compiled, error) {
 	return c, nil
 }
 
-// hide keeps the memory of this process from those that it clones: they get
-// code and constants, the plan, the command line, and their stack (clone). What
-// else we know is none of their business, nor of whoever can look into them; and
-// to copy the tables of all our pages, and later each page that we write to, takes
-// an eighth of a start. madvise(2), MADV_DONTFORK. A line of proc_pid_maps(5):
+// hide keeps the memory of this process from the processes that it clones, with
+// MADV_DONTFORK (madvise(2)). They get code and constants, the plan, the command
+// line, and their stack (clone). Two reasons: a program that manages to look into
+// the child finds no secrets of the runtime, such as other containers' environment;
+// and copying the page tables, and later each page that the runtime writes to,
+// would take an eighth of a start.
+//
+// What can be written to is listed in /proc/self/maps (proc_pid_maps(5)):
 //
 //	c000000000-c000400000 rw-p 00000000 00:00 0
 func (c *compiled) hide() error {
@@ -104,9 +107,9 @@ func (c *compiled) hide() error {
 	return unix.Madvise(c.arena, unix.MADV_DOFORK)
 }
 
-// interpreted says whether the program was started by a dynamic loader, as one
-// built with -buildmode=pie is: also that has registered memory that the child
-// must have (see hides). getauxval(3), AT_BASE.
+// interpreted says whether a dynamic loader started the program, as it does for
+// -buildmode=pie. The loader has registered memory with the kernel that the child
+// must have, as the C library does: see hides. getauxval(3), AT_BASE.
 func interpreted() (bool, error) {
 	const base = 7
 	vector, err := unix.Auxv()
@@ -158,20 +161,17 @@ func (c *compiled) place(p *Plan) {
 
 // instruct compiles one step.
 func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
+	if err := s.check(in); err != nil {
+		return fmt.Errorf("%s: %w", s.Call, err)
+	}
 	in.number, in.step, in.needs = s.number, int32(s.Index-1), noStep
 	in.exact, in.want, in.report, in.gate, in.quiet = s.exact, s.want, s.report, s.gate != "", s.quiet
 	in.last = s.Else == nil
 	for last := s; last != nil; last = last.Else {
 		in.next = c.code[last.Index-1].next // after success, skip the alternatives
 	}
-	if s.Side == Runtime && (s.If != nil || s.Verified != nil) {
-		return fmt.Errorf("%s: conditions are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
-	}
 	if s.If != nil {
 		in.needs = int32(s.If.Index - 1)
-	}
-	if len(s.Tolerated) > len(in.tolerated) {
-		return fmt.Errorf("%s tolerates %d errnos, of at most %d", s.Call, len(s.Tolerated), len(in.tolerated))
 	}
 	for i, e := range s.Tolerated {
 		in.tolerated[i] = uintptr(e)
@@ -189,6 +189,27 @@ func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
 	}
 	for i, v := range s.Verified {
 		in.verify[i] = comparison{at: in.args[len(s.Args)-1] + uintptr(v.Offset), mask: v.Mask, want: v.Want}
+	}
+	return nil
+}
+
+// check refuses a step that does not fit in an instruction. The child checks
+// nothing.
+func (s *Step) check(in *instruction) error {
+	switch {
+	case s.Side == Runtime && (s.If != nil || s.Verified != nil):
+		return errors.New("conditions are for the child: what the runtime does, it can decide as it writes the plan")
+	case len(s.Args) > len(in.args):
+		return fmt.Errorf("%d arguments, of at most %d", len(s.Args), len(in.args))
+	case len(s.Tolerated) > len(in.tolerated):
+		return fmt.Errorf("tolerates %d errnos, of at most %d", len(s.Tolerated), len(in.tolerated))
+	case len(s.Verified) > len(in.verify):
+		return fmt.Errorf("%d comparisons, of at most %d", len(s.Verified), len(in.verify))
+	}
+	for _, v := range s.Verified {
+		if m, ok := s.Args[len(s.Args)-1].(*Memory); !ok || v.Offset < 0 || v.Offset+8 > len(m.Bytes) {
+			return fmt.Errorf("the comparison at %d is not in the last argument", v.Offset)
+		}
 	}
 	return nil
 }
