@@ -140,7 +140,7 @@ func (c *compiled) place(p *Plan) {
 	message := uintptr(c.take(messageSize))
 	for side := Runtime; side <= Child; side++ {
 		program := &c.programs[side]
-		program.results, program.message = uintptr(unsafe.Pointer(&c.results[0])), message
+		program.results, program.message = uintptr(unsafe.Pointer(unsafe.SliceData(c.results))), message
 		program.channel, program.copy = uintptr(c.fds[channelOf(side)]), noFD
 		if fd, ok := c.fds[Copy]; ok {
 			program.copy = uintptr(fd)

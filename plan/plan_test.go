@@ -624,3 +624,31 @@ func TestClosed(t *testing.T) {
 		}
 	}
 }
+
+// TestNothing: a plan without steps, such as an update of nothing.
+func TestNothing(t *testing.T) {
+	if _, err := (&Plan{}).Start(Options{}); err != nil {
+		t.Errorf("Start() = %v", err)
+	}
+}
+
+// TestTooMuch: what does not fit in an instruction is refused before anything is done.
+func TestTooMuch(t *testing.T) {
+	for want, record := range map[string]func(p *Plan){
+		"7 arguments, of at most 6": func(p *Plan) { p.Call("many", 0, Num(1), Num(2), Num(3), Num(4), Num(5), Num(6), Num(7)) },
+		"tolerates 5 errnos":        func(p *Plan) { p.Setsid().Tolerate(1, 2, 3, 4, 5) },
+		"3 comparisons":             func(p *Plan) { p.Setsid().Verified = make([]Comparison, 3) },
+		"the comparison at 8 is not": func(p *Plan) {
+			p.Read(Num(0), 8).Verified = []Comparison{{Offset: 8}}
+		},
+	} {
+		p := shell("exit 0", func(p *Plan) { record(p) })
+		if _, err := p.Start(Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Start() = %v, want %s", err, want)
+		}
+	}
+	sources := &Plan{Sources: true}
+	if s := sources.Setsid(); len(s.Callers) == 0 {
+		t.Error("the plan does not remember who recorded a step")
+	}
+}

@@ -6,6 +6,9 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -96,5 +99,101 @@ func TestJSON(t *testing.T) {
 	}
 	if len(steps) != len(p.Steps) || steps[2].Call != "clone3" {
 		t.Errorf("%d steps, the third %q; want %d, clone3", len(steps), steps[2].Call, len(p.Steps))
+	}
+}
+
+// TestSource: the function that recorded a step, the first outside package plan,
+// with a path that does not depend on how the program was built.
+func TestSource(t *testing.T) {
+	p := &plan.Plan{Sources: true}
+	func() { p.OpenIn(plan.CWD, "x", 0, 0) }()
+	if got := Source(p.Steps[0]); !regexp.MustCompile(`^plan/print/print_test.go:[0-9]+ TestSource$`).MatchString(got) {
+		t.Errorf("Source() = %q", got)
+	}
+	var text, js bytes.Buffer
+	Text(&text, p, Options{Source: true})
+	JSON(&js, p)
+	for _, got := range []string{text.String(), js.String()} {
+		if !strings.Contains(got, "plan/print/print_test.go:") {
+			t.Errorf("no source in %s", got)
+		}
+	}
+	for function, want := range map[string]string{"(*Root).mount": "Root.mount", "New": "New", "(*Set).Enter.func1": "Set.Enter", "mount.create": "mount.create"} {
+		if got := functionName(function); got != want {
+			t.Errorf("functionName(%q) = %q, want %q", function, got, want)
+		}
+	}
+	if got := Source(sample().Steps[0]); got != "" {
+		t.Errorf("Source() of a plan that does not know = %q", got)
+	}
+}
+
+// TestTerminal: on a terminal every line fits, what repeats is folded, ids are
+// short, and each thing is explained once. Without, nothing is left out.
+func TestTerminal(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	p := sample()
+	p.Heading("masks")
+	for i := range 40 {
+		p.Mkdirat(plan.CWD, "/run/"+id+"/"+strings.Repeat("long", i), 0o755)
+		p.Close(plan.Num(3))
+	}
+	p.Note("a note is not folded away")
+	p.Mkdirat(plan.CWD, "/last", 0o755)
+	var b, full bytes.Buffer
+	Text(&b, p, Options{Width: 80, Fold: true, Explain: true})
+	Text(&full, p, Options{Explain: true})
+	for line := range strings.Lines(b.String()) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for text, times := range map[string]int{"== masks ==": 1, "39 more like this (steps 35 to 112)": 1, id[:12]: 1, id: 0, "a note": 1, "CLONE_NEWPID: ": 1, "<channel>: ": 1, "capabilities: ": 1} {
+		if got := strings.Count(b.String(), text); got != times {
+			t.Errorf("%q stands there %d times, want %d:\n%s", text, got, times, b.String())
+		}
+	}
+	if strings.Count(full.String(), id) != 40 || strings.Contains(full.String(), "more like this") {
+		t.Errorf("something is left out:\n%s", full.String())
+	}
+}
+
+// TestShell: mounts are printed where they are attached, from what the calls
+// before say; after pivot_root paths begin at the new root.
+func TestShell(t *testing.T) {
+	p := &plan.Plan{}
+	p.On(plan.Child)
+	root := p.Openat(plan.CWD, "/c/root", unix.O_PATH, 0)
+	fs := p.Fsopen("tmpfs")
+	p.FsconfigString(fs, "source", "shm")
+	p.FsconfigString(fs, "size", "64k")
+	shm := p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
+	p.MoveMount(shm, p.OpenIn(root, "dev/shm", unix.O_PATH, 0))
+	bind := p.OpenTree(plan.CWD, "/src", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE)
+	p.MountSetattr(bind, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
+	p.MoveMount(bind, p.OpenIn(root, "a b", unix.O_PATH, 0).Tolerate(unix.ENOENT))
+	p.Mknodat(shm, "x", unix.S_IFREG|0o644, 0, 0)
+	p.MountSetattr(root, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
+	p.Fchdir(root)
+	p.PivotRoot(".", ".")
+	p.Mkdirat(root, "made", 0o700)
+	var got []string
+	sh := newShell(p)
+	for _, s := range p.Steps {
+		if line := sh.command(s); line != "" {
+			got = append(got, line)
+		}
+	}
+	want := []string{
+		"mount -t tmpfs -o nosuid,noexec,size=64k shm /c/root/dev/shm",
+		"[ ! -e '/c/root/a b' ] || mount --rbind -o ro /src '/c/root/a b'",
+		"[ -e /c/root/dev/shm/x ] || touch /c/root/dev/shm/x",
+		"mount -o remount,bind,ro /c/root",
+		"cd /c/root",
+		"pivot_root . .",
+		"mkdir -m 700 /made",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("commands\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
