@@ -185,7 +185,7 @@ func TestShell(t *testing.T) {
 		}
 	}
 	want := []string{
-		"mount -t tmpfs -o nosuid,noexec,size=64k shm /c/root/dev/shm",
+		"mount -t tmpfs -o noexec,nosuid,size=64k shm /c/root/dev/shm",
 		"[ ! -e '/c/root/a b' ] || mount --rbind -o ro /src '/c/root/a b'",
 		"[ -e /c/root/dev/shm/x ] || touch /c/root/dev/shm/x",
 		"mount -o remount,bind,ro /c/root",
