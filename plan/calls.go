@@ -26,7 +26,7 @@ func (p *Plan) Openat(dir FD, path string, flags int, perm uint32) *Step {
 
 // Openat2 opens path below dir the way the resolve flags (RESOLVE_…) allow.
 // Linux 5.6. If the kernel answers EAGAIN, the call is made again: see
-// [OpenatTries].
+// the function [Openat2].
 func (p *Plan) Openat2(dir FD, path string, flags int, perm uint32, resolve uint64) *Step {
 	how := &Memory{Bytes: words64(uint64(flags), uint64(perm), resolve)}
 	return p.call("openat2", unix.SYS_OPENAT2, dir, String(path), how, Num(len(how.Bytes))).Opens()

@@ -427,7 +427,8 @@ func (sh *shell) write(s *plan.Step) string {
 	if !ok || path == "" || s.Side != plan.Runtime && !strings.HasSuffix(path, "/tasks") {
 		return ""
 	}
-	return "echo " + Quote(strings.TrimSuffix(string(data.Bytes), "\n")) + " > " + Quote(path)
+	path = Quote(path)
+	return sh.guard(s.Args[0], path) + "echo " + Quote(strings.TrimSuffix(string(data.Bytes), "\n")) + " > " + path
 }
 
 // mountCommand is mount(8) for mount(2).
