@@ -15,7 +15,9 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/config"
+	"minirun/container/example"
 	"minirun/plan"
+	"minirun/plan/print"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -60,9 +62,9 @@ func minimal() *specs.Spec {
 	}
 }
 
-// example is what minirun spec writes; rootless, that of user 1000.
-func example(rootless bool) *specs.Spec {
-	spec := bundle.Example(rootless)
+// exampleSpec is what minirunc spec writes; rootless, that of user 1000.
+func exampleSpec(rootless bool) *specs.Spec {
+	spec := example.Spec(rootless)
 	if rootless {
 		spec.Linux.UIDMappings[0].HostID, spec.Linux.GIDMappings[0].HostID = 1000, 1000
 	}
@@ -180,7 +182,7 @@ func imageSpec(t *testing.T, r bundle.Request) (spec *specs.Spec, dir, store str
 func golden(t *testing.T, name string, p *plan.Plan, places *strings.Replacer) {
 	t.Helper()
 	var b bytes.Buffer
-	if err := p.Text(&b); err != nil {
+	if err := print.Text(&b, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	got := filterLength.ReplaceAllString(places.Replace(b.String()), "len=N")
@@ -228,9 +230,9 @@ func TestGolden(t *testing.T) {
 		{"minimal", root, minimal(), container.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}},
 		{"create", root, minimal(), container.Options{Wait: true, PreserveFDs: 2}},
 		{"monitor", root, minimal(), container.Options{Monitor: true}},
-		{"example", root, example(false), container.Options{}},
-		{"rootless", user, example(true), container.Options{}},
-		{"rootless-monitor", user, example(true), container.Options{Monitor: true}},
+		{"example", root, exampleSpec(false), container.Options{}},
+		{"rootless", user, exampleSpec(true), container.Options{}},
+		{"rootless-monitor", user, exampleSpec(true), container.Options{Monitor: true}},
 		{"docker", root, docker(t), container.Options{Wait: true}},
 		{"joined", root, joined(), container.Options{}},
 		{"joined-monitor", root, joined(), container.Options{Monitor: true}},
@@ -257,10 +259,10 @@ func TestGolden(t *testing.T) {
 func otherForms(t *testing.T, p *plan.Plan) {
 	t.Helper()
 	var script, out bytes.Buffer
-	if err := p.Sh(&script); err != nil {
+	if err := print.Sh(&script, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.JSON(&out); err != nil {
+	if err := print.JSON(&out, p); err != nil {
 		t.Fatal(err)
 	}
 	var steps []map[string]any
@@ -295,7 +297,7 @@ func TestPlanTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if p.Text(&b); first == "" {
+		if print.Text(&b, p, print.Options{}); first == "" {
 			first = b.String()
 		}
 		if b.String() != first {

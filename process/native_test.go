@@ -49,18 +49,18 @@ func start(t *testing.T, i *Identity, c plan.Clone, o plan.Options, extra func(*
 	if extra != nil {
 		extra(p)
 	} else {
-		p.Dup3(plan.Given("output"), 1, 0)
-		p.Dup3(plan.Given("output"), 2, 0)
+		p.Dup3(plan.Inherited("output"), 1, 0)
+		p.Dup3(plan.Inherited("output"), 2, 0)
 	}
 	p.Chdir("/")
 	become(p, i)
 	p.Ready()
 	i.Execve(p)
 	o.FirstFD = 3 + i.KeepFDs
-	if o.Given == nil {
-		o.Given = map[plan.Given]int{}
+	if o.Inherited == nil {
+		o.Inherited = map[plan.Inherited]int{}
 	}
-	o.Given["output"] = int(w.Fd())
+	o.Inherited["output"] = int(w.Fd())
 	child, err := p.Start(o)
 	w.Close()
 	if err != nil {
@@ -152,7 +152,7 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := start(t, i, plan.Clone{}, plan.Options{}, func(p *plan.Plan) {
-			p.Dup3(plan.Given("output"), 1, 0)
+			p.Dup3(plan.Inherited("output"), 1, 0)
 			if atGate {
 				other := *i
 				other.spec = &specs.Process{Rlimits: limits}
@@ -192,8 +192,8 @@ func TestDescriptors(t *testing.T) {
 			for n := range keep {
 				p.Dup3(plan.Num(open[0]), 3+n, 0)
 			}
-			p.Dup3(plan.Given("output"), 1, 0)
-			p.Dup3(plan.Given("output"), 2, 0)
+			p.Dup3(plan.Inherited("output"), 1, 0)
+			p.Dup3(plan.Inherited("output"), 2, 0)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -310,7 +310,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	_, err = start(t, i, plan.Clone{}, plan.Options{Given: map[plan.Given]int{"console": pair[0]}}, func(p *plan.Plan) {
+	_, err = start(t, i, plan.Clone{}, plan.Options{Inherited: map[plan.Inherited]int{"console": pair[0]}}, func(p *plan.Plan) {
 		i.Terminal(p, p.Openat(plan.CWD, "/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0))
 	})
 	unix.Close(pair[0])
@@ -346,7 +346,7 @@ func TestChownStdio(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := start(t, i, plan.Clone{}, plan.Options{}, func(p *plan.Plan) {
-		p.Dup3(plan.Given("output"), 1, 0)
+		p.Dup3(plan.Inherited("output"), 1, 0)
 		i.ChownStdio(p, 1)
 	})
 	if got != "hello" || err != nil {

@@ -156,7 +156,7 @@ func (i *Identity) WorkingDirectory(p *plan.Plan) {
 		return
 	}
 	p.Note("the working directory, opened as a path of the container, wherever its links point")
-	p.Fchdir(p.OpenIn(plan.CWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0).As("cwd").Means(unix.ENOENT, "no such working directory"))
+	p.Fchdir(p.OpenIn(plan.CWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0).As("cwd").Explain(unix.ENOENT, "no such working directory"))
 }
 
 // CloseDescriptors records that every descriptor is closed, except the standard

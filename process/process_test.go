@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -60,7 +61,7 @@ func TestPlan(t *testing.T) {
 // record records all of an identity.
 func record(p *plan.Plan, i *Identity) {
 	if i.spec.Terminal {
-		i.Terminal(p, plan.Given("ptmx"))
+		i.Terminal(p, plan.Inherited("ptmx"))
 	}
 	become(p, i)
 	if i.ExecFifo {
@@ -82,7 +83,7 @@ func become(p *plan.Plan, i *Identity) {
 func golden(t *testing.T, name string, p *plan.Plan) {
 	t.Helper()
 	var got bytes.Buffer
-	if err := errors.Join(p.Text(&got), p.Err()); err != nil {
+	if err := errors.Join(print.Text(&got, p, print.Options{}), p.Err()); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name+".txt")

@@ -76,7 +76,7 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 	}
 	attached := p.MoveMount(tree, target)
 	if r.detached {
-		attached.Means(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
+		attached.Explain(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
 	}
 	m.changeAttached(p, tree)
 	if m.Type == "tmpfs" || m.isKernelView() {
@@ -113,7 +113,7 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 		}
 	}
 	if label != "" && slices.Contains([]string{"tmpfs", "devpts", "mqueue"}, m.Type) {
-		p.FsconfigString(fs, "context", label).Means(unix.EINVAL, "no such label, or the kernel does not run SELinux")
+		p.FsconfigString(fs, "context", label).Explain(unix.EINVAL, "no such label, or the kernel does not run SELinux")
 	}
 	p.FsconfigCreate(fs)
 	return p.Fsmount(fs, m.attr.Set).As("new " + m.Destination)
@@ -164,7 +164,7 @@ func (r *Root) target(p *plan.Plan, path string, directory, noLinks bool) plan.F
 		}
 	}
 	if noLinks {
-		return p.OpenStrictly(r.root, path, flags).As("/"+path).Means(unix.ELOOP, "a link, where what the kernel shows is to be mounted")
+		return p.OpenStrictly(r.root, path, flags).As("/"+path).Explain(unix.ELOOP, "a link, where what the kernel shows is to be mounted")
 	}
 	return p.OpenIn(r.root, path, flags, 0).As("/" + path)
 }

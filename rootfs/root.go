@@ -88,7 +88,7 @@ func (r *Root) Open(p *plan.Plan) {
 	dir, root := r.CopyTree(p)
 	p.Note("why mount a directory on itself? pivot_root wants a mount")
 	p.MoveMount(root, dir)
-	r.root = root.Path(".")
+	r.root = root
 }
 
 // CopyTree records the opening of the root directory, and of a copy of the mounts
@@ -101,7 +101,7 @@ func (r *Root) CopyTree(p *plan.Plan) (dir, tree *plan.Step) {
 
 // UseTree is for a container without a mount namespace of its own: its root is a
 // tree of mounts that is attached nowhere (package detached), not what Open makes.
-func (r *Root) UseTree(tree *plan.Step) { r.root, r.detached = tree.Path("."), true }
+func (r *Root) UseTree(tree *plan.Step) { r.root, r.detached = tree, true }
 
 // hostPropagation is what the container's copies of the host's mounts become.
 // Slaves still get what the host mounts later; private ones do not. Neither passes
@@ -128,7 +128,7 @@ func (r *Root) mountOverlay(p *plan.Plan, m *Mount) {
 	p.Chdir(base)
 	p.Note("the image's layers, read-only, below a directory for what the container writes")
 	p.Mount("overlay", r.path, "overlay", 0, strings.Join(options, ","))
-	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root").Path(".")
+	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 }
 
 // relativeLayers makes the directories in overlay options relative to the

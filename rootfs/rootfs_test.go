@@ -9,6 +9,7 @@ import (
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/plan/print"
 	"minirun/rootfs/rootfstest"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -161,7 +162,7 @@ func TestWarnings(t *testing.T) {
 		p := &plan.Plan{}
 		p.On(plan.Child)
 		record(p, r)
-		if err := p.Text(&plans[i]); err != nil {
+		if err := print.Text(&plans[i], p, print.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{`mounts[0] "/data": option "mode=755": a bind mount makes no file system that could have it: left out`,
@@ -195,7 +196,7 @@ func FuzzMounts(f *testing.F) {
 		p.On(plan.Child)
 		record(p, r)
 		var b bytes.Buffer
-		if err := p.Text(&b); err != nil || b.Len() == 0 {
+		if err := print.Text(&b, p, print.Options{}); err != nil || b.Len() == 0 {
 			t.Errorf("Text() = %v", err)
 		}
 	})

@@ -61,7 +61,7 @@ func write(p *plan.Plan, proc plan.FD, name, text, invalid string, files ...stri
 		}
 	})
 	for _, f := range opened {
-		w := p.Write(f, text).Means(unix.EINVAL, invalid).Means(unix.ENOENT, "no such profile is loaded")
+		w := p.Write(f, text).Explain(unix.EINVAL, invalid).Explain(unix.ENOENT, "no such profile is loaded")
 		if text == "exec unconfined" {
 			w.Tolerate(unix.EINVAL)
 		}

@@ -20,7 +20,7 @@ import (
 func TestPlan(t *testing.T) {
 	l := New(&specs.Process{ApparmorProfile: "docker-default", SelinuxLabel: "system_u:system_r:container_t:s0"})
 	got := processtest.Text(t, plan.Child, func(p *plan.Plan) {
-		l.Record(p, func(*plan.Plan) plan.FD { return plan.Given("procfs") })
+		l.Record(p, func(*plan.Plan) plan.FD { return plan.Inherited("procfs") })
 		Labels{}.Record(p, nil)
 	})
 	const how = "{flags=O_WRONLY|O_CLOEXEC, resolve=RESOLVE_NO_XDEV|RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH}, 24)"

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 	"minirun/process"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -38,14 +39,14 @@ func Run(t *testing.T, c plan.Clone, script string, first func(p *plan.Plan)) (s
 	p := &plan.Plan{}
 	p.Clone3(c)
 	p.On(plan.Child)
-	p.Dup3(plan.Given("output"), 1, 0)
+	p.Dup3(plan.Inherited("output"), 1, 0)
 	first(p)
 	i.Session(p)
 	i.CloseDescriptors(p)
 	i.Credentials(p)
 	p.Ready()
 	i.Execve(p)
-	child, err := p.Start(plan.Options{FirstFD: 3, Given: map[plan.Given]int{"output": int(w.Fd())}})
+	child, err := p.Start(plan.Options{FirstFD: 3, Inherited: map[plan.Inherited]int{"output": int(w.Fd())}})
 	w.Close()
 	if err != nil {
 		return "", err
@@ -65,7 +66,7 @@ func Text(t *testing.T, side plan.Side, record func(p *plan.Plan)) string {
 	p.On(side)
 	record(p)
 	var b bytes.Buffer
-	if err := p.Text(&b); err != nil {
+	if err := print.Text(&b, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()

@@ -62,7 +62,7 @@ func Tree(root, path string) ([]Entry, error) {
 		return nil, &fs.PathError{Op: "open", Path: root, Err: err}
 	}
 	defer unix.Close(top)
-	dir, err := plan.Openat2(top, path, &unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
+	dir, err := plan.Openat2(top, path, unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS})
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	} else if err != nil {
@@ -226,13 +226,12 @@ func (e Entry) copy(p *plan.Plan, old, tree plan.FD) {
 	from := p.Openat2(old, e.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV).As("old " + e.Path)
 	to := p.Openat(tree, e.Path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600).As("new " + e.Path)
 	if e.Size > 0 {
-		p.Call("sendfile", unix.SYS_SENDFILE, plan.Ref(to), plan.Ref(from), plan.Named(0, "NULL"), plan.Number(int(e.Size))).Wants(int(e.Size))
+		p.Call("sendfile", unix.SYS_SENDFILE, plan.Ref(to), plan.Ref(from), plan.Named(0, "NULL"), plan.Number(int(e.Size))).MustReturn(int(e.Size))
 	}
 	if e.UID|e.GID != 0 {
 		p.Fchownat(to, "", e.UID, e.GID, unix.AT_EMPTY_PATH)
 	}
-	mode := permissions(e.Mode)
-	p.Call("fchmod", unix.SYS_FCHMOD, plan.Ref(to), plan.Named(uintptr(mode), fmt.Sprintf("%#03o", mode)))
+	p.Call("fchmod", unix.SYS_FCHMOD, plan.Ref(to), plan.Number(int(permissions(e.Mode))))
 	p.Close(from)
 	p.Close(to)
 }

@@ -23,7 +23,9 @@ func newRoot(t *testing.T, spec *specs.Spec) *rootfs.Root {
 	return r
 }
 
-func mapping(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Given("id map") }
+func mapping(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD {
+	return plan.Inherited("id map")
+}
 
 // TestGolden: by a mount's own maps, and by those of the user namespace.
 func TestGolden(t *testing.T) {

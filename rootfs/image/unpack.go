@@ -241,7 +241,7 @@ func openIn(root *os.File, name string, resolve uint64) (*os.File, error) {
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
-	fd, err := plan.Openat2(int(root.Fd()), name, &how)
+	fd, err := plan.Openat2(int(root.Fd()), name, how)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -47,7 +48,7 @@ func Mapped(s *specs.Spec) *specs.Spec {
 func Golden(t *testing.T, name string, p *plan.Plan) {
 	t.Helper()
 	var b bytes.Buffer
-	if err := p.Text(&b); err != nil {
+	if err := print.Text(&b, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", strings.ReplaceAll(name, " ", "-")+".txt")
