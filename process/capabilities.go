@@ -11,7 +11,14 @@ import (
 	"minirun/plan"
 )
 
-// capabilities are the five sets of capabilities(7); bit n is capability n.
+// The kernel once knew two kinds of processes: root, who may do everything, and all
+// others. capabilities(7) cut root's power into 41 pieces, such as CAP_CHOWN. A
+// process has five sets of them. Permitted is what it may use, effective what it is
+// using. execve(2) computes the new sets from the file, from the user, and from
+// three more: bounding limits what a set-user-ID program can gain; inheritable
+// together with a file's own set, and ambient by itself, outlive an execve.
+
+// capabilities are the five sets; bit n is capability n.
 type capabilities struct {
 	bounding, effective, permitted, inheritable, ambient uint64
 }

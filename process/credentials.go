@@ -9,7 +9,13 @@ import (
 )
 
 // Credentials records how the process gives up root's privileges (credentials(7)).
-// The order is forced: each step needs a privilege that a later one takes away.
+// The order is forced, because each step needs what a later one takes away:
+//
+//	the bounding set  takes CAP_SETPCAP
+//	groups, user      take CAP_SETGID and CAP_SETUID
+//	the filter        takes CAP_SYS_ADMIN, unless no_new_privs is set
+//	capabilities      may only be given up
+//	no_new_privs      takes nothing, and cannot be undone
 func (i *Identity) Credentials(p *plan.Plan) {
 	i.dropBounding(p)
 	i.changeUser(p)

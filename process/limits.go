@@ -16,6 +16,8 @@ var resources = map[string]int{
 	"RLIMIT_MSGQUEUE": unix.RLIMIT_MSGQUEUE, "RLIMIT_NICE": unix.RLIMIT_NICE, "RLIMIT_RTPRIO": unix.RLIMIT_RTPRIO, "RLIMIT_RTTIME": unix.RLIMIT_RTTIME,
 }
 
+// checkLimits refuses limits that prlimit(2) would refuse, or that contradict each
+// other.
 func (i *Identity) checkLimits() error {
 	seen := map[int]bool{}
 	for n, r := range i.spec.Rlimits {

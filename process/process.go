@@ -62,6 +62,8 @@ func New(p *specs.Process, filter *Filter) (*Identity, error) {
 	return i, nil
 }
 
+// check refuses what no system call could take, or what would mean something else
+// to it, before anything is made.
 func (i *Identity) check() error {
 	p := i.spec
 	switch {
@@ -137,7 +139,7 @@ func (i *Identity) SetHome(lookup func(uid uint32) (string, error)) error {
 // Session records the start of a session of the process's own. With a terminal,
 // [Identity.Terminal] does so.
 func (i *Identity) Session(p *plan.Plan) {
-	p.Note("timers as precise as those of other processes: the runtime allows itself later ones (container/protect.go)")
+	p.Note("timers as precise as those of other processes: the runtime allows itself later ones (container/protect)")
 	p.Prctl(unix.PR_SET_TIMERSLACK, 50_000)
 	if !i.spec.Terminal {
 		p.Note("a session of its own: signals from the caller's terminal do not reach it")

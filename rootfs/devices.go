@@ -14,6 +14,14 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// This file makes the files in /dev. A device file is only a name for a driver of
+// the kernel: a type and two numbers. Whoever may open one talks to that driver, so
+// two things keep a container to its own devices: only these files exist, and the
+// device filter of its cgroup refuses to open others (package cgroups).
+//
+// In a user namespace mknod(2) is refused, because a device made there would give
+// access to the machine's hardware. The host's files are shown instead.
+
 // A device is a device file to make.
 type device struct {
 	path         string // in the container
@@ -34,7 +42,8 @@ var defaultDevices = []device{
 	{path: "/dev/tty", kind: unix.S_IFCHR, major: 5, minor: 0, mode: 0o666},
 }
 
-// links are symbolic links in /dev that programs expect.
+// links are symbolic links in /dev that programs expect. With ptmx as a link, a
+// program that opens a terminal gets one of the container's own devpts.
 var links = []struct{ name, target string }{
 	{"fd", "/proc/self/fd"},
 	{"stdin", "/proc/self/fd/0"},
@@ -45,6 +54,7 @@ var links = []struct{ name, target string }{
 
 var deviceTypes = map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
 
+// checkDevices refuses devices that mknod(2) could not make.
 func (r *Root) checkDevices() error {
 	for i, d := range r.spec.Linux.Devices {
 		if _, ok := deviceTypes[d.Type]; !ok {
@@ -60,7 +70,8 @@ func (r *Root) checkDevices() error {
 	return nil
 }
 
-// Devices records the default devices, those of the spec, and the links.
+// Devices records the default devices, those of the spec, and the links. It comes
+// after Mounts, because /dev usually is a new and empty tmpfs.
 func (r *Root) Devices(p *plan.Plan) {
 	p.Note("the devices that every container has")
 	dev := r.directory(p, "/dev")
@@ -97,6 +108,8 @@ func (r *Root) specHas(path string) bool {
 	return slices.ContainsFunc(r.spec.Linux.Devices, isDevice) || slices.ContainsFunc(r.mounts, isMount)
 }
 
+// fromSpec is a device of the spec. Without a mode everybody may use it; who may
+// really is for the device filter to say.
 func fromSpec(d specs.LinuxDevice) device {
 	c := device{path: filepath.Clean(d.Path), kind: deviceTypes[d.Type], major: uint32(d.Major), minor: uint32(d.Minor), mode: 0o666}
 	if d.FileMode != nil {
@@ -148,8 +161,9 @@ func (r *Root) Ptmx(p *plan.Plan) plan.FD {
 	return p.OpenIn(r.devpts, "ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx")
 }
 
-// Console records that the terminal appears as /dev/console. slave is its slave
-// end.
+// Console records that the terminal appears as /dev/console, where init systems
+// write their messages. slave is the terminal's slave end. A terminal is a file of a
+// devpts and cannot be moved, so it is mounted on an empty file.
 func (r *Root) Console(p *plan.Plan, slave plan.FD) {
 	tree := p.OpenTree(slave, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH).As("console")
 	p.Mknodat(r.directory(p, "/dev"), "console", unix.S_IFREG|0o600, 0, 0).Tolerate(unix.EEXIST)

@@ -10,6 +10,12 @@ import (
 	"minirun/plan"
 )
 
+// Some files of /proc and /sys have no namespace: what a container reads there tells
+// about the host (/proc/kcore, /proc/timer_list), what it writes changes the host
+// (/proc/sysrq-trigger, most of /proc/sys). Nothing but a mount on top takes them
+// from a process that is root. Engines list them: maskedPaths cannot be read,
+// readonlyPaths cannot be written.
+
 // Masks records what comes last below the root: masked paths, read-only paths and
 // the read-only root. Nothing can be made in the root after it. It needs the new
 // /proc and /sys, where most of those paths are, and the host's /dev/null; so it

@@ -13,6 +13,11 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// This file makes the mounts of the spec, with the newer calls: each mount is a
+// descriptor first (fsopen, fsconfig, fsmount for a new file system; open_tree for a
+// bind mount), and move_mount attaches it to another descriptor. mount(2) takes
+// paths, and a path may mean something else by the time that the kernel follows it.
+
 // OpenSources records what the runtime does before the container process is born:
 // with a user namespace, it opens the sources of bind mounts. Root of a user
 // namespace is an ordinary user to the host's files, and may have no way to them.
@@ -32,7 +37,7 @@ func (r *Root) OpenSources(p *plan.Plan) {
 func (r *Root) OpenSource(p *plan.Plan, m *Mount) {
 	m.Tree = m.bind(p)
 	p.Note("what the container mounts in it must not appear on the host, where mounts may be shared")
-	r.HideFromHost(p, m.Tree)
+	r.hideFromHost(p, m.Tree)
 }
 
 // purposes say what a mount is for, by its place or type.
@@ -98,7 +103,8 @@ func (m *Mount) isKernelView() bool {
 	return m.Type == "proc" || m.Type == "sysfs" || m.Destination == "/proc" || m.Destination == "/sys"
 }
 
-// create records a new file system. SELinux takes one label for all files of some
+// create records a new file system. The kernel checks every option as it is set, so
+// that the error names the option; mount(2) takes all of them at once. SELinux takes one label for all files of some
 // file systems (linux.mountLabel).
 func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 	fs := p.Fsopen(m.Type).As("fs")
@@ -119,7 +125,9 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 	return p.Fsmount(fs, m.attr.Set).As("new " + m.Destination)
 }
 
-// bind records a copy of a mount of the host.
+// bind records a copy of a mount of the host: a bind mount shows the same files in
+// another place. Its flags are the copy's own: a read-only copy of a writable mount
+// is what "ro" asks for.
 func (m *Mount) bind(p *plan.Plan) *plan.Step {
 	flags := uint(unix.OPEN_TREE_CLONE)
 	if m.recursive {

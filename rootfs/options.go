@@ -41,6 +41,8 @@ type Mount struct {
 	attrBelow plan.MountAttr // of the mounts below, too: the options that start with r
 }
 
+// newMount checks one entry. An option bind or rbind makes it a bind mount,
+// whatever its type says, as for mount(8).
 func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, error) {
 	if m.Destination == "" {
 		return nil, errors.New("destination: missing")
@@ -96,7 +98,8 @@ func (m *Mount) dropOptions() (dropped []string) {
 	return dropped
 }
 
-// readOption sorts one option. An unknown one belongs to the file system.
+// readOption sorts one option. An unknown one belongs to the file system: each has
+// its own, and only the kernel knows them.
 func (m *Mount) readOption(name string) {
 	flags, isPropagation := propagations[name]
 	own, isOwn := attributes[name]

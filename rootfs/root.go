@@ -26,7 +26,7 @@ type Root struct {
 	mounts []*Mount
 
 	root     plan.FD            // the root directory, once it is recorded
-	detached bool               // the root is a tree of mounts that is attached nowhere (UseTree)
+	detached bool               // the root is a tree of mounts that is attached nowhere
 	dirs     map[string]plan.FD // directories of new mounts, by their path in the container
 	procs    []string           // the mounts of procfs and sysfs, in their order; they are in dirs
 	ownProc  plan.FD            // see Proc
@@ -78,6 +78,10 @@ func absolute(bundle, path string) string {
 
 // Open records how the root directory becomes a mount and a descriptor: it is
 // mounted on itself, or stacked from the layers of an image.
+//
+// A new mount namespace begins as a copy of the host's. Where a mount of the host
+// is shared (systemd makes all of them so), its copy is shared with it: a mount in
+// one appears in the other. So the first step is to make every copy a slave.
 func (r *Root) Open(p *plan.Plan) {
 	p.Note("first cut the ties to the host: its mounts may be shared, and ours would appear there, too; pivot_root would refuse")
 	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
@@ -85,23 +89,27 @@ func (r *Root) Open(p *plan.Plan) {
 		r.mountOverlay(p, r.mounts[i])
 		return
 	}
-	dir, root := r.CopyTree(p)
+	dir, tree := r.copyTree(p)
 	p.Note("why mount a directory on itself? pivot_root wants a mount")
-	p.MoveMount(root, dir)
-	r.root = root
+	p.MoveMount(tree, dir)
+	r.root = tree
 }
 
-// CopyTree records the opening of the root directory, and of a copy of the mounts
-// there that is attached nowhere.
-func (r *Root) CopyTree(p *plan.Plan) (dir, tree *plan.Step) {
+// OpenTree is Open for a container without a mount namespace of its own (package
+// detached): the root is a copy of the mounts at the root directory. It is attached
+// nowhere, so the host does not see what is mounted in it.
+func (r *Root) OpenTree(p *plan.Plan) plan.FD {
+	_, tree := r.copyTree(p)
+	r.hideFromHost(p, tree)
+	r.root, r.detached = tree, true
+	return tree
+}
+
+func (r *Root) copyTree(p *plan.Plan) (dir, tree *plan.Step) {
 	dir = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory").
-		Means(unix.ENOENT, "no such root directory (root.path)")
+		Explain(unix.ENOENT, "no such root directory (root.path)")
 	return dir, p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
 }
-
-// UseTree is for a container without a mount namespace of its own: its root is a
-// tree of mounts that is attached nowhere (package detached), not what Open makes.
-func (r *Root) UseTree(tree *plan.Step) { r.root, r.detached = tree, true }
 
 // hostPropagation is what the container's copies of the host's mounts become.
 // Slaves still get what the host mounts later; private ones do not. Neither passes
@@ -113,13 +121,15 @@ func (r *Root) hostPropagation() uintptr {
 	return unix.MS_SLAVE
 }
 
-// HideFromHost records that nothing which is mounted later in this copy of the
+// hideFromHost records that nothing which is mounted later in this copy of the
 // host's mounts appears on the host, whose mounts may be shared.
-func (r *Root) HideFromHost(p *plan.Plan, tree plan.FD) {
+func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
 	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
 }
 
-// mountOverlay records a root that is stacked from an image's layers. It is
+// mountOverlay records a root that is stacked from an image's layers: overlayfs
+// shows the lower directories, which are never written to, and puts every change
+// into the upper one. That is why many containers can share an image. It is
 // mounted in the container's own mount namespace, so it goes with the last
 // process of the container, and nobody has to clean up.
 func (r *Root) mountOverlay(p *plan.Plan, m *Mount) {
@@ -188,12 +198,16 @@ func NewProc(p *plan.Plan) plan.FD {
 	return p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
 }
 
-// EnterDirectory records that the root directory becomes the current directory.
-func (r *Root) EnterDirectory(p *plan.Plan) { p.Fchdir(r.root) }
-
 // PivotRoot records the change of the root directory.
+//
+// pivot_root(2) exchanges the root of the mount namespace, and the kernel then
+// forbids nothing: the old root must be unmounted, too, or the program could go
+// back. Both arguments may be ".": the old root is then mounted over the new one,
+// at the same place, and umount2(".") takes it off again. So no directory for the
+// old root is needed in the image, which may be read-only. Why not chroot(2)? A
+// process with CAP_SYS_CHROOT can leave a chroot, and the host's mounts would stay.
 func (r *Root) PivotRoot(p *plan.Plan) {
-	r.EnterDirectory(p)
+	p.Fchdir(r.root)
 	p.Note("this directory becomes the root; the old root now lies on top of it")
 	p.PivotRoot(".", ".")
 	p.Note("the old root goes, and with it every mount of the host")

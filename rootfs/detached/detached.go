@@ -31,6 +31,7 @@ import (
 type Root struct {
 	spec *specs.Spec
 	root *rootfs.Root
+	tree plan.FD
 }
 
 // New checks a spec whose container shares the host's mounts. root is that of the
@@ -45,16 +46,14 @@ func New(spec *specs.Spec, root *rootfs.Root) (*Root, error) {
 	if spec.Linux.RootfsPropagation != "" {
 		return nil, fmt.Errorf("linux.rootfsPropagation: %w", err)
 	}
-	return &Root{spec, root}, nil
+	return &Root{spec: spec, root: root}, nil
 }
 
 // Open records the tree, in place of [rootfs.Root.Open]. It opens the sources of
 // bind mounts, too: their copies must be hidden from the host as the root is.
 func (r *Root) Open(p *plan.Plan) {
 	p.Note("the container shares the host's mounts: its own are made in a tree that is attached nowhere")
-	_, tree := r.root.CopyTree(p)
-	r.root.HideFromHost(p, tree)
-	r.root.UseTree(tree)
+	r.tree = r.root.OpenTree(p)
 	for i := range r.spec.Mounts {
 		if m := r.root.Mount(i); m.Type == "" && m.Tree == nil {
 			r.root.OpenSource(p, m)
@@ -65,7 +64,7 @@ func (r *Root) Open(p *plan.Plan) {
 // Chroot records the change of the root directory, in place of
 // [rootfs.Root.PivotRoot].
 func (r *Root) Chroot(p *plan.Plan) {
-	r.root.EnterDirectory(p)
+	p.Fchdir(r.tree)
 	p.Note("pivot_root would change the host's mount namespace: of that, the process only gets another root directory")
 	p.Chroot(".")
 }
