@@ -14,6 +14,12 @@ import (
 
 	"minirun/cgroups"
 	"minirun/namespaces"
+	"minirun/namespaces/clocks"
+	"minirun/namespaces/join"
+	"minirun/namespaces/mapping"
+	"minirun/namespaces/netdevices"
+	"minirun/namespaces/subids"
+	"minirun/namespaces/sysctls"
 	"minirun/plan"
 	"minirun/process"
 	"minirun/rootfs"
@@ -181,7 +187,7 @@ type host struct {
 	grants func() (uint64, error)          // the runtime's own capabilities
 	shares func() (string, error)          // where resctrl is mounted
 
-	ours func(path string, kind specs.LinuxNamespaceType) bool // see namespaces.Host
+	ownNS func(path string, kind namespaces.Kind) bool // see join.IsOwn
 
 	confined bool // root, but of a user namespace: without privileges on the host
 	noMknod  bool // nobody may make devices here
@@ -205,7 +211,7 @@ func facts(bundle string) host {
 		units:  cgroups.FindSystemd,
 		grants: process.OwnCapabilities,
 		shares: cgroups.FindResctrl,
-		ours:   namespaces.Ours,
+		ownNS:  join.IsOwn,
 
 		delegated: cgroups.Delegated,
 		confined:  !namespaces.InitialUser(),
@@ -220,9 +226,9 @@ func facts(bundle string) host {
 // privileged says whether the host's cgroups and devices are ours to rule.
 func (h host) privileged() bool { return h.euid == 0 && !h.confined }
 
-// user is what the namespaces must know of us.
-func (h host) user() namespaces.Host {
-	return namespaces.Host{Euid: h.euid, Confined: h.confined, NoSets: h.noSets, Ours: h.ours}
+// facts is what the rooms must know of the host.
+func (h host) facts() plan.Facts {
+	return plan.Facts{Euid: h.euid, Confined: h.confined, NoSetgroups: h.noSets, NoMknod: h.noMknod}
 }
 
 // A builder turns a spec into a plan.
@@ -233,6 +239,11 @@ type builder struct {
 	host    host
 
 	namespaces *namespaces.Set
+	joins      *join.Joins     // nil: all namespaces are new
+	subids     *subids.Maps    // nil: root, or no new user namespace
+	clocks     *clocks.Offsets // nil: no new time namespace
+	netdevices netdevices.List
+	sysctls    sysctls.List
 	root       *rootfs.Root
 	identity   *process.Identity
 	cgroup     *cgroups.Group // nil: the caller's own
@@ -248,7 +259,7 @@ func (b *builder) check() (err error) {
 	if err := b.checkHooks(); err != nil {
 		return err
 	}
-	if b.namespaces, err = namespaces.New(b.spec, b.host.user()); err != nil {
+	if err := b.checkNamespaces(); err != nil {
 		return err
 	}
 	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
@@ -259,8 +270,8 @@ func (b *builder) check() (err error) {
 	}
 	b.warn(b.identity.Warnings)
 	b.identity.Fifo, b.identity.Keep, b.identity.OldKeys = b.options.Wait, b.options.kept(), b.options.OldKeys
-	b.identity.NoSets = b.namespaces.DeniesSetgroups(b.host.user())
-	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.namespaces.Between(b.host.user()))
+	b.identity.NoSets = b.host.noSets || b.subids.DeniesSetgroups()
+	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.host.euid == 0 || b.joins.Indirectly())
 	if err := b.identity.Linux(b.spec.Linux); err != nil {
 		return err
 	}
@@ -273,7 +284,7 @@ func (b *builder) check() (err error) {
 		Tree:   b.host.tree,
 		Opens:  b.host.euid == 0 && b.namespaces.Has(specs.UserNamespace),
 
-		Mapping: namespaces.Mapping,
+		Mapping: mapping.Open,
 	})
 	if err != nil {
 		return err
@@ -284,6 +295,21 @@ func (b *builder) check() (err error) {
 		return err
 	}
 	return errors.Join(b.findClass(), b.findGroup())
+}
+
+// checkNamespaces reads the namespaces, and what the spec changes in them.
+func (b *builder) checkNamespaces() (err error) {
+	facts, linux := b.host.facts(), b.spec.Linux
+	if b.namespaces, err = namespaces.New(b.spec, facts, b.host.ownNS); err != nil {
+		return err
+	}
+	b.subids = subids.New(linux, b.namespaces, facts)
+	var errs [4]error
+	b.joins, errs[0] = join.New(b.namespaces, facts)
+	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
+	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)
+	b.netdevices, errs[3] = netdevices.New(linux, b.namespaces)
+	return errors.Join(errs[:]...)
 }
 
 // findClass decides on the class of processor resources.
@@ -364,7 +390,7 @@ func (b *builder) findGroup() error {
 func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
-	b.namespaces.Before(p)
+	b.joins.Open(p)
 	b.root.Before(p)
 	if err := b.clone(p); err != nil {
 		return nil, err
@@ -372,13 +398,18 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p.On(plan.Child)
 	b.identity.First(p)
 	cgroups.EnterClass(p, b.tasks)
-	b.namespaces.Enter(p, b.host.user())
+	b.namespaces.WriteIDMaps(p)
+	b.subids.Write(p)
+	b.clocks.Set(p)
+	b.joins.Enter(p)
+	b.namespaces.SetUp(p)
+	b.netdevices.Move(p)
 	b.root.Build(p)
 	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
 	b.root.Directory(p, b.spec.Process.Cwd)
 	b.identity.Early(p, b.root.Proc)
-	b.sysctls(p)
+	b.sysctls.Write(p, b.root.Proc)
 	b.hookGate(p, createContainer)
 	b.root.Finish(p)
 	b.root.Enter(p)
@@ -402,18 +433,26 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	}
 	b.tasks = b.Class.Add(p)
 	if b.unit != nil {
-		b.namespaces.Moved()
+		b.namespaces.DeferCgroup()
 	}
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
 	c.PidFD = true
-	b.namespaces.Clone(p, c, b.host.user())
-	if b.unit != nil || b.namespaces.Between(b.host.user()) {
+	b.born(p, c)
+	if b.unit != nil || b.joins.Indirectly() {
 		return b.known(p)
 	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil
+}
+
+// born records the clone3 of the container process.
+func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
+	if b.joins != nil {
+		return b.joins.Clone(p, c)
+	}
+	return b.namespaces.Clone(p, c)
 }
 
 // devices records the device filter. Without privileges there can be none, and
@@ -486,15 +525,6 @@ func (b *builder) terminal(p *plan.Plan) {
 	b.root.Console(p, slave)
 }
 
-// sysctls records the writing of kernel parameters through our own procfs.
-func (b *builder) sysctls(p *plan.Plan) {
-	for _, s := range b.namespaces.Sysctls() {
-		f := p.OpenProc(b.root.Proc(p), s.Path, unix.O_WRONLY).As(s.Path)
-		p.Write(f, s.Value)
-		p.Close(f)
-	}
-}
-
 // wait records the end of create: the state is saved, the runtime leaves, and
 // the child waits until somebody writes a byte into exec.fifo.
 func (b *builder) wait(p *plan.Plan) {
@@ -553,7 +583,7 @@ func (b *builder) start(p *plan.Plan) (process *plan.Process, _ error) {
 		o.Given[plan.Listener] = agent.theirs
 		defer func() { b.passed = agent.finish(process) }()
 	}
-	process, err := b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
+	process, err := b.joins.OnThread(func() (*plan.Process, error) { return p.Start(o) })
 	return process, err
 }
 

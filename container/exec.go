@@ -16,6 +16,7 @@ import (
 
 	"minirun/cgroups"
 	"minirun/namespaces"
+	"minirun/namespaces/join"
 	"minirun/plan"
 	"minirun/process"
 	"minirun/rootfs"
@@ -125,7 +126,7 @@ func (c *Container) open() (int, error) {
 // cgroup, or in a group below that. The container process is given as
 // "container", a pidfd.
 func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Set, error) {
-	set, err := namespaces.Of(c.Namespaces)
+	set, err := namespaces.List(c.Namespaces)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,7 +150,7 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 	}
 	tasks := c.Class.Join(p)
-	set.Exec(p, plan.Given("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
+	join.Exec(p, set, plan.Given("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	cgroups.EnterClass(p, tasks)
 	return p, set, nil
@@ -188,7 +189,7 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 // label records the labels of a process that joins, through a procfs in which
 // the container has no hand. From within a user namespace that sees /proc in
 // parts only none can be mounted: there it is the host's, which nobody in the
-// container can get at. Elsewhere somebody might (see [namespaces.Set.Exec]).
+// container can get at. Elsewhere somebody might (see [join.Exec]).
 func (b *builder) label(p *plan.Plan) (err error) {
 	b.identity.Early(p, func(p *plan.Plan) plan.FD {
 		if !b.namespaces.Has(specs.UserNamespace) {

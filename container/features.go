@@ -1,6 +1,8 @@
 package container
 
 import (
+	"slices"
+
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"minirun/cgroups"
@@ -22,7 +24,7 @@ func Features() *features.Features {
 
 		PotentiallyUnsafeConfigAnnotations: []string{cgroups.Annotation},
 		Linux: &features.Linux{
-			Namespaces: namespaces.Names(), Capabilities: plan.Capabilities,
+			Namespaces: namespaceNames(), Capabilities: plan.Capabilities,
 			Cgroup:  &features.Cgroup{V1: new(false), V2: new(true), Systemd: new(true), SystemdUser: new(true), Rdma: new(true)},
 			Seccomp: seccomp.Features(),
 
@@ -37,4 +39,13 @@ func Features() *features.Features {
 		f.Hooks = append(f.Hooks, at.kind)
 	}
 	return f
+}
+
+// namespaceNames are the kinds of namespaces, sorted.
+func namespaceNames() (list []string) {
+	for _, k := range namespaces.Kinds {
+		list = append(list, string(k.Name))
+	}
+	slices.Sort(list)
+	return list
 }

@@ -23,7 +23,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Setsid()
 	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
 	p.PrctlName("minirun")
-	child := b.namespaces.Clone(p, c, b.host.user()).As("container").Reported()
+	child := b.born(p, c).As("container").Reported()
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Given("exit"), 3, 0)
 	for fd := range 3 {
@@ -51,7 +51,7 @@ func (b *builder) known(p *plan.Plan) (err error) {
 		p.Do("state.json: the container process", b.cloned)
 		err = b.scope(p)
 	})
-	b.namespaces.Settle(p)
+	b.namespaces.UnshareCgroup(p)
 	return err
 }
 
