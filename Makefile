@@ -1,30 +1,40 @@
-# make build    the binary, static, in ./minirun
-# make demo     builds it and an httpd image, and replays the essay: four containers, seen as processes
+# make build    the two programs, static: ./minirun for people, and ./minirunc, the OCI runtime, which it executes
+# make core     how much code each room has, and whether the house keeps its rules (examples/core)
+# make demo     builds them and an httpd image, and replays the essay: four containers, seen as processes
 # make test     the tests: pure, native, and on a kernel of our own
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)
-# make engines  containerd, Docker and Podman with minirun as their runtime (examples/engines)
+# make engines  containerd, Docker and Podman with minirunc as their runtime (examples/engines)
 # make attacks  published attacks on container runtimes, against minirun; and what each layer of a container blocks
 # make faults   every system call of every command failed, and killed at, a quarter of an hour and more
 # make races    a thousand rounds of commands at the same time; Go's race detector; an hour or two
 # make fuzz     every Fuzz target for FUZZTIME, 200s each: an hour (examples/fuzz)
-# make install  to $(PREFIX)/bin, with shell completion
+# make install  both programs to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
 FUZZTIME ?= 200s
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 export CGO_ENABLED = 0
 
-# Without the tag the command line library brings a Markdown parser along, whose
-# tables cost half a millisecond at every start.
+# The programs, for all that the recipes below start.
+export MINIRUN = $(CURDIR)/minirun
+export MINIRUNC = $(CURDIR)/minirunc
+
+# Without the tag minirun's command line library brings a Markdown parser along,
+# whose tables cost half a millisecond at every start.
 TAGS = urfave_cli_no_docs
 
-# Where there is an entry in assembly, the program protects itself before Go's
+# Where there is an entry in assembly, minirunc protects itself before Go's
 # runtime boots, not after: a quarter of the time that a container's start takes.
 GOARCH ?= $(shell go env GOARCH)
 ENTRY = $(if $(wildcard container/protect/entry_$(GOARCH).s),-E _minirunc_linux_$(GOARCH))
+FLAGS = -s -w -X main.version=0.1.0-$(VERSION)
 
 build:
-	go build -trimpath -tags $(TAGS) -ldflags '-s -w $(ENTRY) -X main.version=0.1.0-$(VERSION)' -o minirun ./cmd/minirun
+	go build -trimpath -tags $(TAGS) -ldflags '$(FLAGS)' -o minirun ./cmd/minirun
+	test ! -e cmd/minirunc/main.go || go build -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
+
+core: build
+	go run ./examples/core -sources
 
 demo: build
 	examples/demo ./minirun
@@ -33,11 +43,11 @@ test: build
 	examples/test ./minirun
 
 bench: build
-	MINIRUN=$(CURDIR)/minirun go run ./examples/bench -o bench.svg
+	go run ./examples/bench -o bench.svg
 
 # Its module is its own: what the suite needs is no dependency of minirun's.
 validate: build
-	cd examples/validation && go vet . && go test . && go run . -runtime $(CURDIR)/minirun
+	cd examples/validation && go vet . && go test . && go run . -runtime $(CURDIR)/minirunc
 
 engines: build
 	examples/engines/run ./minirun
@@ -54,7 +64,7 @@ races:
 	CGO_ENABLED=1 go test -count=1 -race -timeout 2h ./...
 
 attacks: build
-	cd examples/attacks && MINIRUN=$(CURDIR)/minirun go test -count=1 -args -tables
+	cd examples/attacks && go test -count=1 -args -tables
 	go test -count=1 ./container -run 'TestHostileRoot|TestExchangedTarget'
 	go test -count=1 ./rootfs/image -run 'TestHostileArchives|TestHostileDirectory|TestLimits'
 
@@ -62,7 +72,7 @@ fuzz:
 	FUZZTIME=$(FUZZTIME) examples/fuzz
 
 install: build
-	install -D -m 755 minirun $(DESTDIR)$(PREFIX)/bin/minirun
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin minirun minirunc
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build demo test bench validate engines faults races attacks fuzz install
+.PHONY: build core demo test bench validate engines faults races attacks fuzz install

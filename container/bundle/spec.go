@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"minirun/container/example"
 	"minirun/process"
 	"minirun/process/seccomp"
 	"minirun/rootfs/image"
@@ -35,8 +36,8 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 		Linux: &specs.Linux{
 			CgroupsPath:   cgroupsPath(b.ID),
 			Namespaces:    namespaces("pid", "ipc", "uts", "mount", "cgroup"),
-			MaskedPaths:   slices.Clone(maskedPaths),
-			ReadonlyPaths: slices.Clone(readonlyPaths),
+			MaskedPaths:   slices.Clone(example.MaskedPaths),
+			ReadonlyPaths: slices.Clone(example.ReadonlyPaths),
 			Seccomp:       seccomp.Default(caps),
 		},
 	}
@@ -151,50 +152,5 @@ func (r *Request) resources() (*specs.LinuxResources, error) {
 	return limits, nil
 }
 
-// maskedPaths are files that tell about, or reach, the host's hardware and
-// kernel. The list is Docker's.
-var maskedPaths = []string{
-	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-	"/sys/devices/virtual/powercap", "/sys/firmware",
-}
-
-// readonlyPaths are files that change the host's kernel. The list is Docker's.
-var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-
-// Example is the spec of a shell in a directory called rootfs: what minirun
-// spec writes, for a user to change.
-func Example(rootless bool) *specs.Spec {
-	caps := []string{"CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"}
-	spec := &specs.Spec{
-		Version:  specs.Version,
-		Root:     &specs.Root{Path: "rootfs", Readonly: true},
-		Hostname: "minirun",
-		Process: &specs.Process{
-			Terminal: true, Args: []string{"sh"}, Cwd: "/", NoNewPrivileges: true,
-			Env:          []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"},
-			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
-			Rlimits:      []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Hard: 1024, Soft: 1024}},
-		},
-		Mounts: []specs.Mount{
-			{Destination: "/proc", Type: "proc", Source: "proc"},
-			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-			{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
-			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}},
-			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
-			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
-		},
-		Linux: &specs.Linux{
-			Namespaces:    namespaces("pid", "network", "ipc", "uts", "mount", "cgroup"),
-			MaskedPaths:   maskedPaths,
-			ReadonlyPaths: readonlyPaths,
-		},
-	}
-	if rootless {
-		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("user")...)
-		spec.Linux.UIDMappings, spec.Linux.GIDMappings = ownMappings()
-		spec.Mounts[2].Options = spec.Mounts[2].Options[:5] // group 5 is not mapped
-	}
-	return spec
-}
+// Example is [example.Spec].
+func Example(rootless bool) *specs.Spec { return example.Spec(rootless) }

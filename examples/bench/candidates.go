@@ -16,12 +16,13 @@ import (
 
 // The candidates, by the names under which they are printed.
 const (
-	minirun = "minirun"
-	crun    = "crun"
-	runc    = "runc"
-	bwrap   = "bubblewrap"
-	sameC   = "C program"
-	bare    = "no container"
+	minirunc = "minirunc"
+	minirun  = "minirun" // which executes minirunc: only where an image is run
+	crun     = "crun"
+	runc     = "runc"
+	bwrap    = "bubblewrap"
+	sameC    = "C program"
+	bare     = "no container"
 )
 
 // A candidate is a program that starts containers.
@@ -36,6 +37,7 @@ type candidate struct {
 type bench struct {
 	dir        string // of the house: root directory, bundles, state
 	candidates []candidate
+	people     candidate // minirun: it takes part only where an image is run
 	runner     *runner
 }
 
@@ -55,14 +57,17 @@ func newBench(dir string) (*bench, error) {
 	if err := compile(dir, "same", same); err != nil {
 		return nil, err
 	}
-	return &bench{dir: dir, runner: &runner{null, stderr}, candidates: []candidate{
-		find(minirun, cmp.Or(os.Getenv("MINIRUN"), "./minirun"), true).installed(dir),
-		find(crun, "crun", true),
+	b := &bench{dir: dir, runner: &runner{null, stderr}}
+	b.people = find(minirun, cmp.Or(os.Getenv("MINIRUN"), "./minirun"), false)
+	b.candidates = []candidate{
+		find(minirunc, cmp.Or(os.Getenv("MINIRUNC"), "./minirunc"), true),
+		find(crun, cmp.Or(os.Getenv("CRUN"), "crun"), true), // $CRUN: a newer one, perhaps
 		find(runc, "runc", true),
 		find(bwrap, "bwrap", false),
 		{name: sameC, path: same},
 		{name: bare, path: filepath.Join(dir, "rootfs/bin/true")},
-	}}, nil
+	}
+	return b, nil
 }
 
 // find looks a program up. A path with a slash is taken as it is.
@@ -75,21 +80,6 @@ func find(name, program string, oci bool) candidate {
 		return candidate{name: name, missing: err.Error(), oci: oci}
 	}
 	return candidate{name: name, path: path, oci: oci}
-}
-
-// installed is the program as make install leaves it: a copy. What the linker has
-// written lies in the page cache in pieces of one page, until it is read anew,
-// and starts a tenth later.
-func (c candidate) installed(dir string) candidate {
-	if c.path == "" {
-		return c
-	}
-	program := c.path
-	c.path = filepath.Join(dir, c.name)
-	if out, err := exec.Command("install", "-m", "755", program, c.path).CombinedOutput(); err != nil {
-		return candidate{name: c.name, missing: fmt.Sprintf("install: %v: %s", err, out), oci: c.oci}
-	}
-	return c
 }
 
 // oci are the installed candidates with the command line of runc.

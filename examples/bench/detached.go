@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,64 +18,105 @@ import (
 // manyContainers are started and removed one after another.
 const manyContainers = 100
 
+// glances are the commands that look at all of them, or, where there is an id,
+// at one.
+var glances = []string{"ps", "tree", "ns", "state"}
+
 // detached measures containers that run in the background: what one adds in
-// memory, and how long a hundred of them take, by the commands that a person
-// types. The image holds nothing but the two programs.
+// memory, how long a hundred of them take, and how long it takes to look at
+// them, by the commands that a person types. The image holds nothing but the two
+// programs.
 func (b *bench) detached() []fact {
-	c := b.candidate(minirun)
 	facts := []fact{
-		{Title: "memory one detached container adds (PSS of its monitor)", Candidate: c.name, Unit: "KiB", Budget: 1024, Skipped: c.missing},
-		{Title: fmt.Sprintf("the same for each of %d", manyContainers), Candidate: c.name, Unit: "KiB", Budget: 1024, Skipped: c.missing},
-		{Title: fmt.Sprintf("starting one of %d detached containers", manyContainers), Candidate: c.name, Unit: "s", Skipped: c.missing},
-		{Title: fmt.Sprintf("removing one of %d running containers", manyContainers), Candidate: c.name, Unit: "s", Skipped: c.missing},
+		{Title: "memory one detached container adds (PSS of its monitor)", Unit: "KiB", Budget: 300},
+		{Title: fmt.Sprintf("the same for each of %d", manyContainers), Unit: "KiB", Budget: 110},
+		{Title: fmt.Sprintf("starting one of %d detached containers", manyContainers), Unit: "ms"},
 	}
-	if c.path == "" {
-		return facts
+	for _, word := range glances {
+		facts = append(facts, fact{Title: fmt.Sprintf("%s beside %d containers", word, manyContainers), Unit: "ms"})
 	}
-	values, err := b.many(c)
+	facts = append(facts, fact{Title: fmt.Sprintf("removing one of %d running containers", manyContainers), Unit: "ms"})
+	var values []float64
+	var err error
+	if b.people.path != "" {
+		values, err = b.many()
+	}
 	for i := range facts {
-		facts[i].Value, facts[i].Err = values[i], message(err)
+		facts[i].Candidate, facts[i].Skipped, facts[i].Err = b.people.name, b.people.missing, message(err)
+		if i < len(values) {
+			facts[i].Value = values[i]
+		}
 	}
 	return facts
 }
 
 // many starts and removes the containers, and looks at the memory after the
 // first and after the last. The values are in the order of detached.
-func (b *bench) many(c candidate) (values [4]float64, err error) {
-	if err := b.importImage(c); err != nil {
-		return values, err
+func (b *bench) many() (values []float64, err error) {
+	if err := b.importImage(); err != nil {
+		return nil, err
 	}
 	var names []string
 	var started time.Duration
+	var first float64
 	for i := range manyContainers {
 		progress("detached container %d of %d", i+1, manyContainers)
-		names = append(names, fmt.Sprint("b", i))
-		took, startErr := b.runner.run(b.stored(c, "run", "-d", "--name", names[i], "bench", "/bin/pause")...)
+		name := fmt.Sprint("b", i)
+		took, startErr := b.runner.run(b.stored("run", "-d", "--name", name, "bench", "/bin/pause")...)
 		if err = startErr; err != nil {
-			names = names[:i]
 			break
 		}
+		names = append(names, name)
 		started += took
 		if i == 0 {
-			values[0], err = settled()
+			first, err = settled()
 		}
 	}
 	progress("")
 	average, pssErr := monitors()
-	removed, removeErr := b.runner.run(b.stored(c, append([]string{"rm", "-f"}, names...)...)...)
+	values = []float64{first, average, milliseconds(started) / manyContainers}
+	for _, word := range glances {
+		took, glanceErr := b.glance(word)
+		values, err = append(values, took), errors.Join(err, glanceErr)
+	}
+	removed, removeErr := b.runner.run(b.stored(append([]string{"rm", "-f"}, names...)...)...)
 	reap()
-	values[1], values[2], values[3] = average, started.Seconds()/manyContainers, removed.Seconds()/manyContainers
-	return values, errors.Join(err, pssErr, removeErr)
+	return append(values, milliseconds(removed)/manyContainers), errors.Join(err, pssErr, removeErr)
 }
+
+// glance is how long a command takes that looks at containers, in ms.
+func (b *bench) glance(word string) (float64, error) {
+	argv := b.stored(word)
+	if word == "state" {
+		out, err := exec.Command(argv[0], b.stored("ps", "-q", "--no-trunc")[1:]...).Output()
+		id, _, _ := strings.Cut(string(out), "\n")
+		if err != nil || id == "" {
+			return 0, fmt.Errorf("ps -q: %q, %w", out, err)
+		}
+		argv = b.command(b.people, "state", id)
+		argv[0] = b.candidate(minirunc).path
+	}
+	var took []float64
+	for range 9 {
+		t, err := b.runner.run(argv...)
+		if err != nil {
+			return 0, err
+		}
+		took = append(took, milliseconds(t))
+	}
+	return quantile(took, 0.5), nil
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // stored is minirun's command line for containers of images, which it keeps in
 // our folder.
-func (b *bench) stored(c candidate, arguments ...string) []string {
-	return b.command(c, append([]string{"--store", filepath.Join(b.dir, "store")}, arguments...)...)
+func (b *bench) stored(arguments ...string) []string {
+	return b.command(b.people, append([]string{"--store", filepath.Join(b.dir, "store")}, arguments...)...)
 }
 
 // importImage makes an image of the two programs.
-func (b *bench) importImage(c candidate) error {
+func (b *bench) importImage() error {
 	name := filepath.Join(b.dir, "image.tar")
 	file, err := os.Create(name)
 	if err != nil {
@@ -88,7 +130,7 @@ func (b *bench) importImage(c candidate) error {
 	if err := archive.Close(); err != nil {
 		return fmt.Errorf("archive the image: %w", err)
 	}
-	_, err = b.runner.run(b.stored(c, "import", name, "bench")...)
+	_, err = b.runner.run(b.stored("import", name, "bench")...)
 	return err
 }
 

@@ -48,7 +48,7 @@ func (b *bench) limits() (facts []fact) {
 	}
 	err := os.WriteFile(filepath.Join(cgroupMount, "cgroup.subtree_control"), []byte("+memory +pids"), 0)
 	for _, c := range append(b.oci(), b.candidate(sameC)) {
-		m := fact{Title: memory, Candidate: c.name, Unit: "KiB", Budget: budgetOf(c, 512), Err: message(err)}
+		m := fact{Title: memory, Candidate: c.name, Unit: "KiB", Budget: budgetOf(c, 128), Err: message(err)}
 		p := fact{Title: pids, Candidate: c.name, Budget: budgetOf(c, 1), Err: message(err)}
 		if err == nil {
 			m.search(kib, func() (int, error) { return b.smallestMemory(c) })
@@ -61,7 +61,7 @@ func (b *bench) limits() (facts []fact) {
 
 // budgetOf is the budget if it is ours.
 func budgetOf(c candidate, value float64) float64 {
-	if c.name == minirun {
+	if c.name == minirunc {
 		return value
 	}
 	return 0

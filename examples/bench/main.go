@@ -13,18 +13,20 @@ import (
 type options struct {
 	rounds int
 	only   string // names of what to measure, comma-separated; "" is everything
+	cache  string // states of the page cache to time in, comma-separated
 	svg    string // where the picture goes; "" for none
 	json   string // where the raw results go; "" for none
 }
 
 // names of what can be measured, in the order in which it is.
-var names = []string{"run", "create", "exec", "state", "version", "limits", "detached"}
+var names = []string{"run", "create", "exec", "state", "version", "image", "limits", "detached", "beside"}
 
 func main() {
 	runtime.LockOSThread() // the house ends with the thread that made it
 	var o options
 	flag.IntVar(&o.rounds, "n", 60, "measure every candidate `N` times")
 	flag.StringVar(&o.only, "only", "", "measure only these `NAMES`: "+strings.Join(names, ","))
+	flag.StringVar(&o.cache, "cache", strings.Join(cacheStates, ","), "time with the binaries in these `STATES` of the page cache: "+strings.Join(cacheStates, ","))
 	flag.StringVar(&o.svg, "o", "bench.svg", "write the picture to `FILE`; \"\" for none")
 	flag.StringVar(&o.json, "json", "", "write the raw results to `FILE`")
 	flag.Parse()
@@ -49,6 +51,9 @@ func (o options) check() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("argument %q: want none", flag.Arg(0))
 	}
+	if _, err := o.cacheWords(); err != nil {
+		return err
+	}
 	for name := range strings.SplitSeq(o.only, ",") {
 		if o.only != "" && !slices.Contains(names, name) {
 			return fmt.Errorf("-only %q: want some of %s", name, strings.Join(names, ","))
@@ -68,11 +73,22 @@ func inside(o options) error {
 	if err != nil {
 		return err
 	}
-	r := &report{Machine: machine(b.candidates), Rounds: o.rounds}
+	r := &report{Machine: machine(append(b.candidates, b.people)), Rounds: o.rounds}
 	r.head(os.Stdout)
-	for _, op := range b.operations() {
-		if o.wants(op.name) {
-			r.add(os.Stdout, measure(op, o.rounds))
+	states, err := o.cacheWords()
+	if err != nil {
+		return err
+	}
+	for _, state := range states {
+		if err := b.prepare(state); err != nil {
+			return err
+		}
+		for _, op := range b.operations() {
+			if o.wants(op.name) {
+				result := measure(op, o.rounds)
+				result.Cache = state
+				r.add(os.Stdout, result)
+			}
 		}
 	}
 	if o.wants("limits") {
@@ -80,6 +96,9 @@ func inside(o options) error {
 	}
 	if o.wants("detached") {
 		r.facts(os.Stdout, b.detached())
+	}
+	if o.wants("beside") {
+		r.facts(os.Stdout, b.beside(o.rounds))
 	}
 	return r.finish(o)
 }

@@ -15,6 +15,7 @@ import (
 type result struct {
 	Name  string `json:"name"`
 	Title string `json:"title"`
+	Cache string `json:"cache"` // the state of the binaries in the page cache (cache.go)
 	Rows  []row  `json:"rows"`
 }
 

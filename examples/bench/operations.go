@@ -37,7 +37,33 @@ func (b *bench) operations() []operation {
 		{name: "version", title: "--version", subjects: b.each(func(c candidate) func() (time.Duration, error) {
 			return b.timed(c.path, "--version")
 		})},
+		{name: "image", title: "run an image", subjects: b.images(), end: func() { b.remove(b.candidate(crun), "crun-image") }},
 	}
+}
+
+// images are minirun, which makes a bundle of an image and executes minirunc, and
+// crun with a bundle that it did not have to make.
+func (b *bench) images() (subjects []subject) {
+	if b.people.path != "" {
+		imported := false
+		run := b.timed(b.stored("run", "--rm", "bench", "/bin/true")...)
+		subjects = append(subjects, subject{name: minirun, once: func() (time.Duration, error) {
+			if !imported {
+				if err := b.importImage(); err != nil {
+					return 0, err
+				}
+				imported = true
+			}
+			return run()
+		}})
+	}
+	for _, s := range b.runs() {
+		if s.name == crun {
+			s.name = crun
+			subjects = append(subjects, s)
+		}
+	}
+	return subjects
 }
 
 // each makes a subject of every installed OCI runtime.

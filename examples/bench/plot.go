@@ -12,7 +12,7 @@ import (
 // the 90th percentile, on an axis of the group's own that starts at 0.
 //
 //	run /bin/true                                   median   × crun
-//	      minirun  ██████▌─┤                        7.1 ms     0.67
+//	      minirunc  ██████▌─┤                        7.1 ms     0.67
 //	         crun  █████████████─┤                 10.5 ms     1.00
 //	               0     5    10    15 ms
 
@@ -82,16 +82,16 @@ func (c *canvas) bar(class string, x1, x2 float64) {
 func plot(r *report) string {
 	c := &canvas{y: headerArea}
 	for _, op := range r.Operations {
-		if s := newScale(op); s.most > 0 {
+		if s := newScale(op); s.most > 0 && op.Cache == r.Operations[0].Cache {
 			c.group(op, s)
 		}
 	}
 	c.text("small", 20, c.y+8, "Bars: medians of %d interleaved rounds; whiskers: 10th to 90th percentile.", r.Rounds)
-	c.text("small", 20, c.y+24, "Red: what minirun may take at most. Paler: not runtimes, but what a runtime can be measured against.")
+	c.text("small", 20, c.y+24, "Red: what minirunc may take at most. Paler: not runtimes, but what a runtime can be measured against.")
 	height := c.y + footerArea
 	var all strings.Builder
 	fmt.Fprintf(&all, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%.0f" viewBox="0 0 %d %.0f" role="img">`+"\n", width, height, width, height)
-	all.WriteString("<title>How long minirun and others take</title>\n" + style)
+	all.WriteString("<title>How long minirunc and others take</title>\n" + style)
 	fmt.Fprintf(&all, `<text class="title" x="20" y="28">Time per operation</text>`+"\n")
 	fmt.Fprintf(&all, `<text class="small" x="20" y="46">%s</text>`+"\n", html.EscapeString(caption(r.Machine)))
 	all.WriteString(c.String() + "</svg>\n")
@@ -182,7 +182,7 @@ func (c *canvas) axis(s scale, top, bottom float64) {
 func (c *canvas) row(op result, r row, s scale) {
 	class := ""
 	switch r.Candidate {
-	case minirun:
+	case minirunc:
 		class = "ours"
 	case sameC, bare:
 		class = "bound"
@@ -198,13 +198,13 @@ func (c *canvas) row(op result, r row, s scale) {
 	if x := r.median() / op.median(crun); !math.IsNaN(x) {
 		c.text("right "+class, ratioAt, middle+4, "%.2f", x)
 	}
-	if r.Candidate == minirun {
+	if r.Candidate == minirunc {
 		c.budget(op, s)
 	}
 	c.y += rowHeight
 }
 
-// budget marks how long minirun's bar may be, by its strictest budget.
+// budget marks how long minirunc's bar may be, by its strictest budget.
 func (c *canvas) budget(op result, s scale) {
 	most := math.Inf(1)
 	for _, b := range budgets {

@@ -2,10 +2,11 @@
  *
  *     same ROOTFS CGROUP PROGRAM [ARGUMENT...]
  *
- * makes the system calls that minirun's plan of the bench's bundle lists, in
- * the plan's order, and nothing else: no JSON, no state, no choice. It is what
- * the kernel's share of a container costs, and so what a runtime is measured
- * against. Read it beside `minirun plan`: a line here is a line there.
+ * makes the system calls that minirunc's plan of the bench's bundle lists, each
+ * as often (same_test.go compares them), and nothing else: no JSON, no state, no
+ * choice. It is what the kernel's share of a container costs, and so what a
+ * runtime is measured against. Read it beside `minirunc plan`: a line here is a
+ * line there.
  *
  *     ROOTFS   directory that becomes the container's root, with proc, dev and sys in it
  *     CGROUP   directory below a cgroup2 mount; made, and removed at the end
@@ -20,9 +21,13 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/capability.h>
+#include <linux/if.h>
+#include <linux/keyctl.h>
 #include <linux/mount.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,7 +125,6 @@ static void filter_devices(int cgroup) {
 		.attach_flags = BPF_F_ALLOW_MULTI, /* those of the groups above count, too */
 	};
 	CALL(bpf, BPF_PROG_ATTACH, &attach, sizeof attach);
-	CALL(close, program);
 }
 
 /* ---- The child: a view of the file system. ---- */
@@ -283,6 +287,7 @@ static void become_somebody(void) {
 	CALL(setgroups, 0, NULL);
 	CALL(setresgid, 0, 0, 0);
 	CALL(setresuid, 0, 0, 0);
+	TRY(ENOSYS, keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL); /* the caller's keys stay the caller's */
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
 	struct __user_cap_data_struct sets[2] = {{.effective = KEPT, .permitted = KEPT}};
 	CALL(capset, &header, sets);
@@ -291,11 +296,22 @@ static void become_somebody(void) {
 	CALL(umask, 022);
 }
 
+/* loopback_up starts the one device that a new network namespace has. */
+static void loopback_up(void) {
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	int s = CALL(socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CALL(ioctl, s, SIOCSIFFLAGS, &lo);
+	CALL(close, s);
+}
+
 /* The child's whole plan. */
-static void child(const char *rootfs, char **argv, int channel) {
+static void child(const char *rootfs, char **argv, const int *pair) {
+	int channel = pair[1];
+	CALL(close, pair[0]); /* the runtime's end */
 	CALL(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0); /* until execve nobody may look into the copy of the runtime */
 	CALL(setsid);
 	CALL(sethostname, "bench", 5);
+	loopback_up();
 	open_root(rootfs);
 	CALL(umask, 0); /* files get exactly the modes given here */
 	make_devices(mount_all());
@@ -315,7 +331,7 @@ static void child(const char *rootfs, char **argv, int channel) {
 /* ---- The whole. ---- */
 
 /* start clones the child into its namespaces and its cgroup. */
-static pid_t start(int cgroup, const char *rootfs, char **argv, int channel) {
+static pid_t start(int cgroup, const char *rootfs, char **argv, const int *pair) {
 	int pidfd;
 	struct clone_args a = {
 		.flags = CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS | CLONE_NEWCGROUP |
@@ -329,7 +345,7 @@ static pid_t start(int cgroup, const char *rootfs, char **argv, int channel) {
 	CALL(rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
 	pid_t pid = CALL(clone3, &a, sizeof a);
 	if (pid == 0)
-		child(rootfs, argv, channel);
+		child(rootfs, argv, pair);
 	CALL(rt_sigprocmask, SIG_SETMASK, &old, NULL, 8);
 	return pid;
 }
@@ -348,11 +364,11 @@ int main(int argc, char **argv) {
 	}
 	CALL(mkdirat, AT_FDCWD, argv[2], 0755);
 	int cgroup = CALL(openat, AT_FDCWD, argv[2], O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-	filter_devices(CALL(openat, AT_FDCWD, argv[2], O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+	filter_devices(cgroup);
 	int pair[2];
 	char message[16];
 	CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
-	pid_t pid = start(cgroup, argv[1], argv + 3, pair[1]);
+	pid_t pid = start(cgroup, argv[1], argv + 3, pair);
 	CALL(close, pair[1]);
 	CALL(read, pair[0], message, sizeof message); /* "ready" */
 	CALL(read, pair[0], message, sizeof message); /* end of file: execve happened, or the child said why not */

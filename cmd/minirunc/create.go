@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+
+	"minirun/container"
+	"minirun/container/protect"
+	"minirun/container/sockets"
+)
+
+func create(c *call) error {
+	flags := c.bundleFlags()
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	if err := protect.Protect(); err != nil {
+		return err
+	}
+	dir, spec, text, err := flags.read(c)
+	if err != nil {
+		return err
+	}
+	o, err := flags.options(c)
+	if err != nil {
+		return err
+	}
+	o.Wait, o.Config, o.Notify = true, text, notifySocket() != ""
+	if *flags.consoleSocket != "" {
+		if !spec.Process.Terminal {
+			return errConsole
+		}
+		if o.Console, err = sockets.Dial("console socket", *flags.consoleSocket); err != nil {
+			return err
+		}
+	}
+	if spec.Process.Terminal && o.Console == nil {
+		return errors.New("create: process.terminal wants --console-socket")
+	}
+	_, _, err = container.Root(c.root).New(c.args[0], dir, spec, o)
+	return err
+}

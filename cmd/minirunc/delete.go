@@ -1,0 +1,30 @@
+package main
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+)
+
+func remove(c *call) error {
+	force := c.flags.yes("force f", "end the container first if it runs; one that does not exist is no error")
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	if k, err := c.load(); err == nil && *force {
+		// Another command may hold the lock while it waits for the container to do
+		// something: its end ends the waiting. If it cannot be ended, Delete says so.
+		k.Kill(unix.SIGKILL, true)
+	}
+	err := c.one(func(k *container.Container) error { return k.Delete(*force) })
+	switch {
+	case *force && errors.Is(err, container.ErrNotExist):
+		return nil
+	case *force && errors.Is(err, container.ErrDamaged):
+		c.log.warn(oneLine(err) + ": if its process runs, it goes on")
+		return container.Root(c.root).Discard(c.args[0])
+	}
+	return err
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+)
+
+// An engine is around for as long as its containers are: it keeps their output,
+// waits for their end and removes them. minirun is not, and so leaves that to
+// minirunc, by flags that help does not show:
+//
+//	minirunc run --monitor --name web --detach --bundle DIR ID -- minirun rm --force ID
+//	minirunc exec --insulate --process FILE ID
+//
+//	--monitor      the end of the container is written down: by a monitor, with
+//	               --detach, else by minirunc itself. The output of a detached
+//	               container goes to the files stdout and stderr of the bundle.
+//	--insulate     the program gets pipes, not the caller's own files: see insulate.go
+//	               (--monitor includes it)
+//	--interactive  what the caller types is for the program
+//	--name         not used: it is there to be seen in ps
+//	--rm           the container is removed at its end
+//	COMMAND        removes the container, and the bundle, which is minirun's. It is
+//	               executed if the making of the container fails and, with --rm, at
+//	               the end.
+//
+// With --monitor or --insulate errors are told in minirun's name, with the exit
+// codes of [peopleCode].
+type people struct {
+	insulate    bool
+	interactive bool
+	remove      bool
+	command     []string
+}
+
+// peopleCode is the exit code of run and exec for an error of their own, as
+// docker has it: 127 if the program was not found, 126 if it cannot be executed,
+// else 125.
+func peopleCode(err error) failure {
+	switch {
+	case !errors.Is(err, container.ErrProgram):
+		return failure{err, 125}
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return failure{err, 127}
+	}
+	return failure{err, 126}
+}
+
+// clean executes the command that removes container and bundle, and waits for it.
+// In a session of its own a ^C in the user's terminal does not interrupt it.
+func (p people) clean() error {
+	if len(p.command) == 0 {
+		return nil
+	}
+	var message bytes.Buffer // of interest only if it fails: somebody else may have removed them already
+	cmd := exec.Command(p.command[0], p.command[1:]...)
+	cmd.Stderr = &message
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", p.command[0], err, bytes.TrimSpace(message.Bytes()))
+	}
+	return nil
+}
+
+// logs opens the files that a detached container's output goes to.
+func logs(bundle string) (stdout, stderr *os.File, err error) {
+	open := func(name string) (*os.File, error) {
+		return os.OpenFile(filepath.Join(bundle, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_CLOEXEC, 0o600)
+	}
+	if stdout, err = open("stdout"); err != nil {
+		return nil, nil, err
+	}
+	stderr, err = open("stderr")
+	return stdout, stderr, err
+}
+
+// endless is a standard input that says nothing and does not end: a pipe opened
+// for reading and writing, so that its reader is also its writer.
+func endless() (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	defer w.Close()
+	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", r.Fd()), os.O_RDWR, 0)
+}
+
+// record writes down how a container ended whose monitor minirunc itself was.
+func record(k *container.Container, status unix.WaitStatus) error {
+	if err := k.WriteExit(status); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil // it was removed meanwhile
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+	"minirun/container/protect"
+	"minirun/container/sockets"
+)
+
+// runFlags are those of run.
+type runFlags struct {
+	bundleFlags
+	detach, keep                      *bool
+	monitor, interactive, removeAtEnd *bool // see people
+}
+
+func run(c *call) error {
+	f := runFlags{
+		bundleFlags: c.bundleFlags(),
+		detach:      c.flags.yes("detach d", "do not wait for the container's end"),
+		keep:        c.flags.yes("keep", "leave the container's state until delete"),
+		monitor:     c.flags.yes("monitor", ""),
+		interactive: c.flags.yes("interactive", ""),
+		removeAtEnd: c.flags.yes("rm", ""),
+	}
+	c.flags.text("name", "")
+	if err := c.parse(1, math.MaxInt); err != nil {
+		return err
+	}
+	if len(c.args) > 1 && !*f.monitor {
+		return c.usage(errors.New("want one argument, the container's id"))
+	}
+	if err := protect.Protect(); err != nil {
+		return err
+	}
+	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}
+	if s.monitor {
+		c.log.speak = "minirun"
+		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:]}
+	}
+	code, err := s.run(f)
+	if err != nil && s.monitor {
+		return peopleCode(errors.Join(err, s.people.clean()))
+	} else if err != nil {
+		return err
+	}
+	return exited(code)
+}
+
+// A runSession is the session of a container.
+type runSession struct {
+	session
+	dir           string // the bundle
+	keep, monitor bool
+}
+
+func (s *runSession) run(f runFlags) (code int, err error) {
+	if s.dir, s.spec, s.options.Config, err = f.read(s.call); err != nil {
+		return 0, err
+	}
+	text := s.options.Config
+	if s.options, err = f.options(s.call); err != nil {
+		return 0, err
+	}
+	if !s.monitor { // nobody but minirun changes the bundles of people's containers
+		s.options.Config, s.options.Notify = text, notifySocket() != ""
+	}
+	if err := s.files(f); err != nil {
+		return 0, err
+	}
+	if code := stopped(s.early); code != 0 {
+		return int(code), s.people.clean()
+	}
+	if s.detach {
+		return 0, s.detached()
+	}
+	return s.attached()
+}
+
+// files decides what the program's descriptors 0, 1 and 2 are.
+func (s *runSession) files(f runFlags) (err error) {
+	switch {
+	case *f.consoleSocket != "" && !(s.spec.Process.Terminal && s.detach):
+		return errConsole
+	case *f.consoleSocket != "":
+		s.options.Console, err = sockets.Dial("console socket", *f.consoleSocket)
+		return err
+	case !s.monitor && !s.spec.Process.Terminal:
+		return nil // all are the caller's
+	case s.spec.Process.Terminal:
+		s.options.Console, s.socket, err = sockets.Pair("terminal")
+	case !s.people.interactive:
+		s.options.Stdin, err = os.Open("/dev/null")
+	case s.detach:
+		s.options.Stdin, err = endless()
+	}
+	if err == nil && s.monitor && s.detach {
+		s.options.Stdout, s.options.Stderr, err = logs(s.dir)
+	}
+	return err
+}
+
+// detached starts the container and leaves.
+func (s *runSession) detached() error {
+	if s.socket != nil && !s.monitor {
+		return errors.New("run -d: who takes the terminal? give a --console-socket")
+	}
+	s.options.Monitor = s.monitor
+	if s.people.remove {
+		s.options.AtExit = s.people.command
+	}
+	k, p, err := container.Root(s.root).New(s.args[0], s.dir, s.spec, s.options)
+	if err != nil {
+		return err
+	}
+	if s.socket != nil {
+		if err := s.drain(); err != nil {
+			return errors.Join(err, k.Delete(true))
+		}
+	}
+	if s.monitor {
+		fmt.Fprintln(s.out, k.ID)
+	}
+	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Pid, k.StartTime); err != nil {
+		s.log.warn(err.Error()) // the container runs
+	}
+	return nil
+}
+
+// attached runs the container and waits for its end.
+func (s *runSession) attached() (int, error) {
+	signals := &catcher{early: s.early}
+	pipes := &insulation{}
+	if s.people.insulate {
+		var err error
+		if pipes, err = s.insulate(); err != nil {
+			return 0, err
+		}
+	}
+	s.options.Engine.Stopped = signals.interrupted
+	k, p, err := container.Root(s.root).New(s.args[0], s.dir, s.spec, s.options)
+	pipes.started()
+	if err != nil {
+		return 0, err
+	}
+	go func() {
+		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Pid, k.StartTime); err != nil { // we end when the container ends
+			s.log.warn(err.Error())
+		}
+	}()
+	status, err := s.attach(p, signals, pipes, func() error { return k.Delete(true) })
+	if err != nil {
+		return 0, fmt.Errorf("wait for %s: %w", k.ID, err)
+	}
+	return container.ExitCode(status), s.ended(k, status)
+}
+
+// ended does with a container that has ended what the flags say.
+func (s *runSession) ended(k *container.Container, status unix.WaitStatus) error {
+	switch {
+	case s.keep:
+		return nil
+	case s.people.remove:
+		return s.people.clean()
+	case s.monitor:
+		return record(k, status)
+	}
+	err := s.one(func(k *container.Container) error { return k.Delete(true) })
+	if errors.Is(err, container.ErrNotExist) {
+		return nil // somebody else has deleted it, perhaps who ended it
+	}
+	return err
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container"
+	"minirun/container/sockets"
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A session is one program that minirunc starts, by run or by exec: from its
+// making to its end or, if it is detached, to its start.
+type session struct {
+	*call
+	people  people
+	spec    *specs.Spec
+	options container.Options
+	detach  bool
+	socket  *os.File // sends us the master of the program's terminal; nil: we need none
+	master  *os.File // of the program's terminal; nil: see socket
+}
+
+// attach waits for the program. Meanwhile its terminal and pipes are connected
+// with the caller's, and signals are passed on. Should that not work, end ends
+// the program.
+func (s *session) attach(p *plan.Process, signals *catcher, pipes *insulation, end func() error) (unix.WaitStatus, error) {
+	done, err := pipes.finish, error(nil)
+	if s.socket != nil {
+		done, err = s.attachTerminal()
+	}
+	if err := errors.Join(err, signals.forward(p, s.master)); err != nil {
+		return 0, errors.Join(err, end())
+	}
+	status, err := p.Wait()
+	done()
+	return status, err
+}
+
+// drain leaves a process behind that writes what comes out of the terminal to the
+// container's log, or nowhere: a terminal that nobody reads is full after a few
+// pages, and its program stops.
+func (s *session) drain() error {
+	master, _, err := sockets.Receive(s.socket)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("/proc/self/exe", "drain")
+	cmd.Args[0] = "minirunc"
+	cmd.Stdin = master
+	if s.options.Stdout != nil { // else /dev/null
+		cmd.Stdout = s.options.Stdout
+	}
+	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true} // a ^C in the user's terminal is not for it
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("drain the terminal: %w", err)
+	}
+	return cmd.Process.Release()
+}
+
+// drain is the command of the process that is left behind.
+func drain(*call) error {
+	io.Copy(os.Stdout, os.Stdin) // EIO: the last process closed the terminal
+	return nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+)
+
+// What a signal to minirunc does, such as SIGTERM to a run in the foreground:
+//
+//	until the program runs     SIGTERM, SIGINT and SIGHUP give the start up: what was
+//	                           made is removed again, and the exit code is 128 and the
+//	                           signal's number
+//	while the program runs     it is passed on to the program, which ends, or does not.
+//	                           Then minirunc ends with the program's exit code
+//
+// Other signals of the list below are passed on, too; before the program runs they
+// are lost. minirun ignores the three while it becomes minirunc, because Go's
+// runtime is not there to take them: one that comes in these milliseconds is lost.
+
+// forwarded are the signals that somebody may mean for the program. Signals by
+// which the kernel tells a process about itself are not among them.
+var forwarded = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
+}
+
+// stopping are the signals that give a start up.
+var stopping = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM}
+
+func stopSignals() chan os.Signal {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, stopping...)
+	return stop
+}
+
+// stopped is the exit code for a signal that has come, or 0. A nil channel has none.
+func stopped(stop chan os.Signal) exit {
+	select {
+	case s := <-stop:
+		return exit(128 + int(s.(unix.Signal)))
+	default:
+		return 0
+	}
+}
+
+// A catcher catches signals for a program.
+type catcher struct {
+	early   chan os.Signal // signals that may have come before; nil: not listened to
+	signals chan os.Signal
+	catch   sync.Once
+}
+
+// interrupted is asked now and then while there is no program yet, and says
+// whether a signal has come that gives the start up. It begins to catch when it
+// is asked for the first time: Go's preparations take about as long as the
+// container's, and so are made meanwhile.
+func (c *catcher) interrupted() error {
+	c.catch.Do(func() {
+		c.signals = make(chan os.Signal, 64)
+		signal.Notify(c.signals, forwarded...)
+	})
+	if code := stopped(c.early); code != 0 {
+		return code
+	}
+	for {
+		select {
+		case s := <-c.signals:
+			if slices.Contains(stopping, s) {
+				return exit(128 + int(s.(unix.Signal)))
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// forward passes signals on to the program, by a pidfd: when the program has
+// ended, its number may be another process's. Changes of the window's size go to
+// the program's terminal. A program without one does not hear of them, since our
+// window is not its window, and httpd would take SIGWINCH for a call to stop.
+func (c *catcher) forward(p *plan.Process, master *os.File) error {
+	pidfd, err := unix.PidfdOpen(p.Pid, 0) // it is not reaped yet, so the number is certainly its own
+	if err != nil {
+		return fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
+	}
+	if master != nil {
+		resize(master) // the window may have changed before we caught signals
+	}
+	go func() {
+		for s := range c.signals {
+			switch {
+			case s != unix.SIGWINCH:
+				unix.PidfdSendSignal(pidfd, s.(unix.Signal), nil, 0) // ESRCH: it has ended
+			case master != nil:
+				resize(master)
+			}
+		}
+	}()
+	return nil
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"minirun/container"
+	"minirun/container/protect"
+)
+
+func start(c *call) error {
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	return c.one(func(k *container.Container) error {
+		if k.EntersAtStart() {
+			if err := protect.Protect(); err != nil {
+				return err
+			}
+		}
+		if notifySocket() == "" {
+			return k.Start()
+		}
+		k.Notify.Wanted = true
+		if err := k.Start(); err != nil {
+			return err
+		}
+		k.Unlock() // other commands must be possible until the program is ready
+		return k.Notify.Tell(notifySocket(), k.Pid, k.Pid, k.StartTime)
+	})
+}
