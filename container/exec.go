@@ -78,7 +78,7 @@ func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) 
 	}
 	identity.Keep, identity.Outside = o.keptFDs(), true
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, facts: facts(), host: thisHost(),
-		identity: identity, given: map[plan.Given]int{}}
+		identity: identity, given: map[plan.Inherited]int{}}
 	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
 	if err := b.grant(userNS); err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 	}
 	tasks := c.Class.Join(p)
-	join.Exec(p, set, plan.Given("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
+	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	cgroups.EnterClass(p, tasks)
 	return p, set, nil
@@ -208,7 +208,7 @@ func (b *builder) label(p *plan.Plan) (err error) {
 		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 			b.given["procfs"] = fd
 		}
-		return plan.Given("procfs")
+		return plan.Inherited("procfs")
 	})
 	if err != nil {
 		return fmt.Errorf("open /proc: %w", err)

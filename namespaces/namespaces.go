@@ -22,21 +22,19 @@ type Kind struct {
 	Name specs.LinuxNamespaceType // in a spec
 	File string                   // in /proc/PID/ns
 	Flag uint64                   // CLONE_NEW…, for clone3, unshare and setns
-
-	option string // of unshare(1)
 }
 
 // Kinds are listed in the order in which they are joined: the mount namespace
 // last, because with it a process leaves the host's /proc.
 var Kinds = []Kind{
-	{specs.UserNamespace, "user", unix.CLONE_NEWUSER, "--user"},
-	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID, "--pid"},
-	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET, "--net"},
-	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC, "--ipc"},
-	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS, "--uts"},
-	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP, "--cgroup"},
-	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME, "--time"},
-	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS, "--mount"},
+	{specs.UserNamespace, "user", unix.CLONE_NEWUSER},
+	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID},
+	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET},
+	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC},
+	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS},
+	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP},
+	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME},
+	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS},
 }
 
 // A Set is the namespaces of one container. Its steps are recorded once.

@@ -2,7 +2,6 @@ package namespaces
 
 import (
 	"encoding/binary"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -39,18 +38,7 @@ func (s *Set) Clone(p *plan.Plan, c plan.Clone) *plan.Step {
 		what = "namespaces and a cgroup"
 	}
 	p.Note("the one call that makes a container: a copy of this process, in " + what + " of its own")
-	return p.Clone3(c).ShellLine(s.unshare)
-}
-
-// unshare is the command that makes the same namespaces.
-func (s *Set) unshare() string {
-	words := []string{"unshare"}
-	for _, k := range Kinds {
-		if s.Makes(k.Name) {
-			words = append(words, k.option)
-		}
-	}
-	return strings.Join(append(words, "--fork"), " ")
+	return p.Clone3(c)
 }
 
 // DeferCgroup is for a child that is not born in its cgroup but moved there while
@@ -131,7 +119,6 @@ func loopback(p *plan.Plan) {
 	request := make([]byte, 40) // struct ifreq
 	copy(request, "lo")
 	binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], unix.IFF_UP|unix.IFF_RUNNING)
-	p.IoctlMemory(socket, unix.SIOCSIFFLAGS, request, `{ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING}`).
-		Shell("ip link set lo up")
+	p.IoctlMemory(socket, unix.SIOCSIFFLAGS, request, `{ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING}`)
 	p.Close(socket)
 }

@@ -69,10 +69,10 @@ func TestExecPlan(t *testing.T) {
 		}
 		var root plan.FD
 		if !set.Has(specs.MountNamespace) {
-			root = plan.Given("root")
+			root = plan.Inherited("root")
 		}
 		p := &plan.Plan{}
-		Exec(p, set, plan.Given("container"), root, plan.Clone{PidFD: true}, c.facts)
+		Exec(p, set, plan.Inherited("container"), root, plan.Clone{PidFD: true}, c.facts)
 		nstest.Golden(t, name, p, *update)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"minirun/namespaces/nstest"
 	"minirun/namespaces/sysctls"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -177,7 +178,7 @@ func TestJoinHostsOwn(t *testing.T) {
 	}
 	got := run(t, spec, plan.Clone{}, nstest.Links, func(p *plan.Plan) {
 		var b bytes.Buffer
-		if err := p.Text(&b); err != nil || strings.Contains(b.String(), "fstat") {
+		if err := print.Text(&b, p, print.Options{}); err != nil || strings.Contains(b.String(), "fstat") {
 			t.Errorf("plan = %s, %v; want no look at what nothing depends on", b.String(), err)
 		}
 	})
@@ -234,8 +235,8 @@ func TestExec(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &plan.Plan{}
-		Exec(p, set, plan.Given("container"), nil, plan.Clone{PidFD: true}, plan.Facts{Euid: os.Geteuid()})
-		got := strings.Split(nstest.Output(t, p, nstest.Links+"; id -u; cat /proc/1/comm", map[plan.Given]int{"container": pidfd}, p.Start), "\n")
+		Exec(p, set, plan.Inherited("container"), nil, plan.Clone{PidFD: true}, plan.Facts{Euid: os.Geteuid()})
+		got := strings.Split(nstest.Output(t, p, nstest.Links+"; id -u; cat /proc/1/comm", map[plan.Inherited]int{"container": pidfd}, p.Start), "\n")
 		if d := nstest.Differs(got, nstest.Here(t, pid)); d != "" {
 			t.Errorf("user namespace %v: did not join %q", user, d)
 		}

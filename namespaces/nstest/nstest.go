@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -92,10 +93,10 @@ func Differs(a, b []string) string {
 
 // Output ends a plan with a script, starts it, and returns what the script
 // printed. given may be nil.
-func Output(t *testing.T, p *plan.Plan, script string, given map[plan.Given]int, start func(plan.Options) (*plan.Process, error)) string {
+func Output(t *testing.T, p *plan.Plan, script string, given map[plan.Inherited]int, start func(plan.Options) (*plan.Process, error)) string {
 	t.Helper()
-	p.Dup3(plan.Given("output"), 1, 0)
-	p.Dup3(plan.Given("output"), 2, 0)
+	p.Dup3(plan.Inherited("output"), 1, 0)
+	p.Dup3(plan.Inherited("output"), 2, 0)
 	p.Ready()
 	p.RtSigprocmask()
 	p.Execve("/bin/sh", []string{"sh", "-c", script}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
@@ -105,10 +106,10 @@ func Output(t *testing.T, p *plan.Plan, script string, given map[plan.Given]int,
 	}
 	defer r.Close()
 	if given == nil {
-		given = map[plan.Given]int{}
+		given = map[plan.Inherited]int{}
 	}
 	given["output"] = int(w.Fd())
-	child, err := start(plan.Options{Given: given})
+	child, err := start(plan.Options{Inherited: given})
 	w.Close()
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +150,7 @@ func Hold(t *testing.T, args ...string) string {
 func Golden(t *testing.T, name string, p *plan.Plan, update bool) {
 	t.Helper()
 	var got bytes.Buffer
-	if err := p.Text(&got); err != nil {
+	if err := print.Text(&got, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name+".txt")

@@ -57,7 +57,7 @@ func TestRefusals(t *testing.T) {
 // TestWrite: procfs is asked for only if there is something to write.
 func TestWrite(t *testing.T) {
 	p, asked := &plan.Plan{}, 0
-	proc := func(*plan.Plan) plan.FD { asked++; return plan.Given("proc") }
+	proc := func(*plan.Plan) plan.FD { asked++; return plan.Inherited("proc") }
 	List(nil).Write(p, proc)
 	if asked != 0 || len(p.Steps) != 0 {
 		t.Errorf("an empty list: asked for procfs %d times and recorded %d steps, want none", asked, len(p.Steps))
@@ -93,7 +93,7 @@ func FuzzNew(f *testing.F) {
 			}
 		}
 		p := &plan.Plan{}
-		list.Write(p, func(*plan.Plan) plan.FD { return plan.Given("proc") })
+		list.Write(p, func(*plan.Plan) plan.FD { return plan.Inherited("proc") })
 		if err := p.Err(); err != nil && !strings.ContainsRune(name, 0) {
 			t.Errorf("recording: %v", err)
 		}
