@@ -72,7 +72,7 @@ func protected() (bool, error) {
 		return false, fmt.Errorf("statfs %s: %w", self, err)
 	}
 	if mount.Flags&unix.ST_RDONLY != 0 {
-		return true, os.WriteFile("/proc/self/comm", []byte("minirun"), 0) // it was the number of a descriptor
+		return true, os.WriteFile("/proc/self/comm", []byte("minirunc"), 0) // it was the number of a descriptor
 	}
 	if mount.Type == unix.TMPFS_MAGIC && sealed(self) {
 		return true, nil
@@ -112,7 +112,7 @@ func sealedCopy() (int, error) {
 		return -1, err
 	}
 	defer program.Close()
-	fd, err := unix.MemfdCreate("minirun", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	fd, err := unix.MemfdCreate("minirunc", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return -1, fmt.Errorf("memfd_create: %w", err)
 	}

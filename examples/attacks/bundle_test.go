@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"minirun/container/bundle"
+	"minirun/container/example"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -80,7 +80,7 @@ func newBox(t testing.TB, args ...string) *box {
 	dir, err := os.MkdirTemp(work, "bundle")
 	must(t, err)
 	must(t, os.Chmod(dir, 0o755))
-	b := &box{Spec: bundle.Example(false), t: t, dir: dir, id: filepath.Base(dir)}
+	b := &box{Spec: example.Spec(false), t: t, dir: dir, id: filepath.Base(dir)}
 	t.Cleanup(func() {
 		minirun(t, "delete", "--force", b.id) // there may be none
 		must(t, os.RemoveAll(dir))
