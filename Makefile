@@ -31,7 +31,7 @@ FLAGS = -s -w -X main.version=0.1.0-$(VERSION)
 
 build:
 	go build -trimpath -tags $(TAGS) -ldflags '$(FLAGS)' -o minirun ./cmd/minirun
-	test ! -e cmd/minirunc/main.go || go build -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
+	go build -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
 
 core: build
 	go run ./examples/core -sources

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
-	_ "minirun/cmd/minirun/boot"
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/protect"
@@ -31,7 +30,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
-	protect.PunctualChildren()
+	protect.RestoreTimerSlack()
 	words := os.Args[1:]
 	if slices.Contains(words, "--monitor") {
 		stopSecond = stopSignals()

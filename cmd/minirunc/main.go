@@ -23,7 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	_ "minirun/cmd/minirun/boot"
+	_ "minirun/cmd/minirunc/boot"
 	"minirun/container/protect"
 	"minirun/plan"
 
@@ -65,7 +65,7 @@ var commands = []command{
 }
 
 func main() {
-	protect.PunctualChildren()
+	protect.RestoreTimerSlack()
 	words := os.Args[1:]
 	c := &call{out: &output{to: os.Stdout}}
 	if slices.Contains(words, "--monitor") {
