@@ -13,7 +13,7 @@ import (
 // container sees it as the root of its own cgroup namespace, and can write to
 // it (runtime-spec, config-linux.md, "Cgroup ownership").
 func (b *builder) delegate(p *plan.Plan, group plan.FD) error {
-	if !b.host.privileged() || !b.namespaces.Makes(specs.CgroupNamespace) || !slices.ContainsFunc(b.spec.Mounts, writableGroup) {
+	if !b.facts.Privileged() || !b.namespaces.Makes(specs.CgroupNamespace) || !slices.ContainsFunc(b.spec.Mounts, writableGroup) {
 		return nil
 	}
 	uid, ok := hostID(b.spec.Process.User.UID, b.spec.Linux.UIDMappings)

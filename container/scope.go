@@ -3,8 +3,6 @@ package container
 import (
 	"errors"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"minirun/cgroups"
 	"minirun/plan"
 )
@@ -20,14 +18,14 @@ import (
 
 // findUnit is findGroup for a group that systemd makes.
 func (b *builder) findUnit(h *cgroups.Hierarchy) (err error) {
-	user := !b.host.privileged()
+	user := !b.facts.Privileged()
 	if b.unit, err = cgroups.NewUnit(b.spec.Linux.CgroupsPath, b.ID, user); err != nil {
 		return err
 	}
 	if err := b.unit.Annotate(b.spec.Annotations); err != nil {
 		return err
 	}
-	if b.units, err = b.host.units(user); err != nil {
+	if b.units, err = b.host.systemd(user); err != nil {
 		return err
 	}
 	if b.cgroup, err = h.Group(b.units + b.unit.Path()); err != nil {
@@ -50,30 +48,13 @@ func (b *builder) scope(p *plan.Plan) error {
 	return errors.Join(b.devices(p, group), b.delegate(p, group))
 }
 
-// systemd is the container's unit; nil if it has none.
-func (c *Container) systemd() *cgroups.Unit {
+// stopUnit lets systemd forget a unit that is empty by now. If there is no systemd
+// to ask any more, such as the one of a user who has logged out, nobody remembers
+// the unit.
+func (c *Container) stopUnit() error {
 	if c.Unit == "" {
 		return nil
 	}
-	return &cgroups.Unit{Name: c.Unit, User: c.UserUnit}
-}
-
-// stopUnit lets systemd forget a unit that is empty by now. If there is no
-// systemd to ask any more, as of a user who has logged out, there is nobody who
-// remembers it.
-func (c *Container) stopUnit() error {
-	u := c.systemd()
-	if u == nil {
-		return nil
-	}
-	return unless(u.Stop(), cgroups.ErrNoSystemd)
-}
-
-// limitUnit tells systemd of new limits, so that it does not bring back the old ones.
-func (c *Container) limitUnit(r *specs.LinuxResources) error {
-	u := c.systemd()
-	if u == nil {
-		return nil
-	}
-	return u.Limit(c.group(), r)
+	unit := cgroups.Unit{Name: c.Unit, User: c.UserUnit}
+	return unless(unit.Stop(), cgroups.ErrNoSystemd)
 }

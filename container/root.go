@@ -1,0 +1,208 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container/notify"
+	"minirun/namespaces"
+)
+
+// This file is the directory of states: finding a container in it, and keeping
+// other commands away from that.
+
+// A Root is the directory of all containers' states: /run/minirun, or
+// $XDG_RUNTIME_DIR/minirun for an ordinary user.
+type Root string
+
+// DefaultRoot is the Root of the calling user. Rootless Podman runs us as root of a
+// user namespace with $USER unchanged; we then use that user's directory, not /run.
+func DefaultRoot() Root {
+	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
+	switch {
+	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
+		return "/run/minirun"
+	case dir != "":
+		return Root(filepath.Join(dir, "minirun"))
+	}
+	return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
+}
+
+// make creates the directory of a new container and locks it.
+func (root Root) make(id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.MkdirAll(string(root), 0o700), root.check()); err != nil {
+		return nil, err
+	}
+	c := root.container(id)
+	for err := fs.ErrNotExist; errors.Is(err, fs.ErrNotExist); {
+		if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("%s: %w", id, ErrExist)
+		} else if err != nil {
+			return nil, err
+		}
+		if err = c.acquire(); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was deleted before we had locked it
+			os.Remove(c.dir) // ENOTEMPTY: it is somebody else's by now
+			return nil, err
+		}
+	}
+	// Deleted before we had locked it, and made again by somebody else: then we
+	// have waited for them.
+	if _, err := os.Lstat(c.path("state.json")); err == nil {
+		c.Unlock()
+		return nil, fmt.Errorf("%s: %w", id, ErrExist)
+	}
+	return c, nil
+}
+
+// check refuses a directory of states that others have made or can write to:
+// what lies there says whom to kill, and which hooks to run.
+func (root Root) check() error {
+	link, err := os.Lstat(string(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	dir, err := os.Stat(string(root))
+	if err != nil {
+		return err
+	}
+	for _, info := range []fs.FileInfo{link, dir} {
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
+			return fmt.Errorf("directory of states %s: it is user %d's: remove it, or give another one by --root", root, owner)
+		}
+	}
+	if mode := dir.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("directory of states %s: others may write to it (mode %#o): chmod go-w it, or give another one by --root", root, mode)
+	}
+	return nil
+}
+
+// open finds the directory of an existing container.
+func (root Root) open(id string) (*Container, error) {
+	if err := errors.Join(CheckID(id), root.check()); err != nil {
+		return nil, err
+	}
+	c := root.container(id)
+	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist)
+	}
+	return c, nil
+}
+
+func (root Root) container(id string) *Container {
+	c := &Container{State: State{ID: id}, dir: filepath.Join(string(root), id)}
+	c.Notify = notify.At(c.path("notify"))
+	return c
+}
+
+// Load opens an existing container to look at it.
+func (root Root) Load(id string) (*Container, error) {
+	c, err := root.open(id)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.read()
+}
+
+// Lock is Load, and keeps other commands away from the container until Unlock.
+func (root Root) Lock(id string) (*Container, error) {
+	c, err := root.open(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.acquire(); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist) // another command has just deleted it
+	} else if err != nil {
+		return nil, err
+	}
+	if err := c.read(); err != nil { // after the lock: nobody changes it any more
+		c.Unlock()
+		return nil, err
+	}
+	return c, nil
+}
+
+// acquire locks the container's directory with flock(2), which the kernel undoes
+// when we end, however we end.
+func (c *Container) acquire() error {
+	for {
+		f, err := os.Open(c.dir)
+		if err != nil {
+			return err
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			f.Close()
+			return fmt.Errorf("lock %s: %w", c.dir, err)
+		}
+		if c.isAt(f) {
+			c.lock = f
+			return nil
+		}
+		f.Close() // while we waited it was deleted, and perhaps made again
+	}
+}
+
+// isAt says whether the container's directory still is the one that was opened.
+func (c *Container) isAt(f *os.File) bool {
+	ours, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(c.dir)
+	return err == nil && os.SameFile(ours, there)
+}
+
+// Unlock lets other commands at the container.
+func (c *Container) Unlock() {
+	if c.lock != nil {
+		c.lock.Close() // closing is unlocking
+		c.lock = nil
+	}
+}
+
+// Discard removes the directory of a container whose state cannot be read
+// ([ErrDamaged]). Which process and which cgroup were its own nobody knows any
+// more: if there are any, they stay.
+func (root Root) Discard(id string) error {
+	if err := errors.Join(CheckID(id), root.check()); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(string(root), id))
+}
+
+// List returns all containers, oldest first. A directory that is going away
+// while we look is left out, and so is a damaged one.
+func (root Root) List() ([]*Container, error) {
+	entries, err := os.ReadDir(string(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err := errors.Join(err, root.check()); err != nil {
+		return nil, err
+	}
+	var list []*Container
+	for _, e := range entries {
+		c, err := root.Load(e.Name())
+		if err == nil {
+			list = append(list, c)
+		} else if err := unless(err, ErrNotExist, ErrDamaged, errID); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(list, func(a, b *Container) int { return a.Created.Compare(b.Created) })
+	return list, nil
+}
