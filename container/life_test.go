@@ -465,6 +465,26 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
+// TestLockAgain: who has made a container can lock it again, but not a later one
+// with the same id.
+func TestLockAgain(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "sleep")
+	c, _, err := b.start(Options{})
+	must(t, err)
+	must(t, c.Lock())
+	c.Unlock()
+	b.remove()
+	if err := c.Lock(); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Lock() of a deleted container = %v, want %v", err, ErrNotExist)
+	}
+	_, _, err = b.start(Options{})
+	must(t, err)
+	if err := c.Lock(); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Lock() of another one with its id = %v, want %v", err, ErrNotExist)
+	}
+}
+
 // TestHalfMade: until its process has executed the program, a container is not
 // running, and nobody can enter it: half of its mounts are the host's still.
 func TestHalfMade(t *testing.T) {

@@ -44,19 +44,19 @@ func (root Root) make(id string) (*Container, error) {
 		return nil, err
 	}
 	c := root.container(id)
-	for err := fs.ErrNotExist; errors.Is(err, fs.ErrNotExist); {
+	for err := ErrNotExist; errors.Is(err, ErrNotExist); { // another command may delete it before we have the lock
 		if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("%s: %w", id, ErrExist)
 		} else if err != nil {
 			return nil, err
 		}
-		if err = c.acquire(); err != nil && !errors.Is(err, fs.ErrNotExist) { // it was deleted before we had locked it
-			os.Remove(c.dir) // ENOTEMPTY: it is somebody else's by now
+		if err = c.Lock(); err != nil && !errors.Is(err, ErrNotExist) {
+			os.Remove(c.dir) // ENOTEMPTY: it is another command's by now
 			return nil, err
 		}
 	}
-	// Deleted before we had locked it, and made again by somebody else: then we
-	// have waited for them.
+	// A directory that was deleted may also have been made again by another command,
+	// for which we then have waited.
 	if _, err := os.Lstat(c.path("state.json")); err == nil {
 		c.Unlock()
 		return nil, fmt.Errorf("%s: %w", id, ErrExist)
@@ -64,8 +64,8 @@ func (root Root) make(id string) (*Container, error) {
 	return c, nil
 }
 
-// check refuses a directory of states that others have made or can write to:
-// what lies there says whom to kill, and which hooks to run.
+// check refuses a directory of states that another user has made or can write to.
+// The states in it say which processes to kill and which hooks to run.
 func (root Root) check() error {
 	link, err := os.Lstat(string(root))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,24 +121,26 @@ func (root Root) Lock(id string) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.acquire(); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", id, ErrNotExist) // another command has just deleted it
-	} else if err != nil {
+	if err := c.Lock(); err != nil {
 		return nil, err
 	}
-	if err := c.read(); err != nil { // after the lock: nobody changes it any more
+	if err := c.read(); err != nil { // only now: without the lock it could still change
 		c.Unlock()
 		return nil, err
 	}
 	return c, nil
 }
 
-// acquire locks the container's directory with flock(2), which the kernel undoes
-// when we end, however we end.
-func (c *Container) acquire() error {
+// Lock locks the container's directory with flock(2), which the kernel undoes when
+// we end, however we end. Use it for a container that New has returned; its state is
+// not read again. It is [ErrNotExist] if the container has been deleted, even if
+// another one has its id by now.
+func (c *Container) Lock() error {
 	for {
 		f, err := os.Open(c.dir)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
+		} else if err != nil {
 			return err
 		}
 		for err = unix.EINTR; err == unix.EINTR; {
@@ -148,22 +150,17 @@ func (c *Container) acquire() error {
 			f.Close()
 			return fmt.Errorf("lock %s: %w", c.dir, err)
 		}
-		if c.isAt(f) {
-			c.lock = f
+		locked, err := f.Stat()
+		if there, gone := os.Stat(c.dir); err == nil && gone == nil && os.SameFile(locked, there) {
+			if c.made != nil && !os.SameFile(c.made, locked) {
+				f.Close()
+				return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
+			}
+			c.lock, c.made = f, locked
 			return nil
 		}
 		f.Close() // while we waited it was deleted, and perhaps made again
 	}
-}
-
-// isAt says whether the container's directory still is the one that was opened.
-func (c *Container) isAt(f *os.File) bool {
-	ours, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(c.dir)
-	return err == nil && os.SameFile(ours, there)
 }
 
 // Unlock lets other commands at the container.
@@ -175,8 +172,8 @@ func (c *Container) Unlock() {
 }
 
 // Discard removes the directory of a container whose state cannot be read
-// ([ErrDamaged]). Which process and which cgroup were its own nobody knows any
-// more: if there are any, they stay.
+// ([ErrDamaged]). Its process and its cgroup, if there are any, stay: nobody knows
+// any more which they are.
 func (root Root) Discard(id string) error {
 	if err := errors.Join(CheckID(id), root.check()); err != nil {
 		return err

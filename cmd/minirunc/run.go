@@ -171,9 +171,11 @@ func (s *runSession) ended(k *container.Container, status unix.WaitStatus) error
 	case s.monitor:
 		return record(k, status)
 	}
-	err := s.one(func(k *container.Container) error { return k.Delete(true) })
-	if errors.Is(err, container.ErrNotExist) {
-		return nil // somebody else has deleted it, perhaps who ended it
+	if err := k.Lock(); errors.Is(err, container.ErrNotExist) {
+		return nil // another command has deleted it, perhaps the one that ended it
+	} else if err != nil {
+		return err
 	}
-	return err
+	defer k.Unlock()
+	return k.Delete(true)
 }
