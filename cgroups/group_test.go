@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/plan"
+	"minirun/plan/print"
 )
 
 // Groups as plain directories: nothing is enforced, but what is read and what
@@ -123,7 +124,7 @@ func TestAdd(t *testing.T) {
 				t.Fatalf("Add() = %v, %v", fd, err)
 			}
 			var b strings.Builder
-			p.Text(&b)
+			print.Text(&b, p, print.Options{})
 			if got := "\n" + w.plain(b.String()); got != test.want {
 				t.Errorf("Add() records %s\nwant %s", got, test.want)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -285,7 +286,7 @@ func TestNamespace(t *testing.T) {
 	r, w, err := os.Pipe()
 	check(t, "pipe", err)
 	defer r.Close()
-	p, err := born(t, g, nil, plan.Given("stdout"), "/bin/cat", "/proc/self/cgroup").Start(plan.Options{Given: map[plan.Given]int{"stdout": int(w.Fd())}})
+	p, err := born(t, g, nil, plan.Inherited("stdout"), "/bin/cat", "/proc/self/cgroup").Start(plan.Options{Inherited: map[plan.Inherited]int{"stdout": int(w.Fd())}})
 	w.Close()
 	check(t, "Start", err)
 	text, err := io.ReadAll(r)
@@ -357,7 +358,7 @@ func TestFaultKeeps(t *testing.T) {
 func TestWrongValue(t *testing.T) {
 	g := real(t)
 	before := descriptors()
-	_, err := born(t, g, &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "deep"}}, nil, "/bin/true").Start(plan.Options{})
+	_, err := born(t, g, &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "deep"}}, nil, "/bin/true").Start(plan.Options{Notation: print.Step})
 	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), `write(<cgroup.max.depth>, "deep", 4)`) {
 		t.Errorf("Start() = %v, want EINVAL of cgroup.max.depth", err)
 	}
