@@ -55,11 +55,11 @@ engines: build
 
 # The long way: every system call of every command fails once, and is one at which it is killed.
 faults:
-	go test -tags $(TAGS) -timeout 4h ./cmd/minirun -run 'TestFaults|TestNoSpace|TestFewDescriptors' -faults
+	go test -timeout 4h ./cmd/minirunc -run 'TestFaults|TestNoSpace|TestFewDescriptors' -faults
 
 # A thousand rounds of each race, and Go's race detector, which wants a C compiler, on everything outside of the child.
 races:
-	MINIRUN_ROUNDS=1000 go test -count=1 -tags $(TAGS) -timeout 4h ./cmd/minirun -run TestRaces
+	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 4h ./cmd/minirunc -run TestRaces
 	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 1h ./container -run TestExchangedTarget
 	CGO_ENABLED=1 go test -count=1 -race -timeout 2h ./...
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,28 +19,19 @@ const self = "/proc/self/exe"
 //
 // Linux 5.12 (mount_setattr). The mount needs CAP_SYS_ADMIN.
 func Protect() error {
-	if safe, err := protected(); safe || err != nil {
+	safe, err := protected()
+	if safe || err != nil {
 		return err
 	}
-	return Again(os.Args)
-}
-
-// Again executes the running program with other arguments, from a place where it is
-// protected. It returns only if that fails.
-func Again(args []string) error {
-	program := self
-	safe, err := protected()
-	if err == nil && !safe {
-		var fd int
-		if fd, err = readonlyMount(); errors.Is(err, unix.EPERM) {
-			fd, err = sealedCopy()
-		}
-		program = fmt.Sprintf("/proc/self/fd/%d", fd)
+	fd, err := readonlyMount()
+	if errors.Is(err, unix.EPERM) {
+		fd, err = sealedCopy()
 	}
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
-	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, os.Environ()))
+	program := fmt.Sprintf("/proc/self/fd/%d", fd)
+	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, os.Args, os.Environ()))
 }
 
 // protected says whether no container can write to our program, because it is on
@@ -66,11 +56,10 @@ func protected() (bool, error) {
 	return uid != 0 && int(file.Uid) != uid && file.Mode&0o022 == 0, nil
 }
 
-// rename gives the process its program's name, as ps(1) shows it. The kernel names
-// a process after the file that it executes, which may have been /proc/self/fd/3.
-func rename() error {
-	return os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
-}
+// rename gives the process the name of its program, as ps(1) shows it. The kernel
+// names a process after the file that it executes, which may have been
+// /proc/self/fd/3.
+func rename() error { return os.WriteFile("/proc/self/comm", []byte("minirunc"), 0) }
 
 // sealed says whether a file in memory can no longer be written to.
 func sealed(path string) bool {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"minirun/container/bundle"
+	"minirun/container/example"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -87,7 +87,7 @@ func newBox(t testing.TB, args ...string) *box {
 	dir, err := os.MkdirTemp(work, "bundle")
 	must(t, err)
 	must(t, os.Chmod(dir, 0o755))
-	b := &box{Spec: bundle.Example(false), t: t, dir: dir, id: filepath.Base(dir), root: filepath.Join(dir, "rootfs")}
+	b := &box{Spec: example.Spec(false), t: t, dir: dir, id: filepath.Base(dir), root: filepath.Join(dir, "rootfs")}
 	t.Cleanup(func() {
 		minirunc(t, "delete", "--force", b.id) // there may be none
 		must(t, os.RemoveAll(dir))
