@@ -12,6 +12,12 @@ import (
 	"minirun/cgroups"
 	"minirun/container/descriptors"
 	"minirun/namespaces"
+	"minirun/namespaces/clocks"
+	"minirun/namespaces/join"
+	"minirun/namespaces/mapping"
+	"minirun/namespaces/netdevices"
+	"minirun/namespaces/subids"
+	"minirun/namespaces/sysctls"
 	"minirun/plan"
 	"minirun/rootfs"
 	"minirun/rootfs/copyup"
@@ -102,6 +108,11 @@ type builder struct {
 	sources bool // the plan remembers who recorded each step, to be printed
 
 	namespaces *namespaces.Set
+	joins      *join.Joins     // nil: all namespaces are new
+	subids     *subids.Maps    // nil: root, or no new user namespace
+	clocks     *clocks.Offsets // nil: no new time namespace
+	netdevices netdevices.List
+	sysctls    sysctls.List
 	root       *rootfs.Root
 	idmaps     idmap.Mounts
 	detached   *detached.Root // nil: the container has a mount namespace
@@ -177,7 +188,7 @@ func (b *builder) check() (err error) {
 	if err := b.checkHooks(); err != nil {
 		return err
 	}
-	if b.namespaces, err = namespaces.New(b.spec, b.user()); err != nil {
+	if err := b.checkNamespaces(); err != nil {
 		return err
 	}
 	if b.identity, err = newIdentity(b.spec.Process, b.spec.Linux); err != nil {
@@ -188,8 +199,8 @@ func (b *builder) check() (err error) {
 	}
 	b.warn(b.identity.Warnings)
 	b.identity.ExecFifo, b.identity.KeepFDs, b.identity.NoNewKeyring = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
-	b.identity.SetgroupsDenied = b.namespaces.DeniesSetgroups(b.user())
-	b.identity.limitedByRuntime = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.namespaces.Between(b.user()))
+	b.identity.SetgroupsDenied = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
+	b.identity.limitedByRuntime = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.joins.Indirectly())
 	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
 		return err
 	}
@@ -212,6 +223,21 @@ func (b *builder) check() (err error) {
 	return errors.Join(b.findClass(), b.findGroup())
 }
 
+// checkNamespaces reads the namespaces, and what the spec changes in them.
+func (b *builder) checkNamespaces() (err error) {
+	linux := b.spec.Linux
+	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.ownNS); err != nil {
+		return err
+	}
+	b.subids = subids.New(linux, b.namespaces, b.facts)
+	var errs [4]error
+	b.joins, errs[0] = join.New(b.namespaces, b.facts)
+	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
+	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)
+	b.netdevices, errs[3] = netdevices.New(linux, b.namespaces)
+	return errors.Join(errs[:]...)
+}
+
 func (b *builder) warn(warnings []string) {
 	if b.options.Warn != nil {
 		for _, w := range warnings {
@@ -226,8 +252,8 @@ func (b *builder) warn(warnings []string) {
 func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{Sources: b.sources}
 	p.On(plan.Runtime)
-	b.namespaces.Before(p)
-	b.idmaps.Record(p, b.root, namespaces.Mapping)
+	b.joins.Open(p)
+	b.idmaps.Record(p, b.root, mapping.Open)
 	b.root.OpenSources(p)
 	if err := b.clone(p); err != nil {
 		return nil, err
@@ -236,7 +262,12 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.identity.first(p)
 	cgroups.EnterClass(p, b.tasks)
 	p.Heading("names and loopback")
-	b.namespaces.Enter(p, b.user())
+	b.namespaces.WriteIDMaps(p)
+	b.subids.Write(p)
+	b.clocks.Set(p)
+	b.joins.Enter(p)
+	b.namespaces.SetUp(p)
+	b.netdevices.Move(p)
 	p.Heading("root and mounts")
 	b.openRoot(p)
 	b.root.Mounts(p)
@@ -246,7 +277,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.terminal(p)
 	b.root.MakeDirectory(p, b.spec.Process.Cwd)
 	b.identity.labels.Record(p, b.root.Proc)
-	b.sysctls(p)
+	b.sysctls.Write(p, b.root.Proc)
 	b.hookGate(p, createContainer)
 	p.Heading("masks")
 	b.root.Masks(p)
@@ -276,13 +307,4 @@ func (b *builder) enterRoot(p *plan.Plan) {
 		return
 	}
 	b.root.PivotRoot(p)
-}
-
-// sysctls records the writing of kernel parameters through our own procfs.
-func (b *builder) sysctls(p *plan.Plan) {
-	for _, s := range b.namespaces.Sysctls() {
-		f := p.OpenProc(b.root.Proc(p), s.Path, unix.O_WRONLY).As(s.Path)
-		p.Write(f, s.Value)
-		p.Close(f)
-	}
 }
