@@ -13,6 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/devices"
+	"minirun/cgroups/resctrl"
+	"minirun/cgroups/resources"
+	"minirun/cgroups/systemd"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
@@ -38,7 +43,7 @@ type Options struct {
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that it becomes when all is over, by its path; nil: none
 	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter
-	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
+	Systemd               bool     // systemd makes the cgroup, as a scope; see package systemd
 
 	Config []byte // the text of config.json, which exec and hooks start from; nil: they read the bundle's again
 
@@ -202,12 +207,12 @@ func facts(bundle string) host {
 		isPipe: isPipe,
 		passwd: func(root string) (io.ReadCloser, error) { return openPasswd(root, "etc/passwd") },
 		groups: cgroups.Find,
-		units:  cgroups.FindSystemd,
+		units:  systemd.Find,
 		grants: process.OwnCapabilities,
-		shares: cgroups.FindResctrl,
+		shares: resctrl.Find,
 		ours:   namespaces.Ours,
 
-		delegated: cgroups.Delegated,
+		delegated: delegation.Files,
 		confined:  !namespaces.InitialUser(),
 	}
 	if h.confined {
@@ -236,10 +241,13 @@ type builder struct {
 	root       *rootfs.Root
 	identity   *process.Identity
 	cgroup     *cgroups.Group // nil: the caller's own
-	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
-	units      string         // the group below which systemd does
-	tasks      []plan.FD      // of the class that the container process puts itself into
-	passed     error          // why the seccomp listener did not reach its agent; nil: it did
+	limits     []cgroups.Write
+	filter     *devices.Filter        // nil: none
+	delegation *delegation.Delegation // nil: the group stays the host's
+	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
+	units      string                 // the group below which systemd does
+	tasks      []plan.FD              // of the class that the container process joins
+	passed     error                  // why the seccomp listener did not reach its agent; nil: it did
 }
 
 // check lets every room look at its part of the spec. Nothing has been changed
@@ -283,20 +291,15 @@ func (b *builder) check() (err error) {
 	if err := b.identity.Home(func() (io.ReadCloser, error) { return b.host.passwd(b.Rootfs) }); err != nil {
 		return err
 	}
-	return errors.Join(b.findClass(), b.findGroup())
+	if err := errors.Join(b.findClass(), b.findGroup()); err != nil {
+		return err
+	}
+	return b.checkGroup()
 }
 
 // findClass decides on the class of processor resources.
-func (b *builder) findClass() error {
-	r := b.spec.Linux.IntelRdt
-	if r == nil {
-		return nil
-	}
-	mount, err := b.host.shares()
-	if err != nil {
-		return fmt.Errorf("linux.intelRdt: %w", err)
-	}
-	b.Class, err = cgroups.NewClass(mount, b.ID, r)
+func (b *builder) findClass() (err error) {
+	b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.shares)
 	return err
 }
 
@@ -323,7 +326,10 @@ func (b *builder) warn(warnings []string) {
 }
 
 // findGroup decides which cgroup the container is born in.
-func (b *builder) findGroup() error {
+func (b *builder) findGroup() (err error) {
+	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
+		return err
+	}
 	h, err := b.host.groups()
 	if err != nil {
 		return err
@@ -345,18 +351,38 @@ func (b *builder) findGroup() error {
 	switch {
 	case b.options.NoCgroup:
 		without = "there is to be no cgroup (--cgroup-manager disabled)"
-	case !b.host.privileged() && !b.cgroup.Permitted():
+	case !b.host.privileged() && !b.cgroup.Writable():
 		without = "an ordinary user needs a delegated cgroup for it"
 	}
 	if without != "" {
-		if needed := b.cgroup.Needed(b.spec.Linux.Resources); needed != nil {
-			return fmt.Errorf("%w: %s", needed, without)
+		for _, w := range b.limits {
+			if !w.Optional {
+				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
+			}
 		}
 		b.cgroup = nil // without limits the caller's own group does as well
 		return nil
 	}
 	b.Cgroup = b.cgroup.Dir
 	return nil
+}
+
+// checkGroup looks at what a group of its own gets besides limits: a device filter,
+// and perhaps another owner. Both need privileges over the host. Without them no
+// filter is needed: in a user namespace nobody can make device files.
+func (b *builder) checkGroup() (err error) {
+	if b.cgroup == nil || !b.host.privileged() {
+		return nil
+	}
+	var rules []specs.LinuxDeviceCgroup
+	if r := b.spec.Linux.Resources; r != nil {
+		rules = r.Devices
+	}
+	if b.filter, err = devices.New(rules); err != nil {
+		return err
+	}
+	b.delegation, err = delegation.New(b.spec, b.host.delegated)
+	return err
 }
 
 // plan writes the whole plan of a new container. It is the table of contents
@@ -371,7 +397,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	}
 	p.On(plan.Child)
 	b.identity.First(p)
-	cgroups.EnterClass(p, b.tasks)
+	resctrl.Enter(p, b.tasks)
 	b.namespaces.Enter(p, b.host.user())
 	b.root.Build(p)
 	b.hookGate(p, prestart, createRuntime)
@@ -393,12 +419,11 @@ func (b *builder) plan() (*plan.Plan, error) {
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	if b.cgroup != nil && b.unit == nil {
-		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
+		if c.Cgroup, err = b.cgroup.Add(p, b.limits); err != nil {
 			return err
 		}
-		if err := errors.Join(b.devices(p, c.Cgroup), b.delegate(p, c.Cgroup)); err != nil {
-			return err
-		}
+		b.filter.Record(p, c.Cgroup)
+		b.delegation.Record(p, c.Cgroup)
 	}
 	b.tasks = b.Class.Add(p)
 	if b.unit != nil {
@@ -414,19 +439,6 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil
-}
-
-// devices records the device filter. Without privileges there can be none, and
-// need not be: in a user namespace no device file can be made.
-func (b *builder) devices(p *plan.Plan, group plan.FD) error {
-	if !b.host.privileged() {
-		return nil
-	}
-	var rules []specs.LinuxDeviceCgroup
-	if r := b.spec.Linux.Resources; r != nil {
-		rules = r.Devices
-	}
-	return cgroups.AddDevices(p, group, rules)
 }
 
 // cloned writes down which process the container is, as early as possible:

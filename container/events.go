@@ -6,17 +6,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
+	"minirun/cgroups/oom"
+	"minirun/cgroups/stats"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Stats measures the container.
-func (c *Container) Stats() (*cgroups.Stats, error) {
+func (c *Container) Stats() (*stats.Stats, error) {
 	if err := c.measurable(); err != nil {
 		return nil, err
 	}
-	return c.group().Stats()
+	return stats.Read(c.group())
 }
 
 func (c *Container) measurable() error {
@@ -31,10 +32,11 @@ func (c *Container) measurable() error {
 	return nil
 }
 
-// Watch measures the container once each interval, and calls oom as soon as the
-// kernel has ended one of its processes, or several at once, for want of memory.
-// It returns when the container has ended, or with the first error of either.
-func (c *Container) Watch(interval time.Duration, stats func(*cgroups.Stats) error, oom func() error) error {
+// Watch measures the container once each interval and reports it. It calls killed as
+// soon as the kernel has killed one of its processes, or several at once, because of
+// the memory limit. It returns when the container has ended, or with the first error
+// of either function.
+func (c *Container) Watch(interval time.Duration, report func(*stats.Stats) error, killed func() error) error {
 	if err := c.measurable(); err != nil {
 		return err
 	}
@@ -43,7 +45,7 @@ func (c *Container) Watch(interval time.Duration, stats func(*cgroups.Stats) err
 		return fmt.Errorf("events of %s: %w", c.ID, err)
 	}
 	defer unix.Close(pidfd)
-	kills, err := c.group().WatchOOM()
+	kills, err := oom.NewWatch(c.group())
 	if err != nil {
 		return err
 	}
@@ -54,10 +56,10 @@ func (c *Container) Watch(interval time.Duration, stats func(*cgroups.Stats) err
 			return fmt.Errorf("events of %s: poll: %w", c.ID, err)
 		}
 		// Before the end is looked at: it may be how the container has ended.
-		if killed, err := kills.Killed(); err != nil {
+		if some, err := kills.Killed(); err != nil {
 			return err
-		} else if killed {
-			if err := oom(); err != nil {
+		} else if some {
+			if err := killed(); err != nil {
 				return err
 			}
 		}
@@ -68,14 +70,14 @@ func (c *Container) Watch(interval time.Duration, stats func(*cgroups.Stats) err
 			continue
 		}
 		next = next.Add(interval)
-		s, err := c.group().Stats()
+		s, err := stats.Read(c.group())
 		if alive, known := c.alive(); err != nil && !alive && known == nil {
 			return nil // it was just deleted, with the group
 		}
 		if err != nil {
 			return err
 		}
-		if err := stats(s); err != nil {
+		if err := report(s); err != nil {
 			return err
 		}
 	}

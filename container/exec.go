@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
+	"minirun/cgroups/resctrl"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
@@ -138,7 +138,7 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 		return nil, nil, fmt.Errorf("exec in %s: it has no cgroup of its own, and so none below that", c.ID)
 	case c.Cgroup != "":
 		if below == "" {
-			if home, err = c.group().Home(c.Pid); err != nil {
+			if home, err = c.group().DirFor(c.Pid); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -151,7 +151,7 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 	tasks := c.Class.Join(p)
 	set.Exec(p, plan.Given("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
 	p.On(plan.Child)
-	cgroups.EnterClass(p, tasks)
+	resctrl.Enter(p, tasks)
 	return p, set, nil
 }
 

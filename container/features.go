@@ -3,7 +3,7 @@ package container
 import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
-	"minirun/cgroups"
+	"minirun/cgroups/systemd"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
@@ -20,7 +20,7 @@ func Features() *features.Features {
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
 		MountOptions: rootfs.MountOptions(),
 
-		PotentiallyUnsafeConfigAnnotations: []string{cgroups.Annotation},
+		PotentiallyUnsafeConfigAnnotations: []string{systemd.Annotation},
 		Linux: &features.Linux{
 			Namespaces: namespaces.Names(), Capabilities: plan.Capabilities,
 			Cgroup:  &features.Cgroup{V1: new(false), V2: new(true), Systemd: new(true), SystemdUser: new(true), Rdma: new(true)},

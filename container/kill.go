@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/oom"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -99,7 +101,7 @@ func (c *Container) Delete(force bool) error {
 		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
 	}
 	if c.Cgroup != "" && c.Unit == "" {
-		c.group().Heard()
+		oom.WaitForReaders(c.group())
 	}
 	// Most often the group is empty, and it is quicker to be told so by rmdir
 	// than to ask.
@@ -123,7 +125,7 @@ func (c *Container) clear() error {
 	if err := c.end(); err != nil || c.Cgroup == "" {
 		return err
 	}
-	return errors.Join(c.stopUnit(), c.group().Clear())
+	return errors.Join(c.stopUnit(), c.group().Destroy())
 }
 
 // end kills every process of the container. The cgroup knows them all, also

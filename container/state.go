@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/oom"
+	"minirun/cgroups/resctrl"
 	"minirun/namespaces"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -61,7 +63,7 @@ type State struct {
 	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
 	Unit        string                 `json:"unit,omitempty"`     // of systemd's, whose group that is; "": we have made it ourselves
 	UserUnit    bool                   `json:"userUnit,omitempty"` // of the user's own systemd
-	Class       *cgroups.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
+	Class       *resctrl.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
 	Created     time.Time              `json:"created"`
 	Started     time.Time              `json:"started"` // zero before start
 	Owner       int                    `json:"owner"`   // user id
@@ -479,6 +481,6 @@ func (c *Container) unreaped() bool {
 // OOMKilled says whether the kernel has ended a process of the container for
 // want of memory.
 func (c *Container) OOMKilled() bool {
-	killed, err := c.group().OOMKilled()
+	killed, err := oom.Killed(c.group())
 	return c.Cgroup != "" && err == nil && killed
 }

@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"minirun/cgroups/resources"
+	"minirun/plan"
 )
 
 // Update changes the limits of a container; what r does not mention stays as it
@@ -22,10 +25,7 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 		return fmt.Errorf("update %s: it has no cgroup of its own to limit", c.ID)
 	}
 	r = c.keepSum(r)
-	if err := c.limitUnit(r); err != nil {
-		return fmt.Errorf("update %s: %w", c.ID, err)
-	}
-	if err := c.group().Update(r); err != nil {
+	if err := c.limit(r); err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	}
 	if r.Memory == nil || r.Memory.Limit == nil && r.Memory.Swap == nil {
@@ -33,6 +33,24 @@ func (c *Container) Update(r *specs.LinuxResources) error {
 	}
 	c.MemorySwap = memorySwap(r)
 	return c.save()
+}
+
+// limit writes and carries out the plan of an update. It has no undo: if the kernel
+// refuses a limit, those before it stay.
+func (c *Container) limit(r *specs.LinuxResources) error {
+	limits, err := resources.Change(c.group(), r)
+	if err != nil || len(limits) == 0 {
+		return err
+	}
+	p := &plan.Plan{}
+	if u := c.systemd(); u != nil {
+		u.Update(p, limits)
+	}
+	if err := c.group().Update(p, limits); err != nil {
+		return err
+	}
+	_, err = p.Start(plan.Options{})
+	return err
 }
 
 // keepSum adds the remembered sum where r has a new limit for memory alone.
@@ -56,7 +74,12 @@ func memorySwap(r *specs.LinuxResources) int64 {
 // Share changes the container's shares of the processors' caches and memory
 // bandwidth: lines for resctrl's schemata. c must be locked.
 func (c *Container) Share(schemata []string) error {
-	if err := c.Class.Update(schemata); err != nil {
+	p := &plan.Plan{}
+	err := c.Class.Update(p, schemata)
+	if err == nil {
+		_, err = p.Start(plan.Options{})
+	}
+	if err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/stats"
 	"minirun/container/procfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -97,7 +98,7 @@ func TestWatch(t *testing.T) {
 	c, _, err := b.start(Options{})
 	must(t, err)
 	count := 0
-	err = c.Watch(10*time.Millisecond, func(s *cgroups.Stats) error {
+	err = c.Watch(10*time.Millisecond, func(s *stats.Stats) error {
 		if count++; count == 3 { // once: it takes a moment to end
 			return c.Kill(unix.SIGKILL, false)
 		}
@@ -129,7 +130,7 @@ func TestWatchOOM(t *testing.T) {
 		started <- errors.Join(err, again.Start())
 	})
 	ooms := 0
-	err = c.Watch(time.Hour, func(*cgroups.Stats) error { return errors.New("an hour has passed") }, func() error { ooms++; return nil })
+	err = c.Watch(time.Hour, func(*stats.Stats) error { return errors.New("an hour has passed") }, func() error { ooms++; return nil })
 	if err != nil || ooms != 1 {
 		t.Errorf("Watch() = %v after %d kills, want nil after 1", err, ooms)
 	}

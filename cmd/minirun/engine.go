@@ -12,7 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
+	"minirun/cgroups/systemd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -121,7 +121,7 @@ func checkManager(c *cli.Context) error {
 	if !bySystemd(c) {
 		return nil
 	}
-	if err := cgroups.Booted(); err != nil {
+	if err := systemd.Booted(); err != nil {
 		return fmt.Errorf("--systemd-cgroup: %w", err)
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"minirun/cgroups"
+	cgroupstats "minirun/cgroups/stats"
 	"minirun/container"
 )
 
@@ -45,7 +45,7 @@ type event struct {
 
 func events(c *cli.Context, k *container.Container) error {
 	out := json.NewEncoder(c.App.Writer)
-	print := func(s *cgroups.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
+	print := func(s *cgroupstats.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
 	if c.Bool("stats") {
 		s, err := k.Stats()
 		if err != nil {

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"minirun/cgroups"
+	cgroupstats "minirun/cgroups/stats"
 )
 
 // An event is one line of what events prints.
@@ -30,7 +30,7 @@ func events(c *call) error {
 		return err
 	}
 	out := json.NewEncoder(c.out)
-	print := func(s *cgroups.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
+	print := func(s *cgroupstats.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
 	if *once {
 		s, err := k.Stats()
 		if err != nil {
