@@ -19,9 +19,8 @@ func (b *box) startShared(mount string) (*Container, *plan.Process, error) {
 	c, err := b.root.make(b.id)
 	must(b.t, err)
 	defer c.Unlock()
-	c.State = State{ID: b.id, Bundle: b.bundle, Namespaces: b.Linux.Namespaces}
-	builder := &builder{Container: c, spec: b.Spec, host: facts(b.bundle)}
-	builder.host.shares = func() (string, error) { return mount, nil }
+	builder := newBuilder(c, b.bundle, b.Spec, Options{})
+	builder.host.resctrl = func() (string, error) { return mount, nil }
 	b.t.Cleanup(b.remove)
 	p, err := builder.make()
 	return c, p, err

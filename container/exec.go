@@ -1,7 +1,6 @@
 package container
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/resctrl"
+	"minirun/container/config"
+	"minirun/container/descriptors"
+	"minirun/container/pidfd"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process"
@@ -35,26 +36,26 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	case status != Paused && status != specs.StateRunning && status != specs.StateCreated:
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
 	}
-	if err := o.checkKept(); err != nil {
+	if err := descriptors.Check(o.keptFDs()); err != nil {
 		return nil, err
 	}
-	b, err := c.visitor(spec, linux, o)
+	b, err := c.newExec(spec, linux, o)
 	if err != nil {
 		return nil, err
 	}
 	if err := b.identity.Home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
 		return nil, err
 	}
-	pidfd, err := c.open()
+	container, err := c.open()
 	if err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
-	defer unix.Close(pidfd)
-	p, err := b.enter(pidfd)
+	defer unix.Close(container)
+	p, err := b.enter(container)
 	if err != nil {
-		return nil, b.explain(err, spec)
+		return nil, b.startError(err)
 	}
-	if err := errors.Join(b.passed, b.sendPidFD(p, "setns"), b.pidFile(p)); err != nil {
+	if err := b.report(p, "setns"); err != nil {
 		unix.Kill(p.Pid, unix.SIGKILL) // ours to reap, so the number is still its own
 		p.Wait()
 		return nil, err
@@ -62,9 +63,8 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	return p, nil
 }
 
-// visitor is the builder of one more process of the container, as which the
-// process has the identity that the spec says.
-func (c *Container) visitor(spec *specs.Process, linux *specs.Linux, o Options) (*builder, error) {
+// newExec is the builder of one more process of the container.
+func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) (*builder, error) {
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
@@ -75,14 +75,29 @@ func (c *Container) visitor(spec *specs.Process, linux *specs.Linux, o Options) 
 	if err := identity.Linux(linux); err != nil {
 		return nil, err
 	}
-	identity.Keep, identity.Outside = o.kept(), true
-	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, host: facts(c.Bundle), identity: identity}
+	identity.Keep, identity.Outside = o.keptFDs(), true
+	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, facts: facts(), host: thisHost(),
+		identity: identity, given: map[plan.Given]int{}}
 	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
 	if err := b.grant(userNS); err != nil {
 		return nil, err
 	}
 	b.warn(identity.Warnings)
 	return b, nil
+}
+
+// grant leaves out the capabilities that the runtime does not have itself. In a
+// new user namespace a process has them all.
+func (b *builder) grant(userNS bool) error {
+	if userNS || b.facts.Euid != 0 {
+		return nil
+	}
+	own, err := b.host.grants()
+	if err != nil {
+		return err
+	}
+	b.identity.Grant(own)
+	return nil
 }
 
 // Passwd opens /etc/passwd or /etc/group of a running container, as its process
@@ -108,23 +123,17 @@ func openPasswd(root, path string) (io.ReadCloser, error) {
 
 // open returns a pidfd that certainly refers to the container process.
 func (c *Container) open() (int, error) {
-	fd, err := unix.PidfdOpen(c.Pid, 0)
-	if unless(err, gone...) != nil {
-		return -1, fmt.Errorf("pidfd of process %d: %w", c.Pid, err)
-	} else if err != nil {
-		return -1, ErrNotRunning
+	fd, err := pidfd.Open(c.Pid, c.StartTime)
+	if errors.Is(err, pidfd.ErrEnded) {
+		err = ErrNotRunning
 	}
-	if alive, err := c.alive(); err != nil || !alive {
-		unix.Close(fd)
-		return -1, cmp.Or(err, ErrNotRunning)
-	}
-	return fd, nil
+	return fd, err
 }
 
 // joining starts a plan whose child is in the container's namespaces and
 // cgroup, or in a group below that. The container process is given as
 // "container", a pidfd.
-func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Set, error) {
+func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
 	set, err := namespaces.Of(c.Namespaces)
 	if err != nil {
 		return nil, nil, err
@@ -156,8 +165,8 @@ func (c *Container) joining(pidfd int, below string) (*plan.Plan, *namespaces.Se
 }
 
 // enter writes and carries out the plan of a process that joins.
-func (b *builder) enter(pidfd int) (*plan.Process, error) {
-	p, set, err := b.joining(pidfd, b.options.Cgroup)
+func (b *builder) enter(process int) (*plan.Process, error) {
+	p, set, err := b.joining(b.options.Cgroup)
 	if err != nil {
 		return nil, err
 	}
@@ -172,17 +181,17 @@ func (b *builder) enter(pidfd int) (*plan.Process, error) {
 	} else {
 		b.stdio(p)
 	}
-	b.options.Look.Given, b.options.Look.Joined = map[plan.Given]int{"container": pidfd}, pidfd
+	b.options.Engine.Joined, b.given["container"] = process, process
 	if err := b.label(p); err != nil {
 		return nil, err
 	}
 	b.identity.Become(p)
 	p.Ready()
 	b.identity.Exec(p)
-	if proc, ok := b.options.Look.Given["procfs"]; ok {
+	if proc, ok := b.given["procfs"]; ok {
 		defer unix.Close(proc)
 	}
-	return b.start(p)
+	return b.run(p)
 }
 
 // label records the labels of a process that joins, through a procfs in which
@@ -196,7 +205,7 @@ func (b *builder) label(p *plan.Plan) (err error) {
 		}
 		var fd int
 		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
-			b.options.Look.Given["procfs"] = fd
+			b.given["procfs"] = fd
 		}
 		return plan.Given("procfs")
 	})
@@ -206,19 +215,12 @@ func (b *builder) label(p *plan.Plan) (err error) {
 	return nil
 }
 
-func (b *builder) pidFile(p *plan.Process) error {
-	if b.options.PidFile == "" {
-		return nil
-	}
-	return writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
-}
-
 // Spec is the container's config.json as it was when the container was made: what
 // exec starts from.
 func (c *Container) Spec() (*specs.Spec, error) {
-	spec, err := ReadSpec(c.dir)
+	spec, _, err := config.Read(c.dir)
 	if errors.Is(err, fs.ErrNotExist) { // Options.Config was nil
-		spec, err = ReadSpec(filepath.Clean(c.Bundle))
+		spec, _, err = config.Read(filepath.Clean(c.Bundle))
 	}
 	return spec, err
 }

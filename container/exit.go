@@ -2,14 +2,53 @@ package container
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/container/pidfd"
+)
+
+// An Exit is how a container ended.
+type Exit struct {
+	Code int       // the program's, or 128 + the signal that ended it
+	At   time.Time // when
+}
+
+// Exit says how the container ended; false if it has not, or if no monitor was
+// there to see it. Why does it wait? We can see the end of a process before its
+// monitor, on a busy machine, has written it down.
+func (c *Container) Exit() (Exit, bool) {
+	f, err := os.Open(c.path("exit"))
+	if err != nil {
+		return Exit{}, false
+	}
+	defer f.Close()
+	for left := waitMillis; ; left-- {
+		e, ok := readExit(f)
+		s, err := pidfd.Stat(c.Pid, c.StartTime)
+		if ok || left <= 0 || !errors.Is(err, pidfd.ErrEnded) {
+			return e, ok
+		}
+		if s.Start != c.StartTime { // it is no zombie any more: its monitor has waited for it
+			left = min(left, writeMillis)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// How long a monitor may take to write down how the container ended: in all, and
+// from its wait(2) on. A monitor that was killed never will.
+const (
+	waitMillis  = 1000
+	writeMillis = 100
 )
 
 // The exit file holds the siginfo_t that waitid(2) filled, as the kernel left
-// it: the monitor of a detached container can do no more than write it down.
+// it: the monitor of a detached container is a plan, and a plan cannot compute.
 //
 //	offset 0   si_signo   SIGCHLD
 //	offset 8   si_code    CLD_EXITED, CLD_KILLED or CLD_DUMPED

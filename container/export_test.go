@@ -1,9 +1,9 @@
 package container
 
 import (
-	"io"
-	"io/fs"
 	"path/filepath"
+	"slices"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +17,29 @@ import (
 // What the tests in package container_test, which may import package bundle,
 // need of the inside.
 
+// A Box is a container that runs, for tests of the rooms below this one that are
+// about a container.
+type Box struct {
+	*Container
+	Process *plan.Process
+	Root    Root
+	Spec    *specs.Spec
+}
+
+// StartBox makes a container whose program carries out commands, after change has
+// changed its spec. It is removed when the test ends.
+func StartBox(t testing.TB, o Options, change func(*specs.Spec), commands ...string) Box {
+	t.Helper()
+	needRoot(t)
+	b := newBox(t, commands...)
+	if change != nil {
+		change(b.Spec)
+	}
+	c, p, err := b.start(o)
+	must(t, err)
+	return Box{c, p, b.root, b.Spec}
+}
+
 // A FakeHost is all that a plan depends on besides the spec.
 type FakeHost struct {
 	Euid        int
@@ -27,34 +50,23 @@ type FakeHost struct {
 
 // PlanOn writes the plan that New would carry out on that host.
 func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
-	b := &builder{
-		Container: &Container{dir: "/run/minirun/box", State: State{ID: "box", Bundle: bundle, Hooks: spec.Hooks}},
-		spec:      spec,
-		options:   o,
-		host: host{
-			euid:   h.Euid,
-			bundle: bundle,
-			isDir: func(path string) bool {
-				for _, dir := range h.Directories {
-					if path == filepath.Clean(dir) {
-						return true
-					}
-				}
-				return false
-			},
-			tree:      func(string, string) ([]rootfs.Entry, error) { return nil, nil },
-			isPipe:    func(int) bool { return false },
-			passwd:    func(string) (io.ReadCloser, error) { return nil, fs.ErrNotExist },
-			grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
-			delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
-			shares:    func() (string, error) { return h.Resctrl, nil },
-			groups:    func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
-			units: func(user bool) (string, error) {
-				if user {
-					return "/user.slice/user@1000.service", nil
-				}
-				return "/", nil
-			},
+	b := newBuilder(&Container{dir: "/run/minirun/box", State: State{ID: "box"}}, bundle, spec, o)
+	b.facts = plan.Facts{Euid: h.Euid}
+	b.host = host{
+		isDir: func(path string) bool {
+			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
+		},
+		tree:      func(string, string) ([]rootfs.Entry, error) { return nil, nil },
+		isPipe:    func(int) bool { return false },
+		grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
+		delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
+		resctrl:   func() (string, error) { return h.Resctrl, nil },
+		hierarchy: func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
+		systemd: func(user bool) (string, error) {
+			if user {
+				return "/user.slice/user@1000.service", nil
+			}
+			return "/", nil
 		},
 	}
 	if err := b.check(); err != nil {

@@ -155,7 +155,7 @@ func (w walk) fingerprint(t *testing.T, b *box) string {
 	if w.do == "exec" {
 		c, err := b.root.Load(b.id)
 		must(t, err)
-		pids, err := c.Processes()
+		pids, err := c.group().Procs()
 		text += fmt.Sprint("\nin the container: ", pids, err)
 	}
 	return text
@@ -177,7 +177,7 @@ func TestFaultsHere(t *testing.T) {
 	needRoot(t)
 	b := full(t)
 	made := map[int]*plan.Step{}
-	_, code, err := b.try(Options{Look: plan.Options{Trace: func(e plan.Event) {
+	_, code, err := b.try(Options{Engine: plan.Options{Trace: func(e plan.Event) {
 		if !e.Skipped {
 			made[e.Index] = e.Step
 		}
@@ -191,7 +191,7 @@ func TestFaultsHere(t *testing.T) {
 			if errno == 0 && s.Side == plan.Runtime {
 				continue // it would be us
 			}
-			_, code, err := b.try(Options{Look: plan.Options{Fault: plan.Fault{Step: n, Errno: errno}}})
+			_, code, err := b.try(Options{Engine: plan.Options{Fault: plan.Fault{Step: n, Errno: errno}}})
 			if errno == 0 && err == nil && (code == 137 || strings.HasPrefix(s.String(), "close(<runtime's end")) {
 				continue // between ready and execve the exit code tells; nobody can be killed as it lets go of us
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"minirun/container"
+	"minirun/container/config"
 )
 
 // unset are the properties that testdata/full/config.json leaves out, and why.
@@ -34,7 +35,7 @@ var unset = map[string]string{
 // TestEveryProperty: the plan of a spec with every property set, or a reason
 // for one that is not. A property that a new runtime-spec brings fails here.
 func TestEveryProperty(t *testing.T) {
-	spec, err := container.ReadSpec("testdata/full")
+	spec, _, err := config.Read("testdata/full")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"minirun/container"
+	"minirun/container/config"
 )
 
 // FuzzConfig: whatever a config.json has in it becomes a plan that can be
@@ -39,7 +40,7 @@ func FuzzConfig(f *testing.F) {
 		if err := os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		spec, err := container.ReadSpec(dir)
+		spec, _, err := config.Read(dir)
 		if err != nil {
 			plain(t, err)
 			return

@@ -14,6 +14,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/config"
 	"minirun/plan"
 	"minirun/rootfs/image"
 
@@ -71,7 +72,7 @@ func example(rootless bool) *specs.Spec {
 // docker is a config.json as dockerd writes it.
 func docker(t *testing.T) *specs.Spec {
 	t.Helper()
-	spec, err := container.ReadSpec("testdata/docker")
+	spec, _, err := config.Read("testdata/docker")
 	if err != nil {
 		t.Fatal(err)
 	}

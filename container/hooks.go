@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/pidfd"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -77,7 +78,7 @@ func (b *builder) checkHooks() error {
 			if h.Timeout != nil && *h.Timeout <= 0 {
 				return fmt.Errorf("hooks.%s[%d].timeout %d: want more than 0 seconds, or none for no limit", at.kind, i, *h.Timeout)
 			}
-			if at.inside && b.host.euid != 0 && !b.alone() {
+			if at.inside && b.facts.Euid != 0 && !b.alone() {
 				return fmt.Errorf("hooks.%s: those of an ordinary user need a new pid namespace", at.kind)
 			}
 		}
@@ -98,7 +99,7 @@ func (b *builder) alone() bool {
 // runtime's own user namespace may. Nobody else can use that, since the child is
 // still alone in its pid namespace. After it, conceal hides it again.
 func (b *builder) reveal(p *plan.Plan, at point) (conceal func()) {
-	if !at.inside || b.host.euid == 0 || len(b.hooks(at)) == 0 {
+	if !at.inside || b.facts.Euid == 0 || len(b.hooks(at)) == 0 {
 		return func() {}
 	}
 	p.Note("the " + at.kind + " hooks shall join our namespaces: as for ptrace(2), we must let them")
@@ -238,11 +239,11 @@ func timeout(n int) error         { return fmt.Errorf("timeout of %d s", n) }
 // runInside runs a hook in the container's namespaces and cgroup: it joins them,
 // like an exec.
 func (c *Container) runInside(at point, h specs.Hook, input []byte, output io.Writer) error {
-	pidfd, err := c.open()
+	container, err := c.open()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(pidfd)
+	defer unix.Close(container)
 	join := c.joinAsRuntime
 	if at.kind == startContainer.kind {
 		join = c.joinAsContainer
@@ -257,7 +258,7 @@ func (c *Container) runInside(at point, h specs.Hook, input []byte, output io.Wr
 			return nil
 		}
 	}
-	return talk(input, output, func(in, out *os.File) (*plan.Process, error) { return join(h, pidfd, in, out, look) }, h.Timeout)
+	return talk(input, output, func(in, out *os.File) (*plan.Process, error) { return join(h, container, in, out, look) }, h.Timeout)
 }
 
 // joinAsContainer starts a hook that is a program of the container's, which is
@@ -269,7 +270,7 @@ func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File, l
 	}
 	process := *spec.Process
 	process.Args, process.Env, process.Terminal, process.ExecCPUAffinity = h.Args, h.Env, false, nil
-	b, err := c.visitor(&process, spec.Linux, Options{Stdin: in, Stdout: out, Stderr: out, Look: look})
+	b, err := c.newExec(&process, spec.Linux, Options{Stdin: in, Stdout: out, Stderr: out, Engine: look})
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +280,7 @@ func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File, l
 
 // joinAsRuntime starts a hook that is a program of the host's.
 func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, look plan.Options) (*plan.Process, error) {
-	p, set, err := c.joining(pidfd, "")
+	p, set, err := c.joining("")
 	if err != nil {
 		return nil, err
 	}
@@ -340,7 +341,7 @@ func waitHook(hook *plan.Process, limit *int) error {
 			return fmt.Errorf("pidfd_open %d: %w", hook.Pid, err)
 		}
 		defer unix.Close(fd)
-		if late = !ended(fd, seconds(*limit)); late {
+		if late = !pidfd.Wait(fd, seconds(*limit)); late {
 			unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // ESRCH: it has just ended
 		}
 	}

@@ -10,16 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/oom"
+	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Kill sends a signal to the container process, or with all to every process
-// of the container: none is then as good. Signal 0 asks whether it could be sent.
+// Kill sends a signal to the container process. With all, the signal goes to every
+// process; a container without processes is then no error. Signal 0 asks whether a
+// signal could be sent.
 //
-// SIGKILL is always for all. It ends a pid namespace with its first process; but
-// where the container has none of its own, the others would go on, and nobody
-// would know whose they are.
+// SIGKILL is always for all. The end of its first process ends a pid namespace; but
+// if the container has no pid namespace of its own, the other processes would go on,
+// and nobody would know whose they are.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
 	alive, err := c.alive()
 	if err != nil {
@@ -44,9 +46,8 @@ func (c *Container) ownPids() bool {
 	})
 }
 
-// kill signals the container process by a pidfd: should it end and its number
-// be used again, between our look at its start time and the signal, the signal
-// goes nowhere.
+// kill signals the container process by a pidfd. Should the process end, and its
+// number be used again, the signal goes nowhere.
 func (c *Container) kill(signal unix.Signal) error {
 	fd, err := c.open()
 	if err != nil {
@@ -71,22 +72,7 @@ func (c *Container) Wait(limit time.Duration) (bool, error) {
 		return false, fmt.Errorf("wait for %s: %w", c.ID, err)
 	}
 	defer unix.Close(fd)
-	return ended(fd, limit), nil
-}
-
-// ended waits until the process of a pidfd has. Zero is no time limit; false
-// says that it ran out.
-func ended(pidfd int, limit time.Duration) bool {
-	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	milliseconds := -1
-	for end := time.Now().Add(limit); ; {
-		if limit > 0 {
-			milliseconds = max(0, int(time.Until(end).Milliseconds()))
-		}
-		if n, err := unix.Poll(fds, milliseconds); err != unix.EINTR {
-			return n == 1
-		}
-	}
+	return pidfd.Wait(fd, limit), nil
 }
 
 // Delete removes what is left of a stopped container: its cgroup, with all

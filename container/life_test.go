@@ -13,6 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/procfs"
+	"minirun/container/sockets"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"minirun/examples/leftovers"
@@ -236,14 +239,14 @@ func TestReusedPid(t *testing.T) {
 	c, err := b.root.make(b.id)
 	must(t, err)
 	c.State = State{ID: b.id, Pid: stranger.Process.Pid, StartTime: 1}
-	must(t, c.save())
+	must(t, c.Save())
 	c.Unlock()
 	b.is(specs.StateStopped)
 	b.refuses("kill", ErrNotRunning, func() error { return c.Kill(unix.SIGKILL, false) })
 	must(t, c.Kill(unix.SIGKILL, true)) // to all, of which there are none
 	must(t, c.Delete(true))
-	if s, err := processStat(stranger.Process.Pid); err != nil || s.state == 'Z' {
-		t.Errorf("the stranger's state = %c, %v; want it alive", s.state, err)
+	if s, err := procfs.ReadStat("/proc", stranger.Process.Pid); err != nil || s.Ended() {
+		t.Errorf("the stranger's state = %c, %v; want it alive", s.State, err)
 	}
 }
 
@@ -260,7 +263,7 @@ func TestDeleteForce(t *testing.T) {
 	if status, err := p.Wait(); err != nil || ExitCode(status) != 137 {
 		t.Errorf("exit = %d, %v; want 137", ExitCode(status), err)
 	}
-	if _, err := processStat(x.Pid); err == nil {
+	if _, err := procfs.ReadStat("/proc", x.Pid); err == nil {
 		t.Errorf("the process of exec is left")
 	}
 }
@@ -401,7 +404,7 @@ func TestTerminal(t *testing.T) {
 	socket, o := console(t)
 	c, p, err := b.start(o)
 	must(t, err)
-	master, err := ReceiveConsole(socket)
+	master, _, err := sockets.Receive(socket)
 	must(t, err)
 	waitLine(t, master, "terminal\r\nDcrw--w----\r\n/dev/pts/0\r\nready")
 	if size, err := unix.IoctlGetWinsize(int(master.Fd()), unix.TIOCGWINSZ); err != nil || size.Col != 100 || size.Row != 30 {
@@ -410,7 +413,7 @@ func TestTerminal(t *testing.T) {
 	socket, o = console(t)
 	x, err := c.Exec(&specs.Process{Args: []string{"/bin/program", "tty", "readlink /proc/self/fd/0"}, Cwd: "/", Terminal: true}, nil, o)
 	must(t, err)
-	second, err := ReceiveConsole(socket)
+	second, _, err := sockets.Receive(socket)
 	must(t, err)
 	waitLine(t, second, "terminal\r\n/dev/pts/1\r\n")
 	x.Wait()
@@ -424,7 +427,7 @@ func TestTerminal(t *testing.T) {
 // console is a socket pair, one end in the options.
 func console(t testing.TB) (*os.File, Options) {
 	t.Helper()
-	theirs, ours, err := ConsolePair()
+	theirs, ours, err := sockets.Pair("terminal")
 	must(t, err)
 	t.Cleanup(func() { theirs.Close(); ours.Close() })
 	return ours, Options{Console: theirs}
@@ -462,18 +465,24 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
-// TestPause: frozen, a container's status is paused.
-func TestPause(t *testing.T) {
+// TestLockAgain: who has made a container can lock it again, but not a later one
+// with the same id.
+func TestLockAgain(t *testing.T) {
 	needRoot(t)
 	b := newBox(t, "sleep")
 	c, _, err := b.start(Options{})
 	must(t, err)
-	must(t, c.Pause())
-	b.is("paused")
-	must(t, c.Resume())
-	b.is(specs.StateRunning)
-	must(t, c.Pause())
-	must(t, c.Delete(true))
+	must(t, c.Lock())
+	c.Unlock()
+	b.remove()
+	if err := c.Lock(); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Lock() of a deleted container = %v, want %v", err, ErrNotExist)
+	}
+	_, _, err = b.start(Options{})
+	must(t, err)
+	if err := c.Lock(); !errors.Is(err, ErrNotExist) {
+		t.Errorf("Lock() of another one with its id = %v, want %v", err, ErrNotExist)
+	}
 }
 
 // TestHalfMade: until its process has executed the program, a container is not
@@ -482,7 +491,7 @@ func TestHalfMade(t *testing.T) {
 	needRoot(t)
 	b := newBox(t, "sleep")
 	looked := 0
-	c, _, err := b.start(Options{Look: plan.Options{Before: func(s *plan.Step) error {
+	c, _, err := b.start(Options{Engine: plan.Options{Before: func(s *plan.Step) error {
 		half, err := b.root.Load(b.id)
 		if err != nil || half.Pid == 0 {
 			return err

@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"minirun/container"
+	"minirun/container/config"
 )
 
 // TestHostileWords: whatever words a configuration has, they are words in the
@@ -20,7 +21,7 @@ import (
 // a terminal would obey.
 func TestHostileWords(t *testing.T) {
 	const hostile = "/x\n>PWNED; #'\nEND_OF_CHILD\nEND_OF_MONITOR\n>PWNED\n`>PWNED`$(>PWNED);>PWNED \"\\\x1b[31m"
-	spec, err := container.ReadSpec("testdata/docker")
+	spec, _, err := config.Read("testdata/docker")
 	if err != nil {
 		t.Fatal(err)
 	}

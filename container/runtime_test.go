@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/config"
+
 	"minirun/examples/leftovers"
 	"minirun/plan"
 
@@ -54,11 +56,11 @@ func (r request) carryOut() (int, error) {
 		look.Trace = func(e plan.Event) { made[e.Index] = !e.Skipped }
 	}
 	if r.Do == "run" || r.Do == "create" {
-		spec, err := ReadSpec(r.Bundle)
+		spec, _, err := config.Read(r.Bundle)
 		if err != nil {
 			return 0, err
 		}
-		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Look: look}
+		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Engine: look}
 		if r.Shared {
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 				return 0, err
@@ -89,7 +91,7 @@ func (r request) carryOut() (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		p, err := c.Exec(spec.Process, nil, Options{Look: look})
+		p, err := c.Exec(spec.Process, nil, Options{Engine: look})
 		if r.Trace && err == nil {
 			err = json.NewEncoder(os.Stdout).Encode(made)
 		}

@@ -19,11 +19,11 @@ import (
 
 // findUnit is findGroup for a group that systemd makes.
 func (b *builder) findUnit(h *cgroups.Hierarchy) (err error) {
-	user := !b.host.privileged()
+	user := !b.facts.Privileged()
 	if b.unit, err = systemd.New(b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user); err != nil {
 		return err
 	}
-	top, err := b.host.units(user)
+	top, err := b.host.systemd(user)
 	if err != nil {
 		return err
 	}
@@ -50,21 +50,13 @@ func (b *builder) scope(p *plan.Plan) error {
 	return nil
 }
 
-// systemd is the container's unit; nil if it has none.
-func (c *Container) systemd() *systemd.Unit {
+// stopUnit lets systemd forget a unit that is empty by now. If there is no systemd
+// to ask any more, such as the one of a user who has logged out, nobody remembers
+// the unit.
+func (c *Container) stopUnit() error {
 	if c.Unit == "" {
 		return nil
 	}
-	return &systemd.Unit{Name: c.Unit, User: c.UserUnit}
-}
-
-// stopUnit lets systemd forget a unit that is empty by now. If there is no systemd
-// to ask any more, for example because the user has logged out, nobody remembers
-// the unit either.
-func (c *Container) stopUnit() error {
-	u := c.systemd()
-	if u == nil {
-		return nil
-	}
-	return unless(u.Stop(), systemd.ErrNotRunning)
+	unit := systemd.Unit{Name: c.Unit, User: c.UserUnit}
+	return unless(unit.Stop(), systemd.ErrNotRunning)
 }

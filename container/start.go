@@ -13,6 +13,49 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// Between create and start the child waits in the middle of its plan, for a byte
+// from a FIFO in the container's directory: exec.fifo.
+
+// newFifo is the name that exec.fifo has until the container is created.
+const newFifo = "exec.fifo.new"
+
+// makeFifo makes the later exec.fifo and opens it for reading and writing: so it
+// has a reader as long as the container waits, and a read does not end before start.
+func (b *builder) makeFifo() (*os.File, error) {
+	path := b.path(newFifo)
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, fmt.Errorf("mkfifo %s: %w", path, err)
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// waitForStart records the end of create: the state is saved, the runtime leaves,
+// and the child waits until somebody writes a byte into exec.fifo.
+func (b *builder) waitForStart(p *plan.Plan) {
+	if !b.options.Wait {
+		b.hookGate(p, startContainer)
+		p.Ready()
+		return
+	}
+	p.Note("can the program be executed at all? after create has returned it is too late to ask")
+	b.identity.Look(p)
+	p.Ready()
+	conceal := b.reveal(p, startContainer)
+	p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
+	p.Note("created; start writes one byte here")
+	p.Read(plan.Copy, 1).Wants(1)
+	conceal()
+}
+
+// showFifo gives exec.fifo its name: this is when the state becomes created.
+func (b *builder) showFifo(*plan.Process) error {
+	return os.Rename(b.path(newFifo), b.path("exec.fifo"))
+}
+
 // Start lets a created container run its program.
 //
 //	start                                  child
@@ -31,12 +74,10 @@ func (c *Container) Start() error {
 	if err := c.runHooks(startContainer); err != nil {
 		return errors.Join(err, c.end())
 	}
-	if c.Notify {
-		if err := c.listen(); err != nil {
-			return fmt.Errorf("start %s: %w", c.ID, err)
-		}
+	if err := c.Notify.Listen(); err != nil {
+		return fmt.Errorf("start %s: %w", c.ID, err)
 	}
-	if err := c.letGo(); err != nil {
+	if err := c.writeFifo(); err != nil {
 		return fmt.Errorf("start %s: %w", c.ID, err)
 	}
 	if err := c.runHooks(poststart); err != nil {
@@ -52,8 +93,8 @@ func (c *Container) EntersAtStart() bool {
 	return c.Hooks != nil && len(c.Hooks.StartContainer) > 0
 }
 
-// letGo writes the byte that the child waits for.
-func (c *Container) letGo() error {
+// writeFifo writes the byte that the child waits for.
+func (c *Container) writeFifo() error {
 	path := c.path("exec.fifo")
 	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -68,7 +109,7 @@ func (c *Container) letGo() error {
 	defer unix.Close(r)
 	if err := plan.Failure(r); err != nil {
 		if spec, specErr := c.Spec(); specErr == nil { // else it stays the number of a step
-			err = c.explain(err, spec.Process)
+			err = c.startError(err, spec.Process)
 		}
 		return errors.Join(err, os.Remove(path))
 	}
@@ -76,5 +117,5 @@ func (c *Container) letGo() error {
 		return err
 	}
 	c.Started = time.Now().UTC()
-	return c.save()
+	return c.Save()
 }

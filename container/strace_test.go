@@ -34,7 +34,7 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 		t.Skip("no strace: install the package strace")
 	}
 	c := &Container{dir: filepath.Join(string(b.root), b.id), State: State{ID: b.id, Bundle: b.bundle}}
-	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, host: facts(b.bundle)}
+	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: facts(), host: thisHost(), given: map[plan.Given]int{}}
 	writer.host.isPipe = func(fd int) bool { return fd != 0 } // what os/exec gives to the run
 	must(t, writer.check())
 	p, err := writer.plan()

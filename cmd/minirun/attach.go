@@ -12,7 +12,7 @@ import (
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
 
-	"minirun/container"
+	"minirun/container/sockets"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -124,7 +124,7 @@ func terminalSize() *specs.Box {
 // what is typed is for the program; else ^C stays a signal to us, which is passed
 // on. done waits for the rest of the output and makes ours what it was.
 func (s *session) attachTerminal() (done func(), err error) {
-	if s.master, err = container.ReceiveConsole(s.socket); err != nil {
+	if s.master, _, err = sockets.Receive(s.socket); err != nil {
 		return nil, err
 	}
 	restore := func() {}

@@ -10,6 +10,7 @@ import (
 
 	cgroupstats "minirun/cgroups/stats"
 	"minirun/container"
+	watching "minirun/container/events"
 )
 
 func eventsCommand() *cli.Command {
@@ -47,11 +48,11 @@ func events(c *cli.Context, k *container.Container) error {
 	out := json.NewEncoder(c.App.Writer)
 	print := func(s *cgroupstats.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
 	if c.Bool("stats") {
-		s, err := k.Stats()
+		s, err := watching.Stats(k)
 		if err != nil {
 			return err
 		}
 		return print(s)
 	}
-	return k.Watch(c.Duration("interval"), print, func() error { return out.Encode(event{Type: "oom", ID: k.ID}) })
+	return watching.Watch(k, c.Duration("interval"), print, func() error { return out.Encode(event{Type: "oom", ID: k.ID}) })
 }

@@ -16,6 +16,7 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/protect"
+	"minirun/container/sockets"
 	"minirun/process"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -91,7 +92,7 @@ func execute(c *cli.Context) (int, error) {
 	if err := closeInherited(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
 		return 0, err
 	}
-	s.options.Look, s.options.Cgroup, s.options.IgnorePaused = look, c.String("cgroup"), c.Bool("ignore-paused")
+	s.options.Engine, s.options.Cgroup, s.options.IgnorePaused = look, c.String("cgroup"), c.Bool("ignore-paused")
 	return s.exec(k)
 }
 
@@ -125,11 +126,11 @@ func (s *session) exec(k *container.Container) (int, error) {
 		if !s.spec.Process.Terminal || !c.Bool("detach") {
 			return 0, errConsole
 		}
-		s.options.Console, err = container.DialConsole(c.String("console-socket"))
+		s.options.Console, err = sockets.Dial("console socket", c.String("console-socket"))
 	case s.spec.Process.Terminal && c.Bool("detach") && (c.IsSet("process") || c.IsSet("pid-file")):
 		return 0, errors.New("exec -d -t: who takes the terminal? give a --console-socket")
 	case s.spec.Process.Terminal:
-		s.options.Console, s.socket, err = container.ConsolePair()
+		s.options.Console, s.socket, err = sockets.Pair("terminal")
 	case !c.Bool("interactive") && !c.IsSet("process"):
 		s.options.Stdin, err = os.Open("/dev/null")
 	}
@@ -148,7 +149,7 @@ func (s *session) exec(k *container.Container) (int, error) {
 			return 0, err
 		}
 	}
-	s.options.Look.Stopped = signals.interrupted
+	s.options.Engine.Stopped = signals.interrupted
 	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
 	pipes.started()
 	if err != nil || c.Bool("detach") && s.socket == nil {

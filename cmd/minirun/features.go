@@ -6,7 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"minirun/container"
+	"minirun/container/features"
 )
 
 func featuresCommand() *cli.Command {
@@ -16,7 +16,7 @@ func featuresCommand() *cli.Command {
 			if c.Args().Present() {
 				return usage{errors.New("features: wants no argument")}
 			}
-			f := container.Features()
+			f := features.All()
 			f.Annotations = map[string]string{"org.minirun.version": c.App.Version}
 			e := json.NewEncoder(c.App.Writer)
 			e.SetIndent("", "    ")

@@ -13,6 +13,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	watching "minirun/container/events"
 	"minirun/container/procfs"
 	"minirun/rootfs/image"
 
@@ -192,7 +193,7 @@ func stateOf(k *container.Container) (inspectedState, error) {
 	if e, ok := k.Exit(); ok {
 		s.ExitCode, s.FinishedAt = e.Code, e.At
 	}
-	s.OOMKilled = k.OOMKilled()
+	s.OOMKilled = watching.OOMKilled(k)
 	return s, nil
 }
 

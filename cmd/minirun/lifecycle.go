@@ -16,6 +16,7 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/protect"
+	"minirun/container/sockets"
 )
 
 // each does something with every container that is named, echoes those that
@@ -187,12 +188,12 @@ func createCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o.Wait, o.Config, o.Look, o.Notify = true, s.config, look, notifySocket() != ""
+			o.Wait, o.Config, o.Engine, o.Notify = true, s.config, look, notifySocket() != ""
 			if c.IsSet("console-socket") {
 				if !s.spec.Process.Terminal {
 					return errConsole
 				}
-				if o.Console, err = container.DialConsole(c.String("console-socket")); err != nil {
+				if o.Console, err = sockets.Dial("console socket", c.String("console-socket")); err != nil {
 					return err
 				}
 			}
@@ -235,12 +236,12 @@ func startCommand() *cli.Command {
 				if notifySocket() == "" {
 					return k.Start()
 				}
-				k.Notify = true
+				k.Notify.Wanted = true
 				if err := k.Start(); err != nil {
 					return err
 				}
 				k.Unlock() // others may want to do something with it until it is ready
-				return k.TellReady(notifySocket(), k.Pid)
+				return k.Notify.Tell(notifySocket(), k.Pid, k.Pid, k.StartTime)
 			})
 		},
 	}

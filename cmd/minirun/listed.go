@@ -14,6 +14,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	members "minirun/container/processes"
 	"minirun/container/procfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -145,7 +146,7 @@ func lookAt(containers []*listed) (*view, error) {
 		if !l.running() {
 			continue
 		}
-		pids, err := l.container.Processes()
+		pids, err := members.Of(l.container)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
+	"minirun/container/sockets"
 )
 
 // options are what create, run and exec have in common.
@@ -17,7 +18,7 @@ func options(c *cli.Context) (o container.Options, err error) {
 		return o, usage{errors.New("--preserve-fds: want 0 or more")}
 	}
 	if c.IsSet("pidfd-socket") {
-		o.PidFD, err = container.DialPidFD(c.String("pidfd-socket"))
+		o.PidFD, err = sockets.Dial("pidfd socket", c.String("pidfd-socket"))
 	}
 	return o, err
 }

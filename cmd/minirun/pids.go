@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"minirun/container/processes"
 	"os"
 	"os/exec"
 	"slices"
@@ -31,7 +32,7 @@ func pids(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := k.Processes()
+	list, err := processes.Of(k)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
+	"minirun/container/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -87,7 +88,7 @@ func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	if c.IsSet("bundle") {
 		dir = c.String("bundle")
-		spec, err = container.ReadSpec(dir)
+		spec, _, err = config.Read(dir)
 		id = "ID"
 		if c.Args().Present() {
 			id = c.Args().First()

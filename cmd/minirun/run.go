@@ -19,7 +19,9 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/config"
 	"minirun/container/protect"
+	"minirun/container/sockets"
 	"minirun/plan"
 	"minirun/rootfs/image"
 
@@ -298,7 +300,7 @@ func asked(c *cli.Context) (*session, error) {
 	}
 	var err error
 	if s.dir, err = filepath.Abs(c.String("bundle")); err == nil {
-		s.spec, s.config, err = container.ReadConfig(s.dir)
+		s.spec, s.config, err = config.Read(s.dir)
 	}
 	if err == nil && c.Bool("monitor") {
 		s.config = nil // nobody but us changes the store
@@ -328,7 +330,7 @@ func (s *session) run() (code int, err error) {
 	if s.options, err = options(c); err != nil {
 		return 0, err
 	}
-	s.options.Config, s.options.Look, s.options.Notify = s.config, look, notifySocket() != "" && !c.Bool("monitor")
+	s.options.Config, s.options.Engine, s.options.Notify = s.config, look, notifySocket() != "" && !c.Bool("monitor")
 	if err := s.files(); err != nil {
 		return 0, err
 	}
@@ -348,7 +350,7 @@ func (s *session) files() (err error) {
 		if !s.spec.Process.Terminal || !c.Bool("detach") {
 			return errConsole
 		}
-		s.options.Console, err = container.DialConsole(c.String("console-socket"))
+		s.options.Console, err = sockets.Dial("console socket", c.String("console-socket"))
 		return err
 	}
 	if !c.Bool("monitor") && !s.spec.Process.Terminal {
@@ -356,7 +358,7 @@ func (s *session) files() (err error) {
 	}
 	switch {
 	case s.spec.Process.Terminal:
-		s.options.Console, s.socket, err = container.ConsolePair()
+		s.options.Console, s.socket, err = sockets.Pair("terminal")
 	case !c.Bool("interactive"):
 		s.options.Stdin, err = os.Open("/dev/null")
 	case c.Bool("detach"):
@@ -404,7 +406,7 @@ func (s *session) detached() error {
 	if s.options.Monitor {
 		fmt.Fprintln(c.App.Writer, s.id)
 	}
-	if err := k.TellReady(notifySocket(), p.Pid); err != nil {
+	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Pid, k.StartTime); err != nil {
 		warn(err.Error()) // the container runs
 	}
 	return nil
@@ -413,7 +415,7 @@ func (s *session) detached() error {
 // drain leaves a process behind that writes what comes out of the terminal to
 // the container's log, or nowhere. A terminal that nobody reads is full after a few pages.
 func (s *session) drain() error {
-	master, err := container.ReceiveConsole(s.socket)
+	master, _, err := sockets.Receive(s.socket)
 	if err != nil {
 		return err
 	}
@@ -447,7 +449,7 @@ func (s *session) attached() (int, error) {
 			return 0, err
 		}
 	}
-	s.options.Look.Stopped = signals.interrupted
+	s.options.Engine.Stopped = signals.interrupted
 	k, p, err := root(s.context).New(s.id, s.dir, s.spec, s.options)
 	pipes.started()
 	if err != nil {
@@ -461,7 +463,7 @@ func (s *session) attached() (int, error) {
 		return 0, errors.Join(err, k.Delete(true))
 	}
 	go func() {
-		if err := k.TellReady(notifySocket(), os.Getpid()); err != nil { // we are who ends with it
+		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Pid, k.StartTime); err != nil { // we are who ends with it
 			warn(err.Error())
 		}
 	}()

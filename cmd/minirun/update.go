@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
+	"minirun/container/update"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -50,7 +51,9 @@ func updateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return one(c, func(k *container.Container) error { return errors.Join(k.Share(schemata(c)), k.Update(r)) })
+			return one(c, func(k *container.Container) error {
+				return errors.Join(update.Schemata(k, schemata(c)), update.Resources(k, r))
+			})
 		},
 	}
 }

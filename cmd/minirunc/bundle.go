@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"minirun/container"
+	"minirun/container/config"
+	"minirun/container/sockets"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -56,11 +58,11 @@ func (f processFlags) options(c *call) (o container.Options, err error) {
 	if o.PreserveFDs < 0 {
 		return o, errors.New("--preserve-fds: want 0 or more")
 	}
-	if o.Look, err = f.look(); err != nil {
+	if o.Engine, err = f.look(); err != nil {
 		return o, err
 	}
 	if *f.pidfdSocket != "" {
-		o.PidFD, err = container.DialPidFD(*f.pidfdSocket)
+		o.PidFD, err = sockets.Dial("pidfd socket", *f.pidfdSocket)
 	}
 	return o, err
 }
@@ -80,7 +82,7 @@ func (f bundleFlags) read(c *call) (dir string, spec *specs.Spec, text []byte, e
 	if dir, err = filepath.Abs(*f.dir); err != nil {
 		return "", nil, nil, err
 	}
-	spec, text, err = container.ReadConfig(dir)
+	spec, text, err = config.Read(dir)
 	return dir, spec, text, err
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/protect"
+	"minirun/container/sockets"
 )
 
 func create(c *call) error {
@@ -28,7 +29,7 @@ func create(c *call) error {
 		if !spec.Process.Terminal {
 			return errConsole
 		}
-		if o.Console, err = container.DialConsole(*flags.consoleSocket); err != nil {
+		if o.Console, err = sockets.Dial("console socket", *flags.consoleSocket); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	cgroupstats "minirun/cgroups/stats"
+	watching "minirun/container/events"
 )
 
 // An event is one line of what events prints.
@@ -32,11 +33,11 @@ func events(c *call) error {
 	out := json.NewEncoder(c.out)
 	print := func(s *cgroupstats.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
 	if *once {
-		s, err := k.Stats()
+		s, err := watching.Stats(k)
 		if err != nil {
 			return err
 		}
 		return print(s)
 	}
-	return k.Watch(*interval, print, func() error { return out.Encode(event{Type: "oom", ID: k.ID}) })
+	return watching.Watch(k, *interval, print, func() error { return out.Encode(event{Type: "oom", ID: k.ID}) })
 }

@@ -13,6 +13,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/protect"
+	"minirun/container/sockets"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -107,7 +108,7 @@ func (s *session) exec(f execFlags) (int, error) {
 		}
 	}
 	signals := &catcher{}
-	s.options.Look.Stopped = signals.interrupted
+	s.options.Engine.Stopped = signals.interrupted
 	p, err := k.Exec(s.spec.Process, s.spec.Linux, s.options)
 	pipes.started()
 	switch {
@@ -127,11 +128,11 @@ func (s *session) execFiles(f execFlags) (err error) {
 	case *f.consoleSocket != "" && !(terminal && s.detach):
 		return errConsole
 	case *f.consoleSocket != "":
-		s.options.Console, err = container.DialConsole(*f.consoleSocket)
+		s.options.Console, err = sockets.Dial("console socket", *f.consoleSocket)
 	case terminal && s.detach && !s.people.insulate:
 		return errors.New("exec -d -t: who takes the terminal? give a --console-socket")
 	case terminal:
-		s.options.Console, s.socket, err = container.ConsolePair()
+		s.options.Console, s.socket, err = sockets.Pair("terminal")
 	case s.people.insulate && !s.people.interactive:
 		s.options.Stdin, err = os.Open("/dev/null")
 	}

@@ -3,14 +3,14 @@ package main
 import (
 	"encoding/json"
 
-	"minirun/container"
+	known "minirun/container/features"
 )
 
 func features(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
-	f := container.Features()
+	f := known.All()
 	f.Annotations = map[string]string{"org.minirun.version": version}
 	e := json.NewEncoder(c.out)
 	e.SetIndent("", "    ")

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"minirun/container"
+	"minirun/container/config"
 )
 
 func printPlan(c *call) error {
@@ -24,7 +25,7 @@ func printPlan(c *call) error {
 	if err != nil {
 		return err
 	}
-	spec, err := container.ReadSpec(bundle)
+	spec, _, err := config.Read(bundle)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"minirun/container/processes"
 )
 
 // ps prints the processes of a container:
@@ -30,7 +32,7 @@ func ps(c *call) error {
 	if err != nil {
 		return err
 	}
-	pids, err := k.Processes()
+	pids, err := processes.Of(k)
 	switch {
 	case err != nil:
 		return err

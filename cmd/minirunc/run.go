@@ -10,6 +10,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/protect"
+	"minirun/container/sockets"
 )
 
 // runFlags are those of run.
@@ -88,12 +89,12 @@ func (s *runSession) files(f runFlags) (err error) {
 	case *f.consoleSocket != "" && !(s.spec.Process.Terminal && s.detach):
 		return errConsole
 	case *f.consoleSocket != "":
-		s.options.Console, err = container.DialConsole(*f.consoleSocket)
+		s.options.Console, err = sockets.Dial("console socket", *f.consoleSocket)
 		return err
 	case !s.monitor && !s.spec.Process.Terminal:
 		return nil // all are the caller's
 	case s.spec.Process.Terminal:
-		s.options.Console, s.socket, err = container.ConsolePair()
+		s.options.Console, s.socket, err = sockets.Pair("terminal")
 	case !s.people.interactive:
 		s.options.Stdin, err = os.Open("/dev/null")
 	case s.detach:
@@ -126,7 +127,7 @@ func (s *runSession) detached() error {
 	if s.monitor {
 		fmt.Fprintln(s.out, k.ID)
 	}
-	if err := k.TellReady(notifySocket(), p.Pid); err != nil {
+	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Pid, k.StartTime); err != nil {
 		s.log.warn(err.Error()) // the container runs
 	}
 	return nil
@@ -142,14 +143,14 @@ func (s *runSession) attached() (int, error) {
 			return 0, err
 		}
 	}
-	s.options.Look.Stopped = signals.interrupted
+	s.options.Engine.Stopped = signals.interrupted
 	k, p, err := container.Root(s.root).New(s.args[0], s.dir, s.spec, s.options)
 	pipes.started()
 	if err != nil {
 		return 0, err
 	}
 	go func() {
-		if err := k.TellReady(notifySocket(), os.Getpid()); err != nil { // we end when the container ends
+		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Pid, k.StartTime); err != nil { // we end when the container ends
 			s.log.warn(err.Error())
 		}
 	}()
@@ -170,9 +171,11 @@ func (s *runSession) ended(k *container.Container, status unix.WaitStatus) error
 	case s.monitor:
 		return record(k, status)
 	}
-	err := s.one(func(k *container.Container) error { return k.Delete(true) })
-	if errors.Is(err, container.ErrNotExist) {
-		return nil // somebody else has deleted it, perhaps who ended it
+	if err := k.Lock(); errors.Is(err, container.ErrNotExist) {
+		return nil // another command has deleted it, perhaps the one that ended it
+	} else if err != nil {
+		return err
 	}
-	return err
+	defer k.Unlock()
+	return k.Delete(true)
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
+	"minirun/container/sockets"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -47,7 +48,7 @@ func (s *session) attach(p *plan.Process, signals *catcher, pipes *insulation, e
 // container's log, or nowhere: a terminal that nobody reads is full after a few
 // pages, and its program stops.
 func (s *session) drain() error {
-	master, err := container.ReceiveConsole(s.socket)
+	master, _, err := sockets.Receive(s.socket)
 	if err != nil {
 		return err
 	}

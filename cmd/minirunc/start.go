@@ -18,11 +18,11 @@ func start(c *call) error {
 		if notifySocket() == "" {
 			return k.Start()
 		}
-		k.Notify = true
+		k.Notify.Wanted = true
 		if err := k.Start(); err != nil {
 			return err
 		}
 		k.Unlock() // other commands must be possible until the program is ready
-		return k.TellReady(notifySocket(), k.Pid)
+		return k.Notify.Tell(notifySocket(), k.Pid, k.Pid, k.StartTime)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 
 	"minirun/container"
+	change "minirun/container/update"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -64,7 +65,9 @@ func update(c *call) error {
 			schemata = append(schemata, s)
 		}
 	}
-	return c.one(func(k *container.Container) error { return errors.Join(k.Share(schemata), k.Update(r)) })
+	return c.one(func(k *container.Container) error {
+		return errors.Join(change.Schemata(k, schemata), change.Resources(k, r))
+	})
 }
 
 // limitFlags declares the flags that are numbers.

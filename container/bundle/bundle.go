@@ -16,6 +16,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle/names"
+	"minirun/container/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -160,32 +161,45 @@ func (b *Bundle) save() error {
 	return os.Rename(path+".new", path)
 }
 
-// List returns all bundles, newest first. One that is still being made, or
-// whose making was cut short, or whose config.json somebody has spoilt, has no
-// spec: an empty one stands for it, so that it can be seen and removed.
+// List returns all bundles, newest first. It reads every config.json; to look for
+// one there is [Store.Find]. A bundle that is still being made, or whose making was
+// cut short, or whose config.json somebody has spoilt, has no spec: an empty one
+// stands for it, so that it can be seen and removed.
 func (s Store) List() ([]*Bundle, error) {
-	entries, err := os.ReadDir(s.containers())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	ids, err := s.ids()
+	if err != nil {
 		return nil, err
 	}
-	var list []*Bundle
-	for _, e := range entries {
-		list = append(list, s.load(e.Name()))
+	list := make([]*Bundle, 0, len(ids))
+	for _, id := range ids {
+		list = append(list, s.load(id))
 	}
 	slices.SortFunc(list, func(a, b *Bundle) int { return b.CreatedAt().Compare(a.CreatedAt()) })
 	return list, nil
 }
 
+// ids are the names of the bundles' directories; none if there is no store.
+func (s Store) ids() ([]string, error) {
+	dir, err := os.Open(s.containers())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
 func (s Store) load(id string) *Bundle {
 	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id), Spec: &specs.Spec{}}
-	if spec, err := container.ReadSpec(b.Dir); err == nil {
+	if spec, _, err := config.Read(b.Dir); err == nil {
 		b.Spec = spec
 	}
 	return b
 }
 
-// Find returns the bundle with a name, an id, or the beginning of an id that
-// no other has.
+// Find returns the bundle with a name, an id, or the beginning of an id that no
+// other has. It looks at the names of directories, and reads the one config.json.
 func (s Store) Find(word string) (*Bundle, error) {
 	if word == "" || strings.ContainsRune(word, '/') {
 		return nil, fmt.Errorf("%q: %w", word, ErrNoSuch)
@@ -193,18 +207,18 @@ func (s Store) Find(word string) (*Bundle, error) {
 	if dir, err := os.Readlink(s.link(word)); err == nil && exists(dir) {
 		return s.load(filepath.Base(dir)), nil
 	}
-	list, err := s.List()
+	ids, err := s.ids()
 	if err != nil {
 		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(b *Bundle) bool { return !strings.HasPrefix(b.ID, word) })
-	switch len(list) {
+	ids = slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, word) })
+	switch len(ids) {
 	case 0:
 		return nil, fmt.Errorf("%s: %w", word, ErrNoSuch)
 	case 1:
-		return list[0], nil
+		return s.load(ids[0]), nil
 	}
-	return nil, fmt.Errorf("%s: %d containers have ids that begin so", word, len(list))
+	return nil, fmt.Errorf("%s: %d containers have ids that begin so", word, len(ids))
 }
 
 // Delete removes the bundle and its name. Its container must be gone. One that

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"minirun/container"
 	"minirun/container/bundle/names"
 	"minirun/rootfs/image"
@@ -245,6 +247,38 @@ func TestSpoilt(t *testing.T) {
 	must(t, err)
 	must(t, s.Delete(again))
 	nothingLeft(t, s)
+}
+
+// TestFind: whoever looks for one bundle reads no other's config.json. FIFOs stand
+// for the others': to open one would wait for ever.
+func TestFind(t *testing.T) {
+	s, img := newStore(t)
+	web, err := s.Make(img, Request{Name: "web"})
+	must(t, err)
+	for n := range 8 {
+		dir := filepath.Join(s.containers(), fmt.Sprintf("%c-%d", 'g'+n, n)) // no id begins with these
+		must(t, os.Mkdir(dir, 0o755))
+		must(t, unix.Mkfifo(filepath.Join(dir, "config.json"), 0o600))
+		defer os.RemoveAll(dir)
+	}
+	for _, word := range []string{"web", web.ID, web.ID[:6]} {
+		found := make(chan *Bundle, 1)
+		go func() {
+			b, err := s.Find(word)
+			if err != nil {
+				t.Error(err)
+			}
+			found <- b
+		}()
+		select {
+		case b := <-found:
+			if b == nil || b.ID != web.ID || b.Annotation(Name) != "web" {
+				t.Errorf("Find(%q) = %v", word, b)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("Find(%q) reads the config.json of others", word)
+		}
+	}
 }
 
 // TestReadOnly: a store that nothing can be written to is an error.

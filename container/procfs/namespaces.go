@@ -10,8 +10,8 @@ import (
 )
 
 // Kinds are the eight kinds of namespace, by their names in /proc/PID/ns. Two
-// more files there, pid_for_children and time_for_children, are not of the
-// process itself: they say what its next child will be born in.
+// more files there, pid_for_children and time_for_children, say where the next
+// child of the process will be born, not where the process is.
 var Kinds = []string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}
 
 // Namespaces returns the namespaces of a process by kind, each as the kernel
@@ -34,4 +34,22 @@ func Namespaces(root string, pid int) (map[string]string, error) {
 		return nil, fmt.Errorf("namespaces of process %d: %w", pid, fs.ErrNotExist)
 	}
 	return found, nil
+}
+
+// Members says which processes are in each namespace, by the namespace's name
+// ("net:[4026531840]"). Every process is asked once, however many containers are
+// compared with the answer. A process that has ended, or that we have no right to
+// ask, is in none.
+func Members(root string, list []*Process) map[string][]*Process {
+	members := map[string][]*Process{}
+	for _, p := range list {
+		namespaces, err := Namespaces(root, p.Pid)
+		if err != nil {
+			continue
+		}
+		for _, name := range namespaces {
+			members[name] = append(members[name], p)
+		}
+	}
+	return members
 }

@@ -219,6 +219,42 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
+func TestMembers(t *testing.T) {
+	root := tree{
+		"5": {"ns/mnt": "-> mnt:[1]", "ns/net": "-> net:[7]"},
+		"6": {"ns/mnt": "-> mnt:[2]", "ns/net": "-> net:[7]"},
+		"8": {}, // is ending
+	}.write(t)
+	five, six := &Process{Pid: 5}, &Process{Pid: 6}
+	got := Members(root, []*Process{five, six, {Pid: 8}, {Pid: 9}})
+	if len(got) != 3 || !slices.Equal(got["net:[7]"], []*Process{five, six}) || !slices.Equal(got["mnt:[2]"], []*Process{six}) {
+		t.Errorf("Members = %v", got)
+	}
+}
+
+func TestReadStat(t *testing.T) {
+	const rest = " 1 7 7 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 9 9 9"
+	for text, want := range map[string]Stat{
+		"7 (sh) S" + rest: {'S', true, 4242},
+		"7 (a) Z ) b) Z" + strings.Replace(rest, "4194304", "4194368", 1): {'Z', false, 4242},
+	} {
+		if got, err := ReadStat(tree{"7": {"stat": text}}.write(t), 7); err != nil || got != want || got.Ended() != (want.State == 'Z') {
+			t.Errorf("ReadStat(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "7", "7 (sh)", "7 (sh) S 1 2 3", "7 (sh) S" + strings.Replace(rest, "4242", "soon", 1)} {
+		if got, err := ReadStat(tree{"7": {"stat": text}}.write(t), 7); err == nil {
+			t.Errorf("ReadStat(%q) = %v, want an error", text, got)
+		}
+	}
+	if _, err := ReadStat(t.TempDir(), 7); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadStat of nobody: %v", err)
+	}
+	if s, err := ReadStat("/proc", os.Getpid()); err != nil || !s.Executed || s.Start == 0 || s.Ended() {
+		t.Errorf("ReadStat of ourselves = %v, %v", s, err)
+	}
+}
+
 // FuzzParse: the kernel is trusted, but a process chooses its name and its
 // arguments, and a container the names of its cgroups. No text makes a parser
 // panic, and what was parsed is what was there.
@@ -227,6 +263,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("Name:\tx\\nUid:\t0\\\\\nState:\tZ (zombie)\nNSpid:\n", "", "0::/a (deleted)\n")
 	f.Add("State:\nVmRSS:\t9007199254740991 kB\n", "\x00\x00a\x00", "0::")
 	f.Fuzz(func(t *testing.T, status, command, cgroup string) {
+		parseStat(status)
 		p := &Process{Pid: 5}
 		if err := p.parseStatus(status); err == nil {
 			if p.State == 0 || p.RSS%1024 != 0 || len(p.Name) > len(status) {

@@ -1,4 +1,4 @@
-package container_test
+package config
 
 import (
 	"encoding/json"
@@ -9,18 +9,16 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-
-	"minirun/container"
 )
 
-// TestReadSpec: what is read by parts is what encoding/json reads at once.
-func TestReadSpec(t *testing.T) {
+// TestRead: what is read by parts is what encoding/json reads at once.
+func TestRead(t *testing.T) {
 	texts := map[string]string{
 		"nulls":   `{"ociVersion":"1.3.0","process":{"user":null,"capabilities":null,"args":null},"root":null,"hooks":null,"mounts":null,"linux":{"resources":null,"seccomp":null}}`,
 		"empty":   `{"ociVersion":"1.3.0","process":{},"root":{},"hooks":{},"linux":{"resources":{"memory":{}}}}`,
 		"unknown": `{"ociVersion":"1.3.0","more":[1],"process":{"less":{"x":null}},"linux":{"y":0}}`,
 	}
-	files, err := filepath.Glob("testdata/*/config.json")
+	files, err := filepath.Glob("../testdata/*/config.json")
 	if err != nil || len(files) < 2 {
 		t.Fatal(files, err)
 	}
@@ -32,7 +30,7 @@ func TestReadSpec(t *testing.T) {
 		texts[file] = string(text)
 	}
 	for name, text := range texts {
-		spec, err := container.ReadSpec(bundleOf(t, text))
+		spec, _, err := Read(bundleOf(t, text))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -46,8 +44,8 @@ func TestReadSpec(t *testing.T) {
 	}
 }
 
-// TestReadSpecErrors: each names the property, and its line in the whole text.
-func TestReadSpecErrors(t *testing.T) {
+// TestReadErrors: each names the property, and its line in the whole text.
+func TestReadErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"{\"ociVersion\":\"1.3.0\"}":                                     "process: missing",
 		"{\"ociVersion\":\"1.3.0\",\"process\":null}":                    "process: missing",
@@ -60,7 +58,7 @@ func TestReadSpecErrors(t *testing.T) {
 		"null": `ociVersion "": want 1.x`,
 		"[]":   "array where specs.Spec is wanted",
 	} {
-		spec, err := container.ReadSpec(bundleOf(t, text))
+		spec, _, err := Read(bundleOf(t, text))
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, %v, want %q", text, spec, err, want)
 		}

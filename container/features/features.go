@@ -1,4 +1,5 @@
-package container
+// Package features says what a config.json can ask of minirun: minirunc features.
+package features
 
 import (
 	"github.com/opencontainers/runtime-spec/specs-go/features"
@@ -13,12 +14,13 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Features says what a config.json can ask of us (runtime-spec, features.md).
-// It speaks of the program, not of the machine: that is what doctor is for.
-func Features() *features.Features {
-	f := &features.Features{
+// All is the runtime-spec's list of what a config.json can ask for (features.md).
+// It is about the program; what the machine can do, minirun doctor says.
+func All() *features.Features {
+	return &features.Features{
 		OCIVersionMin: "1.0.0", OCIVersionMax: specs.Version,
 		MountOptions: rootfs.MountOptions(),
+		Hooks:        []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 
 		PotentiallyUnsafeConfigAnnotations: []string{systemd.Annotation},
 		Linux: &features.Linux{
@@ -33,8 +35,4 @@ func Features() *features.Features {
 			NetDevices:      &features.NetDevices{Enabled: new(true)},
 		},
 	}
-	for _, at := range points {
-		f.Hooks = append(f.Hooks, at.kind)
-	}
-	return f
 }

@@ -1,4 +1,10 @@
-package container
+// Package config reads config.json, the file of a bundle that says what a
+// container is to be, into the runtime-spec's own types.
+//
+// It is on the way of every container, so it is written for speed: see decode.
+//
+// Sources: the runtime-spec's bundle.md and config.md.
+package config
 
 import (
 	"encoding/json"
@@ -12,27 +18,22 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// ReadSpec reads the config.json of a bundle. Properties that it does not know
-// are ignored, as the runtime-spec wants; what is missing or of the wrong kind
-// is an error that names it.
-func ReadSpec(bundle string) (*specs.Spec, error) {
-	spec, _, err := ReadConfig(bundle)
-	return spec, err
-}
-
-// ReadConfig is ReadSpec, and returns the text as well.
-func ReadConfig(bundle string) (spec *specs.Spec, text []byte, err error) {
+// Read reads the config.json of a bundle, a directory, and returns its text as
+// well. Properties that it does not know are ignored, as the runtime-spec wants;
+// an error names what is missing or of the wrong kind, and its line. Linux is never
+// nil in the result.
+func Read(bundle string) (spec *specs.Spec, text []byte, err error) {
 	path := filepath.Join(bundle, "config.json")
 	text, err = os.ReadFile(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s is not a bundle: %w", bundle, err)
 	}
 	spec = &specs.Spec{}
-	if err := decode(text, reflect.ValueOf(spec).Elem()); err != nil {
+	if err := Decode(text, spec); err != nil {
 		if whole := json.Unmarshal(text, &specs.Spec{}); whole != nil {
-			err = whole // with the place in the whole text
+			err = whole // its offset counts from the start of the whole text
 		}
-		return nil, nil, fmt.Errorf("%s: %w", path, explain(err, text))
+		return nil, nil, fmt.Errorf("%s: %w", path, withLine(err, text))
 	}
 	if err := check(spec); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
@@ -40,10 +41,16 @@ func ReadConfig(bundle string) (spec *specs.Spec, text []byte, err error) {
 	return spec, text, nil
 }
 
-// decode is json.Unmarshal for a struct most of whose properties a text has not.
-// The library makes itself familiar with all types below the one that it is
-// asked for, which takes longer than to read a config.json: here it is asked
-// only for those that the text mentions. Names are compared letter by letter.
+// Decode is json.Unmarshal into a pointer to a struct, faster if the text has
+// only few of the struct's properties. Names are compared letter by letter: "Linux"
+// is not "linux".
+func Decode(text []byte, into any) error { return decode(text, reflect.ValueOf(into).Elem()) }
+
+// decode walks down the structs itself, and gives the library only the values of
+// properties that the text has. Why? Before it reads anything, the library
+// prepares a decoder for every type that it could meet below the one it is asked
+// for. Below specs.Spec these are about a hundred, and a config.json needs a dozen:
+// the preparation takes several times as long as the reading.
 func decode(data []byte, into reflect.Value) error {
 	if into.Kind() == reflect.Pointer && into.Type().Elem().Kind() == reflect.Struct && string(data) != "null" {
 		if into.IsNil() {
@@ -73,8 +80,8 @@ func decode(data []byte, into reflect.Value) error {
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// explain adds the line to an error of the JSON parser.
-func explain(err error, data []byte) error {
+// withLine adds the line to an error of the JSON parser.
+func withLine(err error, data []byte) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	offset := int64(0)
@@ -91,8 +98,8 @@ func explain(err error, data []byte) error {
 	return fmt.Errorf("line %d: %w", line, err)
 }
 
-// check refuses what no part of the plan could make sense of, and fills in
-// what later code may then rely on: Linux is not nil.
+// check refuses a spec that no part of the plan could make sense of. It fills in
+// Linux, so that later code need not ask whether it is nil.
 func check(spec *specs.Spec) error {
 	if !strings.HasPrefix(spec.Version, "1.") {
 		return fmt.Errorf("ociVersion %q: want 1.x", spec.Version)

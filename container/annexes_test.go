@@ -1,4 +1,4 @@
-package container
+package container_test
 
 import (
 	"errors"
@@ -14,16 +14,21 @@ import (
 
 	"minirun/cgroups"
 	"minirun/cgroups/stats"
-	"minirun/container/procfs"
+	"minirun/container"
+	"minirun/container/events"
+	"minirun/container/freezer"
+	"minirun/container/processes"
+	limits "minirun/container/update"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// Tests of the rooms below this one that are about a container that runs.
 
 // needControllers skips a test where cgroup v2 lacks controllers; a kernel of
 // our own has them.
 func needControllers(t testing.TB, names ...string) {
 	t.Helper()
-	needRoot(t)
 	h, err := cgroups.Find()
 	must(t, err)
 	have, err := os.ReadFile(filepath.Join(h.Mount, "cgroup.controllers"))
@@ -39,7 +44,14 @@ func needControllers(t testing.TB, names ...string) {
 	}
 }
 
-func (c *Container) limitIs(t testing.TB, file, want string) {
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func limitIs(t testing.TB, c container.Box, file, want string) {
 	t.Helper()
 	got, err := os.ReadFile(filepath.Join(c.Cgroup, file))
 	if strings.TrimSpace(string(got)) != want {
@@ -52,14 +64,13 @@ func (c *Container) limitIs(t testing.TB, file, want string) {
 func TestUpdate(t *testing.T) {
 	needControllers(t, "memory", "cpu", "pids")
 	const mb = 1 << 20
-	b := newBox(t, "sleep")
-	b.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(50 * mb)), Swap: new(int64(90 * mb))}}
-	_, _, err := b.start(Options{})
-	must(t, err)
-	c, err := b.root.Lock(b.id)
+	b := container.StartBox(t, container.Options{}, func(s *specs.Spec) {
+		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(50 * mb)), Swap: new(int64(90 * mb))}}
+	}, "sleep")
+	c, err := b.Root.Lock(b.ID)
 	must(t, err)
 	defer c.Unlock()
-	c.limitIs(t, "memory.swap.max", fmt.Sprint(40*mb))
+	limitIs(t, b, "memory.swap.max", fmt.Sprint(40*mb))
 	for _, step := range []struct {
 		r     specs.LinuxResources
 		limit map[string]string
@@ -76,29 +87,26 @@ func TestUpdate(t *testing.T) {
 		{specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: true}}}, map[string]string{"pids.max": "7"}, ""},
 		{specs.LinuxResources{Memory: &specs.LinuxMemory{Swappiness: new(uint64(3))}}, nil, "cgroup v2 has no such control"},
 	} {
-		err := c.Update(&step.r)
+		err := limits.Resources(c, &step.r)
 		if (err == nil) != (step.fails == "") || err != nil && !strings.Contains(err.Error(), step.fails) {
-			t.Errorf("Update(%+v) = %v, want %q", step.r, err, step.fails)
+			t.Errorf("Resources(%+v) = %v, want %q", step.r, err, step.fails)
 		}
 		for file, want := range step.limit {
-			c.limitIs(t, file, want)
+			limitIs(t, b, file, want)
 		}
 	}
 	must(t, c.Kill(unix.SIGKILL, false))
 	c.Wait(0)
-	if err := c.Update(&specs.LinuxResources{}); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("Update() of a stopped container = %v, want %v", err, ErrNotRunning)
+	if err := limits.Resources(c, &specs.LinuxResources{}); !errors.Is(err, container.ErrNotRunning) {
+		t.Errorf("Resources() of a stopped container = %v, want %v", err, container.ErrNotRunning)
 	}
 }
 
 // TestWatch: numbers at each interval, and the end.
 func TestWatch(t *testing.T) {
-	needRoot(t)
-	b := newBox(t, "sleep")
-	c, _, err := b.start(Options{})
-	must(t, err)
+	c := container.StartBox(t, container.Options{}, nil, "sleep")
 	count := 0
-	err = c.Watch(10*time.Millisecond, func(s *stats.Stats) error {
+	err := events.Watch(c.Container, 10*time.Millisecond, func(s *stats.Stats) error {
 		if count++; count == 3 { // once: it takes a moment to end
 			return c.Kill(unix.SIGKILL, false)
 		}
@@ -107,31 +115,32 @@ func TestWatch(t *testing.T) {
 	if err != nil || count < 3 {
 		t.Errorf("Watch() = %v after %d times, want nil after 3", err, count)
 	}
-	if _, err := c.Stats(); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("Stats() of a stopped container = %v, want %v", err, ErrNotRunning)
+	if _, err := events.Stats(c.Container); !errors.Is(err, container.ErrNotRunning) {
+		t.Errorf("Stats() of a stopped container = %v, want %v", err, container.ErrNotRunning)
 	}
-	if err := c.Watch(time.Second, nil, nil); !errors.Is(err, ErrNotRunning) {
-		t.Errorf("Watch() of a stopped container = %v, want %v", err, ErrNotRunning)
+	if err := events.Watch(c.Container, time.Second, nil, nil); !errors.Is(err, container.ErrNotRunning) {
+		t.Errorf("Watch() of a stopped container = %v, want %v", err, container.ErrNotRunning)
+	}
+	if events.OOMKilled(c.Container) {
+		t.Error("OOMKilled() = true after a SIGKILL of ours")
 	}
 }
 
-// TestWatchOOM: a kill for want of memory is told, long before the next numbers,
+// TestWatchOOM: a kill for lack of memory is told, long before the next numbers,
 // and even if it is the container's end.
 func TestWatchOOM(t *testing.T) {
 	needControllers(t, "memory")
-	b := newBox(t, "trap SIGTERM 1")
-	b.commands("cat /dev/null", "eat 100", "sleep")
-	b.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(32 << 20)), Swap: new(int64(32 << 20))}}
-	c, _, err := b.start(Options{Wait: true})
-	must(t, err)
+	c := container.StartBox(t, container.Options{Wait: true}, func(s *specs.Spec) {
+		s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(32 << 20)), Swap: new(int64(32 << 20))}}
+	}, "cat /dev/null", "eat 100", "sleep")
 	started := make(chan error, 1)
 	time.AfterFunc(100*time.Millisecond, func() {
-		again, err := b.root.Load(b.id)
+		again, err := c.Root.Load(c.ID)
 		started <- errors.Join(err, again.Start())
 	})
 	ooms := 0
-	err = c.Watch(time.Hour, func(*stats.Stats) error { return errors.New("an hour has passed") }, func() error { ooms++; return nil })
-	if err != nil || ooms != 1 {
+	err := events.Watch(c.Container, time.Hour, func(*stats.Stats) error { return errors.New("an hour has passed") }, func() error { ooms++; return nil })
+	if err != nil || ooms != 1 || !events.OOMKilled(c.Container) {
 		t.Errorf("Watch() = %v after %d kills, want nil after 1", err, ooms)
 	}
 	must(t, <-started)
@@ -139,35 +148,40 @@ func TestWatchOOM(t *testing.T) {
 
 // TestProcesses: who is in the container, with a cgroup and without one.
 func TestProcesses(t *testing.T) {
-	needRoot(t)
-	b := newBox(t, "sleep")
-	b.save()
-	c, p, err := b.start(Options{})
-	must(t, err)
-	more, err := c.Exec(b.Process, nil, Options{})
+	c := container.StartBox(t, container.Options{}, nil, "sleep")
+	more, err := c.Exec(c.Spec.Process, nil, container.Options{})
 	must(t, err)
 	defer func() { must(t, c.Kill(unix.SIGKILL, true)); more.Wait() }()
-	want := fmt.Sprint([]int{p.Pid, more.Pid})
-	if got, err := c.Processes(); fmt.Sprint(got) != want || err != nil {
-		t.Errorf("Processes() = %v, %v, want %s", got, err, want)
+	want := fmt.Sprint([]int{c.Pid, more.Pid})
+	if got, err := processes.Of(c.Container); fmt.Sprint(got) != want || err != nil {
+		t.Errorf("Of() = %v, %v, want %s", got, err, want)
 	}
-	without := *c
+	without := *c.Container
 	without.Cgroup = ""
-	if got, err := without.Processes(); fmt.Sprint(got) != want || err != nil {
-		t.Errorf("Processes() without a cgroup = %v, %v, want %s", got, err, want)
+	if got, err := processes.Of(&without); fmt.Sprint(got) != want || err != nil {
+		t.Errorf("Of() without a cgroup = %v, %v, want %s", got, err, want)
 	}
 }
 
-// TestAmong: descent, whatever the order of the ids; and no stranger.
-func TestAmong(t *testing.T) {
-	all := []*procfs.Process{
-		{Pid: 1, PIDNamespace: "host"}, {Pid: 3, Parent: 9, PIDNamespace: "own"}, {Pid: 5, Parent: 1, PIDNamespace: "own"},
-		{Pid: 7, Parent: 1, PIDNamespace: "host"}, {Pid: 8, Parent: 1, PIDNamespace: "own"}, {Pid: 9, Parent: 5}, {Pid: 11, Parent: 2},
-	}
-	for kind, want := range map[string]string{"pid": "[3 5 8 9]", "mount": "[3 5 9]"} {
-		c := Container{State: State{Pid: 5, Namespaces: []specs.LinuxNamespace{{Type: specs.LinuxNamespaceType(kind)}}}}
-		if got := fmt.Sprint(c.among(all)); got != want {
-			t.Errorf("among() with a %s namespace = %s, want %s", kind, got, want)
+// TestPause: frozen, a container's status is paused.
+func TestPause(t *testing.T) {
+	c := container.StartBox(t, container.Options{}, nil, "sleep")
+	is := func(want specs.ContainerState) {
+		t.Helper()
+		if got, err := c.Status(); got != want || err != nil {
+			t.Errorf("Status() = %s, %v, want %s", got, err, want)
 		}
 	}
+	must(t, freezer.Pause(c.Container))
+	is(container.Paused)
+	if err := freezer.Pause(c.Container); err == nil {
+		t.Error("Pause() of a paused container = nil")
+	}
+	must(t, freezer.Resume(c.Container))
+	is(specs.StateRunning)
+	if err := freezer.Resume(c.Container); !errors.Is(err, freezer.ErrNotPaused) {
+		t.Errorf("Resume() of a running container = %v", err)
+	}
+	must(t, freezer.Pause(c.Container))
+	must(t, c.Delete(true))
 }

@@ -1,0 +1,184 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/devices"
+	"minirun/cgroups/resources"
+	"minirun/container/procfs"
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// This file records how the container process comes into being: its cgroup, and
+// the clone3 that puts the process into it, by the runtime or by a monitor.
+//
+// A detached container has a parent that waits for it, since the kernel tells how a
+// process ended only to its parent, and only once. That is all that this parent does.
+// So the monitor is no program of its own but part of the plan: a copy of the runtime
+// that never returns to Go, and has no Go heap. It keeps the runtime's command line,
+// with the container's id in it, so that ps shows whose monitor it is.
+
+// checkGroup looks at the cgroup's part of the spec: limits, where the group is, the
+// device filter, and whether the group gets another owner. The last two need
+// privileges over the host. Without them no filter is needed: in a user namespace
+// nobody can make device files.
+func (b *builder) checkGroup() (err error) {
+	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
+		return err
+	}
+	if err := b.findGroup(); err != nil || b.cgroup == nil || !b.facts.Privileged() {
+		return err
+	}
+	var rules []specs.LinuxDeviceCgroup
+	if r := b.spec.Linux.Resources; r != nil {
+		rules = r.Devices
+	}
+	if b.filter, err = devices.New(rules); err != nil {
+		return err
+	}
+	b.delegation, err = delegation.New(b.spec, b.host.delegated)
+	return err
+}
+
+// findGroup decides which cgroup the container is born in.
+func (b *builder) findGroup() error {
+	h, err := b.host.hierarchy()
+	if err != nil {
+		return err
+	}
+	if b.options.Systemd {
+		return b.findUnit(h)
+	}
+	path := b.spec.Linux.CgroupsPath
+	if path == "" {
+		path = "minirun-" + b.ID
+		if b.facts.Privileged() {
+			path = "/" + path
+		}
+	}
+	if b.cgroup, err = h.Group(path); err != nil {
+		return err
+	}
+	var without string
+	switch {
+	case b.options.NoCgroup:
+		without = "there is to be no cgroup (--cgroup-manager disabled)"
+	case !b.facts.Privileged() && !b.cgroup.Writable():
+		without = "an ordinary user needs a delegated cgroup for it"
+	}
+	if without != "" {
+		for _, w := range b.limits {
+			if !w.Optional {
+				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
+			}
+		}
+		b.cgroup = nil // without limits the caller's own group does as well
+		return nil
+	}
+	b.Cgroup = b.cgroup.Dir
+	return nil
+}
+
+// clone records the cgroup and the birth of the process in it, below a monitor
+// if there is to be one.
+func (b *builder) clone(p *plan.Plan) (err error) {
+	c := plan.Clone{}
+	p.Heading("cgroup")
+	if b.cgroup != nil && b.unit == nil {
+		if c.Cgroup, err = b.cgroup.Add(p, b.limits); err != nil {
+			return err
+		}
+		b.filter.Record(p, c.Cgroup)
+		b.delegation.Record(p, c.Cgroup)
+	}
+	b.tasks = b.Class.Add(p)
+	if b.unit != nil {
+		b.namespaces.Moved()
+	}
+	if b.options.Monitor {
+		return b.monitor(p, c)
+	}
+	p.Heading("a process of its own")
+	c.PidFD = true
+	b.namespaces.Clone(p, c, b.user())
+	if b.unit != nil || b.namespaces.Between(b.user()) {
+		return b.pidGate(p)
+	}
+	p.Do("state.json: the container process", b.cloned)
+	return nil
+}
+
+// monitor records the monitor's steps, with the birth of the container process
+// among them.
+func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
+	p.Heading("a monitor")
+	p.Note("a process that only waits for the container, and writes down how it ended")
+	p.Clone3(plan.Clone{}).Shell("setsid --fork")
+	p.On(plan.Monitor)
+	p.Setsid()
+	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
+	p.PrctlName("minirun")
+	p.Heading("a process of its own")
+	child := b.namespaces.Clone(p, c, b.user()).As("container").Reported()
+	p.Heading("a monitor")
+	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
+	p.Dup3(plan.Given("exit"), 3, 0)
+	for fd := range 3 {
+		p.Dup3(plan.Given("null"), fd, 0)
+	}
+	p.CloseRange(plan.Num(4), 0, nil)
+	info := plan.NewMemory(exitSize)
+	p.Waitid(child, info)
+	p.WriteMemory(plan.Num(3), info)
+	if b.options.AtExit != nil {
+		p.Note("--rm: the monitor becomes the command that cleans up")
+		p.RtSigprocmask()
+		p.Execve(b.options.AtExit[0], b.options.AtExit, os.Environ())
+	} else {
+		p.ExitGroup(0)
+	}
+	return b.pidGate(p)
+}
+
+// pidGate records the gate at which the child waits until the runtime knows its
+// process id, where another process has cloned it, and until systemd has taken it
+// into its group.
+func (b *builder) pidGate(p *plan.Plan) (err error) {
+	p.On(plan.Child)
+	p.Gate("container process known", func() {
+		p.Do("state.json: the container process", b.cloned)
+		err = b.scope(p)
+	})
+	b.namespaces.Settle(p)
+	return err
+}
+
+// cloned writes down which process the container is, as early as possible:
+// whatever happens to us, delete will know what to end.
+func (b *builder) cloned(p *plan.Process) error {
+	b.Pid = p.Pid
+	if !b.options.Wait {
+		b.Started = time.Now().UTC()
+	}
+	s, err := procfs.ReadStat("/proc", p.Pid)
+	if err != nil {
+		return err
+	}
+	b.StartTime = s.Start
+	return errors.Join(b.Save(), b.saveConfig())
+}
+
+// saveConfig keeps config.json as it was read: what becomes of the bundle's after
+// create must not change the container (runtime-spec, runtime.md, Lifecycle).
+func (b *builder) saveConfig() error {
+	if b.options.Config == nil {
+		return nil
+	}
+	return writeFile(b.path("config.json"), b.options.Config, 0o600)
+}

@@ -1,0 +1,70 @@
+package container
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/resctrl"
+	"minirun/cgroups/systemd"
+	"minirun/namespaces"
+	"minirun/plan"
+	"minirun/process"
+	"minirun/rootfs"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// facts asks the machine, once, what every room must know of it.
+func facts() plan.Facts {
+	f := plan.Facts{Euid: os.Geteuid(), Confined: !namespaces.InitialUser()}
+	if f.Confined {
+		f.NoMknod = true
+		f.NoSetgroups, _ = namespaces.SetgroupsDenied(os.Getpid()) // without /proc, setgroups itself will tell
+	}
+	return f
+}
+
+// A host answers what only one room asks, and only for some specs. The tests of
+// plans have a host of their own, so that a plan is the same on every machine.
+type host struct {
+	isDir     func(path string) bool                          // is the source of a bind mount a directory?
+	tree      func(root, path string) ([]rootfs.Entry, error) // what a tmpfs has to be filled with
+	isPipe    func(fd int) bool                               // is a standard file a pipe?
+	ours      func(string, specs.LinuxNamespaceType) bool     // is the namespace at a path our own?
+	grants    func() (uint64, error)                          // the runtime's own capabilities
+	hierarchy func() (*cgroups.Hierarchy, error)              // where cgroup2 is mounted
+	systemd   func(user bool) (string, error)                 // the group below which systemd makes others
+	resctrl   func() (string, error)                          // where resctrl is mounted
+	delegated func() ([]string, error)                        // the files of a cgroup that go with it
+}
+
+// thisHost is the machine that we run on.
+func thisHost() host {
+	return host{
+		isDir: func(path string) bool {
+			info, err := os.Stat(path)
+			return err == nil && info.IsDir()
+		},
+		tree:      rootfs.Tree,
+		isPipe:    isPipe,
+		ours:      namespaces.Ours,
+		grants:    process.OwnCapabilities,
+		hierarchy: cgroups.Find,
+		systemd:   systemd.Find,
+		resctrl:   resctrl.Find,
+		delegated: delegation.Files,
+	}
+}
+
+func isPipe(fd int) bool {
+	var s unix.Stat_t
+	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
+}
+
+// user is what the namespaces must know of us.
+func (b *builder) user() namespaces.Host {
+	return namespaces.Host{Euid: b.facts.Euid, Confined: b.facts.Confined, NoSets: b.facts.NoSetgroups, Ours: b.host.ours}
+}

@@ -1,0 +1,205 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/container/notify"
+	"minirun/namespaces"
+)
+
+// This file is the directory of states: finding a container in it, and keeping
+// other commands away from that.
+
+// A Root is the directory of all containers' states: /run/minirun, or
+// $XDG_RUNTIME_DIR/minirun for an ordinary user.
+type Root string
+
+// DefaultRoot is the Root of the calling user. Rootless Podman runs us as root of a
+// user namespace with $USER unchanged; we then use that user's directory, not /run.
+func DefaultRoot() Root {
+	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
+	switch {
+	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
+		return "/run/minirun"
+	case dir != "":
+		return Root(filepath.Join(dir, "minirun"))
+	}
+	return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
+}
+
+// make creates the directory of a new container and locks it.
+func (root Root) make(id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.MkdirAll(string(root), 0o700), root.check()); err != nil {
+		return nil, err
+	}
+	c := root.container(id)
+	for err := ErrNotExist; errors.Is(err, ErrNotExist); { // another command may delete it before we have the lock
+		if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("%s: %w", id, ErrExist)
+		} else if err != nil {
+			return nil, err
+		}
+		if err = c.Lock(); err != nil && !errors.Is(err, ErrNotExist) {
+			os.Remove(c.dir) // ENOTEMPTY: it is another command's by now
+			return nil, err
+		}
+	}
+	// A directory that was deleted may also have been made again by another command,
+	// for which we then have waited.
+	if _, err := os.Lstat(c.path("state.json")); err == nil {
+		c.Unlock()
+		return nil, fmt.Errorf("%s: %w", id, ErrExist)
+	}
+	return c, nil
+}
+
+// check refuses a directory of states that another user has made or can write to.
+// The states in it say which processes to kill and which hooks to run.
+func (root Root) check() error {
+	link, err := os.Lstat(string(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	dir, err := os.Stat(string(root))
+	if err != nil {
+		return err
+	}
+	for _, info := range []fs.FileInfo{link, dir} {
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
+			return fmt.Errorf("directory of states %s: it is user %d's: remove it, or give another one by --root", root, owner)
+		}
+	}
+	if mode := dir.Mode().Perm(); mode&0o022 != 0 {
+		return fmt.Errorf("directory of states %s: others may write to it (mode %#o): chmod go-w it, or give another one by --root", root, mode)
+	}
+	return nil
+}
+
+// open finds the directory of an existing container.
+func (root Root) open(id string) (*Container, error) {
+	if err := errors.Join(CheckID(id), root.check()); err != nil {
+		return nil, err
+	}
+	c := root.container(id)
+	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotExist)
+	}
+	return c, nil
+}
+
+func (root Root) container(id string) *Container {
+	c := &Container{State: State{ID: id}, dir: filepath.Join(string(root), id)}
+	c.Notify = notify.At(c.path("notify"))
+	return c
+}
+
+// Load opens an existing container to look at it.
+func (root Root) Load(id string) (*Container, error) {
+	c, err := root.open(id)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.read()
+}
+
+// Lock is Load, and keeps other commands away from the container until Unlock.
+func (root Root) Lock(id string) (*Container, error) {
+	c, err := root.open(id)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Lock(); err != nil {
+		return nil, err
+	}
+	if err := c.read(); err != nil { // only now: without the lock it could still change
+		c.Unlock()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Lock locks the container's directory with flock(2), which the kernel undoes when
+// we end, however we end. Use it for a container that New has returned; its state is
+// not read again. It is [ErrNotExist] if the container has been deleted, even if
+// another one has its id by now.
+func (c *Container) Lock() error {
+	for {
+		f, err := os.Open(c.dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
+		} else if err != nil {
+			return err
+		}
+		for err = unix.EINTR; err == unix.EINTR; {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		if err != nil {
+			f.Close()
+			return fmt.Errorf("lock %s: %w", c.dir, err)
+		}
+		locked, err := f.Stat()
+		if there, gone := os.Stat(c.dir); err == nil && gone == nil && os.SameFile(locked, there) {
+			if c.made != nil && !os.SameFile(c.made, locked) {
+				f.Close()
+				return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
+			}
+			c.lock, c.made = f, locked
+			return nil
+		}
+		f.Close() // while we waited it was deleted, and perhaps made again
+	}
+}
+
+// Unlock lets other commands at the container.
+func (c *Container) Unlock() {
+	if c.lock != nil {
+		c.lock.Close() // closing is unlocking
+		c.lock = nil
+	}
+}
+
+// Discard removes the directory of a container whose state cannot be read
+// ([ErrDamaged]). Its process and its cgroup, if there are any, stay: nobody knows
+// any more which they are.
+func (root Root) Discard(id string) error {
+	if err := errors.Join(CheckID(id), root.check()); err != nil {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(string(root), id))
+}
+
+// List returns all containers, oldest first. A directory that is going away
+// while we look is left out, and so is a damaged one.
+func (root Root) List() ([]*Container, error) {
+	entries, err := os.ReadDir(string(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err := errors.Join(err, root.check()); err != nil {
+		return nil, err
+	}
+	var list []*Container
+	for _, e := range entries {
+		c, err := root.Load(e.Name())
+		if err == nil {
+			list = append(list, c)
+		} else if err := unless(err, ErrNotExist, ErrDamaged, errID); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(list, func(a, b *Container) int { return a.Created.Compare(b.Created) })
+	return list, nil
+}
