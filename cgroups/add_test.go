@@ -13,6 +13,7 @@ import (
 	"minirun/cgroups"
 	"minirun/examples/grouptest"
 	"minirun/plan"
+	"minirun/plan/print"
 )
 
 // These tests use plain directories that look like groups.
@@ -102,7 +103,7 @@ func TestAdd(t *testing.T) {
 				t.Fatalf("Add() = %v, %v", fd, err)
 			}
 			var b strings.Builder
-			p.Text(&b)
+			print.Text(&b, p, print.Options{})
 			if got := "\n" + w.Plain(b.String()); got != test.want {
 				t.Errorf("Add() records %s\nwant %s", got, test.want)
 			}
@@ -173,7 +174,7 @@ func TestUpdate(t *testing.T) {
 	limits := []cgroups.Write{{File: "pids.max", Value: "9"}, {File: "memory.swap.max", Value: "0", Optional: true}, {File: "memory.max", Value: "5"}, {File: "cpu.weight", Value: "1"}}
 	check(t, "Update", g.Update(p, limits))
 	var b strings.Builder
-	p.Text(&b)
+	print.Text(&b, p, print.Options{})
 	want := `
 # hand controllers down: a group has files only for controllers that the group above enables; no undo, because other groups may use them by then
   1 runtime openat(AT_FDCWD, "/cgroup/cgroup.subtree_control", O_WRONLY|O_CLOEXEC) = <cgroup.subtree_control>
@@ -196,7 +197,7 @@ func TestUpdate(t *testing.T) {
 	if got := "\n" + w.Plain(b.String()); got != want {
 		t.Errorf("Update() records %s\nwant %s", got, want)
 	}
-	if _, err := p.Start(plan.Options{}); !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), `openat(<cgroup>, "cpu.weight"`) {
+	if _, err := p.Start(plan.Options{Notation: print.Step}); !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), `openat(<cgroup>, "cpu.weight"`) {
 		t.Errorf("Start() = %v, want ENOENT of cpu.weight", err)
 	}
 	for file, want := range map[string]string{"pids.max": "9", "memory.max": "5"} {

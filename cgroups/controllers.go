@@ -136,7 +136,7 @@ func handDown(p *plan.Plan, levels []level, needed []string) {
 		p.Note("hand controllers down: a group has files only for controllers that the group above enables; no undo, because other groups may use them by then")
 		file := p.Openat(plan.CWD, filepath.Join(l.dir, "cgroup.subtree_control"), unix.O_WRONLY|unix.O_CLOEXEC, 0).As("cgroup.subtree_control")
 		for _, c := range l.enable {
-			s := p.Write(file, "+"+c).Shell("echo +%s > %s/cgroup.subtree_control", c, l.dir)
+			s := p.Write(file, "+"+c)
 			if !slices.Contains(needed, c) {
 				s.Tolerate(enableErrnos...)
 			}

@@ -96,11 +96,11 @@ func readPids(dir, file string) ([]int, error) {
 // create a missing file, which fails with EACCES and hides ENOENT.
 func write(dir, file, value string) error {
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("write %q: %w", value, err)
+	if err == nil {
+		_, err = f.WriteString(value)
+		err = errors.Join(err, f.Close())
 	}
-	_, err = f.WriteString(value)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err != nil {
 		return fmt.Errorf("write %q: %w", value, err)
 	}
 	return nil

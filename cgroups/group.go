@@ -103,32 +103,31 @@ func (g *Group) Update(p *plan.Plan, limits []Write) error {
 func (g *Group) Limit(p *plan.Plan, limits []Write) plan.FD {
 	dir := p.Openat(plan.CWD, g.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
 	for _, w := range limits {
-		g.limit(p, dir, w)
+		limit(p, dir, w)
 	}
 	return dir
 }
 
 // limit records one write: open, write, close. A missing file that is optional is
 // no failure: the plan skips the steps that use its descriptor.
-func (g *Group) limit(p *plan.Plan, dir plan.FD, w Write) {
+func limit(p *plan.Plan, dir plan.FD, w Write) {
 	open := func(w Write) *plan.Step {
 		return p.Openat(dir, w.File, unix.O_WRONLY|unix.O_CLOEXEC, 0).As(w.File)
 	}
-	line := func(file *plan.Step, w Write, condition string) {
-		p.Write(file, w.Value).Shell(condition+"echo %s > %s/%s", w.Value, g.Dir, w.File)
+	line := func(file *plan.Step, w Write) {
+		p.Write(file, w.Value)
 		p.Close(file)
 	}
-	exists := "[ -e " + plan.Quote(filepath.Join(g.Dir, w.File)) + " ]"
 	switch {
 	case w.Else != nil:
 		var file, other *plan.Step
 		p.Alternatives([]unix.Errno{unix.ENOENT}, func() { file, other = open(w), open(*w.Else) })
-		line(file, w, "! "+exists+" || ")
-		line(other, *w.Else, exists+" || ")
+		line(file, w)
+		line(other, *w.Else)
 	case w.Optional:
-		line(open(w).Tolerate(unix.ENOENT), w, "! "+exists+" || ")
+		line(open(w).Tolerate(unix.ENOENT), w)
 	default:
-		line(open(w), w, "")
+		line(open(w), w)
 	}
 }
 

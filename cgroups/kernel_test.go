@@ -18,6 +18,7 @@ import (
 	"minirun/cgroups"
 	"minirun/examples/grouptest"
 	"minirun/plan"
+	"minirun/plan/print"
 )
 
 // These tests make real groups, as root. What needs
@@ -188,7 +189,7 @@ func TestNamespace(t *testing.T) {
 	r, w, err := os.Pipe()
 	check(t, "pipe", err)
 	defer r.Close()
-	p, err := born(t, g, nil, plan.Given("stdout"), "/bin/cat", "/proc/self/cgroup").Start(plan.Options{Given: map[plan.Given]int{"stdout": int(w.Fd())}})
+	p, err := born(t, g, nil, plan.Inherited("stdout"), "/bin/cat", "/proc/self/cgroup").Start(plan.Options{Inherited: map[plan.Inherited]int{"stdout": int(w.Fd())}})
 	w.Close()
 	check(t, "Start", err)
 	text, err := io.ReadAll(r)
@@ -260,7 +261,7 @@ func TestFaultKeeps(t *testing.T) {
 func TestWrongValue(t *testing.T) {
 	g := real(t)
 	before := descriptors()
-	_, err := born(t, g, []cgroups.Write{{File: "cgroup.max.depth", Value: "deep"}}, nil, "/bin/true").Start(plan.Options{})
+	_, err := born(t, g, []cgroups.Write{{File: "cgroup.max.depth", Value: "deep"}}, nil, "/bin/true").Start(plan.Options{Notation: print.Step})
 	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), `write(<cgroup.max.depth>, "deep", 4)`) {
 		t.Errorf("Start() = %v, want EINVAL of cgroup.max.depth", err)
 	}

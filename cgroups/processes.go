@@ -15,10 +15,8 @@ import (
 // groups below it, and removes the group. The kernel tells the state of a group in
 // its file cgroup.events, one event a line:
 //
-//	populated 1     it has processes
-//	frozen 0        all of its processes are stopped
-//
-// When the file changes, poll(2) on it returns with POLLPRI.
+//	populated 1     1 if it has processes
+//	frozen 0        1 if all of its processes are stopped
 
 // timeout is how long the kernel may take to freeze or to end the processes of a
 // group. A process in a system call on a dead network disk, for example, does
@@ -170,35 +168,23 @@ func (g *Group) Frozen() (bool, error) {
 	return events["frozen"] == 1, err
 }
 
-// waitFor waits at most limit until an event has a value. Why poll with a short
-// time limit that grows? The kernel reports at most one change in 10 ms, so the end
-// of a container that lived shorter would be reported late.
+// waitFor waits at most limit until an event has a value. Why not with poll(2)? The
+// kernel reports at most one change in 10 ms, so it would report the end of a
+// short-lived container later than this loop sees it.
 func (g *Group) waitFor(event string, want uint64, limit time.Duration) error {
-	f, err := os.Open(filepath.Join(g.Dir, "cgroup.events"))
-	if isRemoved(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
-	buffer := make([]byte, 256)
 	end := time.Now().Add(limit)
-	for pause := 1; time.Now().Before(end); pause = min(2*pause, 100) {
-		n, err := unix.Pread(int(fds[0].Fd), buffer, 0)
-		if err == unix.ENODEV {
+	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		events, err := g.ReadFlatKeyed("cgroup.events")
+		switch {
+		case errors.Is(err, unix.ENOENT):
 			return nil // the group was removed
-		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", f.Name(), err)
-		}
-		if events, err := ParseFlatKeyed(string(buffer[:n])); err != nil || events[event] == want {
+		case err != nil || events[event] == want:
 			return err
+		case time.Now().After(end):
+			return fmt.Errorf("cgroup %s: %s %d: %w", g.Dir, event, want, errTimeout)
 		}
-		unix.Poll(fds, pause) // after EINTR the loop reads again
+		time.Sleep(pause)
 	}
-	return fmt.Errorf("cgroup %s: %s %d: %w", g.Dir, event, want, errTimeout)
 }
 
 // Destroy ends all processes and removes the group with all groups below it. A

@@ -128,9 +128,9 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	child := b.namespaces.Clone(p, c, b.user()).As("container").Reported()
 	p.Heading("a monitor")
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
-	p.Dup3(plan.Given("exit"), 3, 0)
+	p.Dup3(plan.Inherited("exit"), 3, 0)
 	for fd := range 3 {
-		p.Dup3(plan.Given("null"), fd, 0)
+		p.Dup3(plan.Inherited("null"), fd, 0)
 	}
 	p.CloseRange(plan.Num(4), 0, nil)
 	info := plan.NewMemory(exitSize)

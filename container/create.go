@@ -87,6 +87,7 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 		return nil, err
 	}
 	b := newBuilder(&Container{dir: filepath.Join(string(root), id), State: State{ID: id}}, bundle, spec, o)
+	b.sources = true
 	if err := b.check(); err != nil {
 		return nil, err
 	}
@@ -100,6 +101,7 @@ type builder struct {
 	options Options
 	facts   plan.Facts
 	host    host
+	sources bool // the plan remembers who recorded each step, to be printed
 
 	namespaces *namespaces.Set
 	root       *rootfs.Root
@@ -112,14 +114,14 @@ type builder struct {
 	units      string                 // the group below which systemd does
 	tasks      []plan.FD              // of the class that the container process joins
 
-	given    map[plan.Given]int // the descriptors that the plan is given, by their names in it
-	listener error              // why the seccomp listener did not reach its agent; nil: it did
+	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
+	listener error                  // why the seccomp listener did not reach its agent; nil: it did
 }
 
 func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
 	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
 	c.Created = time.Now().UTC()
-	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Given]int{}}
+	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
 	c.Owner = b.facts.Euid
 	return b
 }
@@ -231,7 +233,7 @@ func (b *builder) warn(warnings []string) {
 // this program: to know how a line of a printed plan comes about, find its heading
 // here, and go to the function below it.
 func (b *builder) plan() (*plan.Plan, error) {
-	p := &plan.Plan{}
+	p := &plan.Plan{Sources: b.sources}
 	p.On(plan.Runtime)
 	b.namespaces.Before(p)
 	b.root.Before(p)

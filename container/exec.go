@@ -77,7 +77,7 @@ func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) 
 	}
 	identity.Keep, identity.Outside = o.keptFDs(), true
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, facts: facts(), host: thisHost(),
-		identity: identity, given: map[plan.Given]int{}}
+		identity: identity, given: map[plan.Inherited]int{}}
 	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
 	if err := b.grant(userNS); err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 	}
 	tasks := c.Class.Join(p)
-	set.Exec(p, plan.Given("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
+	set.Exec(p, plan.Inherited("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	resctrl.Enter(p, tasks)
 	return p, set, nil
@@ -207,7 +207,7 @@ func (b *builder) label(p *plan.Plan) (err error) {
 		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {
 			b.given["procfs"] = fd
 		}
-		return plan.Given("procfs")
+		return plan.Inherited("procfs")
 	})
 	if err != nil {
 		return fmt.Errorf("open /proc: %w", err)

@@ -1,6 +1,8 @@
 package container_test
 
 import (
+	"minirun/plan/print"
+
 	"bytes"
 	"os"
 	"path/filepath"
@@ -66,7 +68,7 @@ func TestEveryProperty(t *testing.T) {
 	golden(t, "full", p, strings.NewReplacer(group+"/resctrl", "/sys/fs/resctrl", group, "/sys/fs/cgroup"))
 	otherForms(t, p)
 	var text bytes.Buffer
-	if err := p.Text(&text); err != nil {
+	if err := print.Text(&text, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"docker-default", "container_t", "container_file_t", "sched_deadline=5000000", "ioprio_set", "set_mempolicy", "personality",

@@ -1,6 +1,8 @@
 package container_test
 
 import (
+	"minirun/plan/print"
+
 	"bytes"
 	"encoding/json"
 	"os"
@@ -51,7 +53,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		var text bytes.Buffer
-		if err := p.JSON(&text); err != nil {
+		if err := print.JSON(&text, p); err != nil {
 			t.Fatal(err)
 		}
 		var steps []struct{ Step int }

@@ -16,6 +16,7 @@ import (
 	"minirun/container/bundle"
 	"minirun/container/config"
 	"minirun/plan"
+	"minirun/plan/print"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -180,7 +181,7 @@ func imageSpec(t *testing.T, r bundle.Request) (spec *specs.Spec, dir, store str
 func golden(t *testing.T, name string, p *plan.Plan, places *strings.Replacer) {
 	t.Helper()
 	var b bytes.Buffer
-	if err := p.Text(&b); err != nil {
+	if err := print.Text(&b, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	got := filterLength.ReplaceAllString(places.Replace(b.String()), "len=N")
@@ -257,10 +258,10 @@ func TestGolden(t *testing.T) {
 func otherForms(t *testing.T, p *plan.Plan) {
 	t.Helper()
 	var script, out bytes.Buffer
-	if err := p.Sh(&script); err != nil {
+	if err := print.Sh(&script, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.JSON(&out); err != nil {
+	if err := print.JSON(&out, p); err != nil {
 		t.Fatal(err)
 	}
 	var steps []map[string]any
@@ -295,7 +296,7 @@ func TestPlanTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b bytes.Buffer
-		if p.Text(&b); first == "" {
+		if print.Text(&b, p, print.Options{}); first == "" {
 			first = b.String()
 		}
 		if b.String() != first {

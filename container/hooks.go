@@ -19,6 +19,7 @@ import (
 
 	"minirun/container/pidfd"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -248,7 +249,7 @@ func (c *Container) runInside(at point, h specs.Hook, input []byte, output io.Wr
 	if at.kind == startContainer.kind {
 		join = c.joinAsContainer
 	}
-	look := plan.Options{}
+	look := plan.Options{Notation: print.Step}
 	if h.Timeout != nil { // what an earlier hook has left behind may stop this one before it begins
 		end := time.Now().Add(seconds(*h.Timeout))
 		look.Stopped = func() error {
@@ -284,8 +285,8 @@ func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, loo
 	if err != nil {
 		return nil, err
 	}
-	stdin, stdout := plan.Given("stdin"), plan.Given("stdout")
-	for fd, from := range []plan.Given{stdin, stdout, stdout} {
+	stdin, stdout := plan.Inherited("stdin"), plan.Inherited("stdout")
+	for fd, from := range []plan.Inherited{stdin, stdout, stdout} {
 		p.Dup3(from, fd, 0)
 	}
 	p.CloseRange(plan.Num(3), 0, plan.Channel)
@@ -293,7 +294,7 @@ func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, loo
 	p.Ready()
 	p.RtSigprocmask()
 	p.Execve(h.Path, h.Args, h.Env)
-	look.Given = map[plan.Given]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
+	look.Inherited = map[plan.Inherited]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
 	return set.OnThread(func() (*plan.Process, error) { return p.Start(look) })
 }
 

@@ -1,6 +1,8 @@
 package container_test
 
 import (
+	"minirun/plan/print"
+
 	"bytes"
 	"os"
 	"os/exec"
@@ -43,7 +45,7 @@ func TestHostileWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text, script bytes.Buffer
-	if err := p.Text(&text); err != nil {
+	if err := print.Text(&text, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if i := strings.IndexFunc(text.String(), func(r rune) bool { return r != '\n' && unicode.IsControl(r) }); i >= 0 {
@@ -52,7 +54,7 @@ func TestHostileWords(t *testing.T) {
 	if n := strings.Count(text.String(), "\n>PWNED"); n > 0 {
 		t.Errorf("words are lines of their own in the plan, %d times", n)
 	}
-	if err := p.Sh(&script); err != nil {
+	if err := print.Sh(&script, p); err != nil {
 		t.Fatal(err)
 	}
 	// No command is found, so nothing but a redirection of a word's can make a file. What is within a heredoc is a script as well.

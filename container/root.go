@@ -152,11 +152,17 @@ func (c *Container) Lock() error {
 		}
 		locked, err := f.Stat()
 		if there, gone := os.Stat(c.dir); err == nil && gone == nil && os.SameFile(locked, there) {
-			if c.made != nil && !os.SameFile(c.made, locked) {
+			// Not only the inode's number: the file system may give it to the next directory.
+			var made unix.Statx_t
+			if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &made); err != nil {
+				f.Close()
+				return fmt.Errorf("statx %s: %w", c.dir, err)
+			}
+			if c.made != nil && (c.made.Ino != made.Ino || c.made.Btime != made.Btime) {
 				f.Close()
 				return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
 			}
-			c.lock, c.made = f, locked
+			c.lock, c.made = f, &made
 			return nil
 		}
 		f.Close() // while we waited it was deleted, and perhaps made again

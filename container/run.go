@@ -12,6 +12,7 @@ import (
 	"minirun/container/listener"
 	"minirun/container/sockets"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -23,7 +24,7 @@ import (
 func (o Options) keptFDs() int { return o.ListenFDs + o.PreserveFDs }
 
 // standard are the names in a plan of the files that become descriptors 0, 1 and 2.
-var standard = [3]plan.Given{"stdin", "stdout", "stderr"}
+var standard = [3]plan.Inherited{"stdin", "stdout", "stderr"}
 
 // standardFiles are the files; nil where the caller's own stays.
 func (o Options) standardFiles() [3]*os.File { return [3]*os.File{o.Stdin, o.Stdout, o.Stderr} }
@@ -65,13 +66,13 @@ func (b *builder) run(p *plan.Plan) (process *plan.Process, _ error) {
 		return nil, err
 	}
 	o := b.options.Engine
-	o.FirstFD, o.Given = 3+b.options.keptFDs(), b.given
+	o.FirstFD, o.Inherited, o.Notation = 3+b.options.keptFDs(), b.given, print.Step
 	if b.identity.Listens() {
 		agent, err := b.agent()
 		if err != nil {
 			return nil, err
 		}
-		o.Given[plan.Listener] = agent.FD()
+		o.Inherited[plan.Listener] = agent.FD()
 		defer func() { b.listener = agent.Finish() }()
 	}
 	return b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
@@ -88,7 +89,7 @@ func (b *builder) openFiles() (opened []*os.File, err error) {
 	if b.options.Console != nil {
 		b.given["console"] = int(b.options.Console.Fd())
 	}
-	add := func(name plan.Given, open func() (*os.File, error)) {
+	add := func(name plan.Inherited, open func() (*os.File, error)) {
 		var f *os.File
 		if err != nil {
 			return

@@ -47,7 +47,7 @@ func (b *builder) waitForStart(p *plan.Plan) {
 	conceal := b.reveal(p, startContainer)
 	p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
 	p.Note("created; start writes one byte here")
-	p.Read(plan.Copy, 1).Wants(1)
+	p.Read(plan.Copy, 1).MustReturn(1)
 	conceal()
 }
 

@@ -66,8 +66,8 @@ type Container struct {
 	Notify notify.Socket     // on which the program may say that it is ready
 
 	dir  string
-	lock *os.File    // nil if it is only read
-	made fs.FileInfo // the directory as it was first locked, by which a later one with its name is told; nil: never locked
+	lock *os.File      // nil if it is only read
+	made *unix.Statx_t // the directory as it was first locked, by which a later one with its name is told; nil: never locked
 }
 
 // idCharacters are those of a container id.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -34,7 +35,7 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 		t.Skip("no strace: install the package strace")
 	}
 	c := &Container{dir: filepath.Join(string(b.root), b.id), State: State{ID: b.id, Bundle: b.bundle}}
-	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: facts(), host: thisHost(), given: map[plan.Given]int{}}
+	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
 	writer.host.isPipe = func(fd int) bool { return fd != 0 } // what os/exec gives to the run
 	must(t, writer.check())
 	p, err := writer.plan()
@@ -92,7 +93,7 @@ var (
 
 // same says in what way a step is not the call; "" if it is.
 func (r *reader) same(step *plan.Step, call string) string {
-	s, c := stepForm.FindStringSubmatch(step.String()), callForm.FindStringSubmatch(call)
+	s, c := stepForm.FindStringSubmatch(print.Step(step)), callForm.FindStringSubmatch(call)
 	if s == nil || c == nil || s[1] != c[1] {
 		return "another call"
 	}
@@ -315,7 +316,7 @@ func (tr traced) comparePrivileged(t *testing.T, calls []string) {
 	t.Helper()
 	var want, got []string
 	for _, s := range tr.plan.Steps {
-		text := writes.ReplaceAllString(s.String(), `openat(AT_FDCWD, "/proc/0/$1", O_WRONLY`)
+		text := writes.ReplaceAllString(print.Step(s), `openat(AT_FDCWD, "/proc/0/$1", O_WRONLY`)
 		if s.Side != plan.Child && privileged.MatchString(text) {
 			want = append(want, essence(text))
 		}

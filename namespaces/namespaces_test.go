@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -66,9 +67,9 @@ func TestPlan(t *testing.T) {
 		if c.exec {
 			var root plan.FD
 			if !s.Has(specs.MountNamespace) {
-				root = plan.Given("root")
+				root = plan.Inherited("root")
 			}
-			s.Exec(p, plan.Given("container"), root, plan.Clone{PidFD: true}, c.host)
+			s.Exec(p, plan.Inherited("container"), root, plan.Clone{PidFD: true}, c.host)
 		} else {
 			s.Before(p)
 			s.Clone(p, plan.Clone{PidFD: true}, c.host)
@@ -82,7 +83,7 @@ func TestPlan(t *testing.T) {
 func golden(t *testing.T, name string, p *plan.Plan) {
 	t.Helper()
 	var got bytes.Buffer
-	if err := p.Text(&got); err != nil {
+	if err := print.Text(&got, p, print.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name+".txt")

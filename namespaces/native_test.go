@@ -16,6 +16,7 @@ import (
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -59,7 +60,7 @@ func run(t *testing.T, spec *specs.Spec, c plan.Clone, script string, record fun
 }
 
 // output ends the plan with a script, runs it, and returns what it printed.
-func output(t *testing.T, s *Set, p *plan.Plan, script string, given map[plan.Given]int) string {
+func output(t *testing.T, s *Set, p *plan.Plan, script string, given map[plan.Inherited]int) string {
 	t.Helper()
 	out, err := outputError(t, s, p, script, given)
 	if err != nil {
@@ -68,10 +69,10 @@ func output(t *testing.T, s *Set, p *plan.Plan, script string, given map[plan.Gi
 	return out
 }
 
-func outputError(t *testing.T, s *Set, p *plan.Plan, script string, given map[plan.Given]int) (string, error) {
+func outputError(t *testing.T, s *Set, p *plan.Plan, script string, given map[plan.Inherited]int) (string, error) {
 	t.Helper()
-	p.Dup3(plan.Given("output"), 1, 0)
-	p.Dup3(plan.Given("output"), 2, 0)
+	p.Dup3(plan.Inherited("output"), 1, 0)
+	p.Dup3(plan.Inherited("output"), 2, 0)
 	p.Ready()
 	p.RtSigprocmask()
 	p.Execve("/bin/sh", []string{"sh", "-c", script}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
@@ -81,10 +82,10 @@ func outputError(t *testing.T, s *Set, p *plan.Plan, script string, given map[pl
 	}
 	defer r.Close()
 	if given == nil {
-		given = map[plan.Given]int{}
+		given = map[plan.Inherited]int{}
 	}
 	given["output"] = int(w.Fd())
-	child, err := s.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Given: given}) })
+	child, err := s.OnThread(func() (*plan.Process, error) { return p.Start(plan.Options{Inherited: given}) })
 	w.Close()
 	if err != nil {
 		return "", err
@@ -369,7 +370,7 @@ func TestJoinHostsOwn(t *testing.T) {
 	}
 	got := run(t, spec, plan.Clone{}, links, func(p *plan.Plan) {
 		var b bytes.Buffer
-		if err := p.Text(&b); err != nil || strings.Contains(b.String(), "fstat") {
+		if err := print.Text(&b, p, print.Options{}); err != nil || strings.Contains(b.String(), "fstat") {
 			t.Errorf("plan = %s, %v; want no look at what nothing depends on", b.String(), err)
 		}
 	})
@@ -426,8 +427,8 @@ func TestExec(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := &plan.Plan{}
-		s.Exec(p, plan.Given("container"), nil, plan.Clone{PidFD: true}, Host{Euid: os.Geteuid()})
-		got := strings.Split(output(t, s, p, links+"; id -u; cat /proc/1/comm", map[plan.Given]int{"container": pidfd}), "\n")
+		s.Exec(p, plan.Inherited("container"), nil, plan.Clone{PidFD: true}, Host{Euid: os.Geteuid()})
+		got := strings.Split(output(t, s, p, links+"; id -u; cat /proc/1/comm", map[plan.Inherited]int{"container": pidfd}), "\n")
 		if d := differs(got, here(t, pid)); d != "" {
 			t.Errorf("user namespace %v: did not join %q", user, d)
 		}

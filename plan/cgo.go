@@ -2,6 +2,7 @@
 
 package plan
 
-// hides: the C library has registered memory with the kernel that the child must
-// have, too (rseq(2)), and does not say where. So with one, nothing is hidden.
+// hides: with a C library, nothing is hidden from the child. The library has
+// registered memory with the kernel (rseq(2)) without which the child would be
+// killed, and it does not say where that memory is.
 var hides = false

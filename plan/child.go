@@ -11,31 +11,31 @@ import (
 //
 // The new process is a copy of the runtime with one thread only: whatever the
 // other threads were doing (collecting garbage, holding a lock, growing a
-// stack) stays undone for ever. Nor has it the runtime's heap and variables
+// stack) stays undone for ever. It has not even the runtime's heap and variables
 // (compiled.hide). So, as in the standard library's syscall/exec_linux.go,
 // nothing here may allocate, take a lock, write a pointer (the write barrier may
 // be on), grow the stack or be preempted:
 //
 //   - every function is nosplit and norace, and calls only functions that are;
-//   - data is in the arena (compile.go): numbers, and addresses as numbers; of
-//     the package's variables, none;
+//   - data is in the arena (compile.go): numbers, and addresses as numbers; the
+//     package's variables are not there;
 //   - indices are checked when the plan is compiled, so nothing here panics;
 //   - all signals are blocked before clone3.
 //
-// What goes wrong here cannot be printed: it is sent to the runtime.
+// An error cannot be printed here: it is sent to the runtime.
 
 // An instruction is a step, compiled: numbers only.
 type instruction struct {
 	number    uintptr    // of the system call
 	args      [6]uintptr // numbers and addresses
-	from      [6]int32   // add the result of that step; or none
+	from      [6]int32   // add the result of that step; or noStep
 	tolerated [4]uintptr // errnos; 0 ends the list
 	step      int32      // place in the plan, from 0
-	needs     int32      // skip unless this step succeeded; or none
+	needs     int32      // skip unless this step succeeded; or noStep
 	next      int32      // where to go on after success
 	store     uintptr    // where to leave the result as 32 bits; 0: nowhere
 	want      uintptr    // with exact: the only result that is a success
-	holds     [2]comparison
+	verify    [2]comparison
 	fault     uintptr // do not call, but fail with this errno
 	program   uintptr // clone3: address of the new process's program
 	gate      bool    // the arguments are a message to send
@@ -58,7 +58,7 @@ type program struct {
 	results uintptr // address of the results of all steps
 	message uintptr // address of the buffer for messages to the runtime
 	channel uintptr // descriptor of the child's end
-	copy    uintptr // one more descriptor that a failure is written to; or none
+	copy    uintptr // a descriptor that a failure is written to besides; or noFD
 	trace   bool    // send a message after each step
 	before  bool    // send a message before each step and wait for the answer
 }
@@ -83,22 +83,25 @@ const (
 
 const (
 	messageSize = int(unsafe.Sizeof(message{}))
-	none        = -1
-	unset       = ^uintptr(0) // the result of a step that was skipped or failed
+	noStep      = -1
+	noFD        = ^uintptr(0)
+	noResult    = ^uintptr(0)     // of a step that was skipped or failed, or is still to come
+	skipped     = ^uintptr(0) - 1 // in place of an errno: the step was left out
 )
 
-// Patience is how often openat2(2) is called again when it says EAGAIN: while it
-// went up a "..", somewhere on the machine something was renamed or mounted, and
-// it cannot be sure that it is still below its root. It may be somebody's doing,
-// so not for ever.
-const Patience = 1000
+// openatTries is how often openat2(2) is called if it answers EAGAIN: see [Openat2].
+const openatTries = 1000
 
-// clone makes the process that walks program and returns its id. From the first
-// call to the last the thread stays the same: nothing in between can be
-// preempted. This is fork(2), not vfork(2): parent and child share no memory but
-// the pages that neither has written to since; and of those the child has its
-// stack, on the page that we are on and those next to it, and what compiled.hide
-// leaves it.
+// OpenatTries is the old name of openatTries.
+const OpenatTries = openatTries
+
+// clone makes the process that walks program and returns its id. Nothing between
+// the first call and the last can be preempted, so they are made by one thread.
+//
+// This is fork(2), not vfork(2): the child has a copy of the parent's memory, of
+// which pages are shared until one of the two writes to them. compiled.hide has
+// excluded most of the memory. What the child needs of the stack is included
+// again: the page that this function's variables are on, and the two next to it.
 //
 //go:nosplit
 //go:norace
@@ -124,7 +127,7 @@ func clone(args, size, program, page uintptr) (pid uintptr, errno syscall.Errno)
 //go:nocheckptr
 func walk(at uintptr) {
 	p := (*program)(pointer(at))
-	var kept uintptr // of alternatives that failed, the errno that says most
+	var worst uintptr // of alternatives that failed, the errno that says most
 	for i := 0; i < p.n; {
 		in := (*instruction)(pointer(p.code + uintptr(i)*unsafe.Sizeof(instruction{})))
 		i++
@@ -145,35 +148,45 @@ func walk(at uintptr) {
 		if p.trace {
 			send(p, kindTrace, in.step, uint64(r), start, now(p), uint64(errno))
 		}
-		switch {
-		case errno == 0:
-			kept = 0
-			i = int(in.next)
-			if in.report {
-				send(p, kindResult, in.step, uint64(r), 0, 0, 0)
-			}
-		case errno == unset: // skipped
-		case tolerates(in, errno) && !in.last:
-			if kept == 0 || kept == uintptr(unix.ENOENT) {
-				kept = errno
-			}
-		case tolerates(in, errno):
-			kept = 0
-		default:
-			if errno == uintptr(unix.ENOENT) && kept != 0 {
-				errno = kept
-			}
-			send(p, kindFailed, in.step, uint64(errno), uint64(in.number), 0, 0)
-			i = p.n
-		}
+		i, worst = next(p, in, i, r, errno, worst)
 	}
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 125, 0, 0)
 	}
 }
 
-// call makes one system call and keeps its result. errno is unset if the step
-// was skipped.
+// next says where to go on after a step, i being the instruction below it. A
+// failure is sent to the runtime and ends the program. Of alternatives that all
+// fail, the errno that says most is sent: any before ENOENT.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func next(p *program, in *instruction, i int, r, errno, worst uintptr) (int, uintptr) {
+	switch {
+	case errno == 0:
+		if in.report {
+			send(p, kindResult, in.step, uint64(r), 0, 0, 0)
+		}
+		return int(in.next), 0
+	case errno == skipped:
+		return i, worst
+	case tolerates(in, errno) && in.last:
+		return i, 0
+	case tolerates(in, errno):
+		if worst == 0 || worst == uintptr(unix.ENOENT) {
+			worst = errno
+		}
+		return i, worst
+	}
+	if errno == uintptr(unix.ENOENT) && worst != 0 {
+		errno = worst
+	}
+	send(p, kindFailed, in.step, uint64(errno), uint64(in.number), 0, 0)
+	return p.n, 0
+}
+
+// call makes one system call and keeps its result.
 //
 //go:nosplit
 //go:norace
@@ -181,29 +194,18 @@ func walk(at uintptr) {
 func call(p *program, in *instruction) (r, errno uintptr) {
 	var a [6]uintptr
 	kept := (*uintptr)(pointer(p.results + uintptr(in.step)*8))
-	*kept = unset
-	if in.needs != none && result64(p, in.needs) == unset {
-		return 0, unset
-	}
-	for i := range a {
-		a[i] = in.args[i]
-		if in.from[i] != none {
-			v := result64(p, in.from[i])
-			if v == unset {
-				return 0, unset
-			}
-			a[i] += v
-		}
-	}
-	if in.fault != 0 {
+	*kept = noResult
+	switch {
+	case !arguments(p, in, &a):
+		return 0, skipped
+	case in.fault != 0:
 		return 0, in.fault
-	}
-	if in.gate {
+	case in.gate:
 		send(p, kindGate, in.step, 0, 0, 0, 0)
 		return 0, 0
 	}
 	r, _, e := syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
-	for tries := 0; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < Patience; tries++ {
+	for tries := 1; e == unix.EAGAIN && in.number == unix.SYS_OPENAT2 && tries < openatTries; tries++ {
 		r, _, e = syscall.RawSyscall6(in.number, a[0], a[1], a[2], a[3], a[4], a[5])
 	}
 	if e != 0 {
@@ -212,8 +214,8 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 	if in.exact && r != in.want {
 		return 0, uintptr(unix.EPIPE) // the other side is gone
 	}
-	for i := range in.holds {
-		if h := &in.holds[i]; h.at != 0 && *(*uint64)(pointer(h.at))&h.mask != h.want {
+	for i := range in.verify {
+		if v := &in.verify[i]; v.at != 0 && *(*uint64)(pointer(v.at))&v.mask != v.want {
 			return 0, uintptr(unix.ENODEV)
 		}
 	}
@@ -222,6 +224,29 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 		*(*uint32)(pointer(in.store)) = uint32(r)
 	}
 	return r, 0
+}
+
+// arguments fills in the results of earlier steps, and says whether there are all
+// that the step needs.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func arguments(p *program, in *instruction, a *[6]uintptr) bool {
+	if in.needs != noStep && result64(p, in.needs) == noResult {
+		return false
+	}
+	for i := range a {
+		a[i] = in.args[i]
+		if in.from[i] != noStep {
+			v := result64(p, in.from[i])
+			if v == noResult {
+				return false
+			}
+			a[i] += v
+		}
+	}
+	return true
 }
 
 // pointer turns an address in the arena, which no garbage collector moves or
@@ -261,7 +286,7 @@ func tolerates(in *instruction, errno uintptr) bool {
 func send(p *program, kind uint32, step int32, value, start, end, errno uint64) {
 	m := (*message)(pointer(p.message))
 	m.kind, m.step, m.value, m.start, m.end, m.errno = kind, uint32(step), value, start, end, errno
-	if kind == kindFailed && p.copy != unset {
+	if kind == kindFailed && p.copy != noFD {
 		syscall.RawSyscall(unix.SYS_WRITE, p.copy, p.message, unsafe.Sizeof(message{}))
 	}
 	_, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, p.channel, p.message, unsafe.Sizeof(message{}), unix.MSG_NOSIGNAL, 0, 0)

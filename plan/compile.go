@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Compiling turns steps into instructions. Everything that the child will
-// touch lies in one mapping outside Go's heap, the arena:
+// Compiling turns steps into instructions. All that the child will read or write
+// lies in one mapping outside Go's heap, the arena:
 //
-//	results       8 bytes a step
-//	instructions  of all steps, those of one side together
-//	programs      one a side
+//	results       8 bytes for each step
+//	instructions  one for each step, those of one side together
+//	programs      one for each side
 //	message       the buffer for messages
 //	memory        strings, structures, arrays
 //
-// so that the child needs nothing of the heap but the stack it was born on, and
-// gets no more of it (clone).
+// Of the heap the child needs only the stack that it was born on (clone), and it
+// gets no more of it.
 
 // A compiled plan is ready to run, once.
 type compiled struct {
@@ -32,31 +32,31 @@ type compiled struct {
 	results  []uintptr
 	programs []program           // by side
 	code     []*instruction      // by step
-	at       map[*memory]uintptr // where a block lies
+	at       map[*Memory]uintptr // where a block lies
 	patches  map[*Step][][]byte  // where a result of the runtime's belongs
 	stores   map[*Step]uintptr   // where a result of the child's belongs
-	given    map[Given]int
+	fds      map[Inherited]int
 }
 
-// compile lays out the plan. given are the numbers of the [Given] descriptors.
-func (p *Plan) compile(given map[Given]int) (*compiled, error) {
+// compile lays out the plan. fds are the numbers of the [Inherited] descriptors.
+func (p *Plan) compile(fds map[Inherited]int) (*compiled, error) {
 	n := len(p.Steps)
 	total := n*int(unsafe.Sizeof(uintptr(0))+unsafe.Sizeof(instruction{})) + sides*int(unsafe.Sizeof(program{})) + messageSize
 	for _, s := range p.Steps {
 		for _, a := range s.Args {
-			total += a.room()
+			total += room(a)
 		}
 	}
-	cloning.Lock() // hide goes through all mappings
+	cloning.Lock() // hide reads the list of mappings
 	arena, err := unix.Mmap(-1, 0, total, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_POPULATE)
 	cloning.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("mmap %d bytes for the plan: %w", total, err)
 	}
-	c := &compiled{arena: arena, given: given, at: map[*memory]uintptr{}, patches: map[*Step][][]byte{}, stores: map[*Step]uintptr{}}
+	c := &compiled{arena: arena, fds: fds, at: map[*Memory]uintptr{}, patches: map[*Step][][]byte{}, stores: map[*Step]uintptr{}}
 	c.results = unsafe.Slice((*uintptr)(c.take(n*int(unsafe.Sizeof(uintptr(0))))), n)
 	for i := range c.results {
-		c.results[i] = unset
+		c.results[i] = noResult
 	}
 	c.place(p)
 	for i, s := range p.Steps {
@@ -71,11 +71,14 @@ func (p *Plan) compile(given map[Given]int) (*compiled, error) {
 	return c, nil
 }
 
-// hide keeps the memory of this process from those that it clones: they get
-// code and constants, the plan, the command line, and their stack (clone). What
-// else we know is none of their business, nor of whoever can look into them; and
-// to copy the tables of all our pages, and later each page that we write to, takes
-// an eighth of a start. madvise(2), MADV_DONTFORK. A line of proc_pid_maps(5):
+// hide keeps the memory of this process from the processes that it clones, with
+// MADV_DONTFORK (madvise(2)). They get code and constants, the plan, the command
+// line, and their stack (clone). Two reasons: a program that manages to look into
+// the child finds no secrets of the runtime, such as other containers' environment;
+// and copying the page tables, and later each page that the runtime writes to,
+// would take an eighth of a start.
+//
+// What can be written to is listed in /proc/self/maps (proc_pid_maps(5)):
 //
 //	c000000000-c000400000 rw-p 00000000 00:00 0
 func (c *compiled) hide() error {
@@ -104,9 +107,9 @@ func (c *compiled) hide() error {
 	return unix.Madvise(c.arena, unix.MADV_DOFORK)
 }
 
-// interpreted says whether the program was started by a dynamic loader, as one
-// built with -buildmode=pie is: also that has registered memory that the child
-// must have (see hides). getauxval(3), AT_BASE.
+// interpreted says whether a dynamic loader started the program, as it does for
+// -buildmode=pie. The loader has registered memory with the kernel that the child
+// must have, as the C library does: see hides. getauxval(3), AT_BASE.
 func interpreted() (bool, error) {
 	const base = 7
 	vector, err := unix.Auxv()
@@ -137,9 +140,9 @@ func (c *compiled) place(p *Plan) {
 	message := uintptr(c.take(messageSize))
 	for side := Runtime; side <= Child; side++ {
 		program := &c.programs[side]
-		program.results, program.message = uintptr(unsafe.Pointer(&c.results[0])), message
-		program.channel, program.copy = uintptr(c.given[channelOf(side)]), unset
-		if fd, ok := c.given[Copy]; ok {
+		program.results, program.message = uintptr(unsafe.Pointer(unsafe.SliceData(c.results))), message
+		program.channel, program.copy = uintptr(c.fds[channelOf(side)]), noFD
+		if fd, ok := c.fds[Copy]; ok {
 			program.copy = uintptr(fd)
 		}
 		for i, s := range p.Steps {
@@ -158,20 +161,17 @@ func (c *compiled) place(p *Plan) {
 
 // instruct compiles one step.
 func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
-	in.number, in.step, in.needs = s.number, int32(s.Index-1), none
+	if err := s.check(in); err != nil {
+		return fmt.Errorf("%s: %w", s.Call, err)
+	}
+	in.number, in.step, in.needs = s.number, int32(s.Index-1), noStep
 	in.exact, in.want, in.report, in.gate, in.quiet = s.exact, s.want, s.report, s.gate != "", s.quiet
-	in.last = s.or == nil
-	for last := s; last != nil; last = last.or {
+	in.last = s.Else == nil
+	for last := s; last != nil; last = last.Else {
 		in.next = c.code[last.Index-1].next // after success, skip the alternatives
 	}
-	if s.Side == Runtime && (s.needs != nil || s.holds != nil) {
-		return fmt.Errorf("%s: conditions are for the child: what the runtime does, it can decide as it writes the plan", s.Call)
-	}
-	if s.needs != nil {
-		in.needs = int32(s.needs.Index - 1)
-	}
-	if len(s.Tolerated) > len(in.tolerated) {
-		return fmt.Errorf("%s tolerates %d errnos, of at most %d", s.Call, len(s.Tolerated), len(in.tolerated))
+	if s.If != nil {
+		in.needs = int32(s.If.Index - 1)
 	}
 	for i, e := range s.Tolerated {
 		in.tolerated[i] = uintptr(e)
@@ -180,42 +180,66 @@ func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
 		in.program = uintptr(unsafe.Pointer(&c.programs[p.born(s.Side)]))
 	}
 	for i := range in.from {
-		in.from[i] = none
+		in.from[i] = noStep
 	}
 	for i, a := range s.Args {
-		if err := c.argument(s, in, i, a); err != nil {
+		if err := c.argument(in, i, a); err != nil {
 			return err
 		}
 	}
-	for i, h := range s.holds {
-		in.holds[i] = comparison{at: in.args[len(s.Args)-1] + uintptr(h.offset), mask: h.mask, want: h.want}
+	for i, v := range s.Verified {
+		in.verify[i] = comparison{at: in.args[len(s.Args)-1] + uintptr(v.Offset), mask: v.Mask, want: v.Want}
 	}
 	return nil
 }
 
-func (c *compiled) argument(s *Step, in *instruction, i int, a Arg) error {
-	in.args[i] = a.value
-	switch a.kind {
-	case result:
-		in.from[i] = int32(a.from.Index - 1)
-	case given:
-		fd, err := c.descriptor(Given(a.text))
-		in.args[i] += fd
-		return err
-	case str:
-		in.args[i] = c.bytes(append([]byte(a.text), 0))
-	case mem:
-		address, err := c.memory(a.mem)
-		in.args[i] = address
-		return err
+// check refuses a step that does not fit in an instruction. The child checks
+// nothing.
+func (s *Step) check(in *instruction) error {
+	switch {
+	case s.Side == Runtime && (s.If != nil || s.Verified != nil):
+		return errors.New("conditions are for the child: what the runtime does, it can decide as it writes the plan")
+	case len(s.Args) > len(in.args):
+		return fmt.Errorf("%d arguments, of at most %d", len(s.Args), len(in.args))
+	case len(s.Tolerated) > len(in.tolerated):
+		return fmt.Errorf("tolerates %d errnos, of at most %d", len(s.Tolerated), len(in.tolerated))
+	case len(s.Verified) > len(in.verify):
+		return fmt.Errorf("%d comparisons, of at most %d", len(s.Verified), len(in.verify))
+	}
+	for _, v := range s.Verified {
+		if m, ok := s.Args[len(s.Args)-1].(*Memory); !ok || v.Offset < 0 || v.Offset+8 > len(m.Bytes) {
+			return fmt.Errorf("the comparison at %d is not in the last argument", v.Offset)
+		}
 	}
 	return nil
 }
 
-func (c *compiled) descriptor(g Given) (uintptr, error) {
-	fd, ok := c.given[g]
+// argument compiles argument i of a step.
+func (c *compiled) argument(in *instruction, i int, a Arg) (err error) {
+	switch a := a.(type) {
+	case Num:
+		in.args[i] = uintptr(a)
+	case Name:
+		in.args[i] = a.Value
+	case String:
+		in.args[i] = c.bytes(append([]byte(a), 0))
+	case *Memory:
+		in.args[i], err = c.memory(a)
+	case *Step:
+		in.from[i] = int32(a.Index - 1)
+	case Inherited:
+		in.args[i], err = c.descriptor(a)
+	case Offset:
+		err = c.argument(in, i, a.From)
+		in.args[i] += uintptr(a.By)
+	}
+	return err
+}
+
+func (c *compiled) descriptor(name Inherited) (uintptr, error) {
+	fd, ok := c.fds[name]
 	if !ok {
-		return 0, fmt.Errorf("descriptor <%s> was not given", string(g))
+		return 0, fmt.Errorf("descriptor <%s> was not given", string(name))
 	}
 	return uintptr(fd), nil
 }
@@ -227,48 +251,49 @@ func (c *compiled) bytes(b []byte) uintptr {
 }
 
 // memory lays out a block and what it points to, once.
-func (c *compiled) memory(m *memory) (uintptr, error) {
+func (c *compiled) memory(m *Memory) (uintptr, error) {
 	if at, ok := c.at[m]; ok {
 		return at, nil
 	}
 	start := c.free
-	at := c.bytes(m.bytes)
+	at := c.bytes(m.Bytes)
 	c.at[m] = at
-	for offset, other := range m.points {
+	for offset, other := range m.Points {
 		address, err := c.memory(other)
 		if err != nil {
 			return 0, err
 		}
 		binary.NativeEndian.PutUint64(c.arena[start+offset:], uint64(address))
 	}
-	for offset, fd := range m.fds {
-		if err := c.fill(start+offset, fd, 8); err != nil {
+	for offset, fd := range m.FDs {
+		if err := c.fill(c.arena[start+offset:][:8], fd); err != nil {
 			return 0, err
 		}
 	}
-	for offset, fd := range m.narrow {
-		if err := c.fill(start+offset, fd, 4); err != nil {
+	for offset, fd := range m.FDs32 {
+		if err := c.fill(c.arena[start+offset:][:4], fd); err != nil {
 			return 0, err
 		}
 	}
 	return at, nil
 }
 
-// fill puts a descriptor of size bytes at an offset of the arena: now if its
-// number is known, else when the step that opens it is done.
-func (c *compiled) fill(offset int, fd FD, size int) error {
-	place := c.arena[offset : offset+size]
-	switch a := fd.descriptor(); {
-	case a.kind == result && a.from.Side == Runtime:
-		c.patches[a.from] = append(c.patches[a.from], place)
-	case a.kind == result:
-		c.stores[a.from] = uintptr(unsafe.Pointer(&place[0]))
-	case a.kind == given:
-		n, err := c.descriptor(Given(a.text))
+// fill puts a descriptor at its place in the arena: now if its number is known,
+// else when the step that opens it is done.
+func (c *compiled) fill(place []byte, fd FD) error {
+	switch fd := fd.(type) {
+	case *Step:
+		if fd.Side == Runtime {
+			c.patches[fd] = append(c.patches[fd], place)
+		} else {
+			c.stores[fd] = uintptr(unsafe.Pointer(&place[0]))
+		}
+	case Inherited:
+		n, err := c.descriptor(fd)
 		put(place, n)
 		return err
-	default:
-		put(place, a.value)
+	case Num:
+		put(place, uintptr(fd))
 	}
 	return nil
 }
@@ -283,25 +308,21 @@ func put(place []byte, n uintptr) {
 }
 
 // pointer is where a block lies.
-func (c *compiled) pointer(m *memory) unsafe.Pointer {
+func (c *compiled) pointer(m *Memory) unsafe.Pointer {
 	return unsafe.Pointer(&c.arena[c.at[m]-uintptr(unsafe.Pointer(&c.arena[0]))])
 }
 
 // room is the number of bytes of the arena that the argument takes.
-func (a Arg) room() int {
-	switch a.kind {
-	case str:
-		return aligned(len(a.text) + 1)
-	case mem:
-		return a.mem.room()
+func room(a Arg) int {
+	switch a := a.(type) {
+	case String:
+		return aligned(len(a) + 1)
+	case *Memory:
+		n := aligned(len(a.Bytes))
+		for _, other := range a.Points {
+			n += room(other)
+		}
+		return n
 	}
 	return 0
-}
-
-func (m *memory) room() int {
-	n := aligned(len(m.bytes))
-	for _, other := range m.points {
-		n += other.room()
-	}
-	return n
 }

@@ -2,6 +2,7 @@
 
 package plan
 
-// hides: without a C library, there is nothing that the child must have. A
-// variable, since tests that count what is covered do so in variables.
+// hides: without a C library, the runtime's memory can be hidden from the child.
+// It is a variable because tests that measure coverage count in variables, also
+// in the child, and so must not hide them.
 var hides = true

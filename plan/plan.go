@@ -3,8 +3,10 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"runtime"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +32,10 @@ func (s Side) String() string {
 // an empty plan whose steps are the runtime's.
 type Plan struct {
 	Steps []*Step
+
+	// Sources lets each step remember who recorded it ([Step].Callers), which
+	// takes time. Set it before the first step is recorded.
+	Sources bool
 
 	side  Side   // who does the steps recorded from here on
 	fresh bool   // a process was made, and has no steps yet
@@ -85,6 +91,25 @@ func (p *Plan) born(s Side) Side {
 	return Child
 }
 
+// Channel is the child's end of the socketpair between it and the runtime.
+const Channel Inherited = "channel"
+
+// channelOf is the end of a side's process of its channel to the runtime.
+func channelOf(s Side) Inherited {
+	if s == Child {
+		return Channel
+	}
+	return Inherited(s.String() + " channel")
+}
+
+// runtimeEnd is the runtime's end of the channel to a side's process.
+func runtimeEnd(s Side) Inherited {
+	if s == Child {
+		return "runtime's end"
+	}
+	return Inherited("runtime's end to the " + s.String())
+}
+
 // Note explains the next step to whoever reads the printed plan: why it is
 // there, why in this place, and what breaks without it.
 func (p *Plan) Note(why string) { p.note = why }
@@ -101,79 +126,80 @@ func (p *Plan) Err() error { return p.err }
 // A step that returns a descriptor, a process id or a count is used as an
 // argument of later steps by passing the step itself.
 type Step struct {
-	Index     int          // place in the plan, from 1
-	Side      Side         // who does it
-	Call      string       // name of the system call, as in its man page
-	Args      []Arg        // in the order of the man page
+	Index int    // place in the plan, from 1
+	Side  Side   // who does it
+	Call  string // name of the system call, as in its man page; of a function, what it does
+	Args  []Arg  // in the order of the man page
+
+	Function  bool         // not one system call, but what [Plan.Do] was given
 	Tolerated []unix.Errno // errnos after which the plan goes on
-	Heading   string       // of the section that begins here; "" inside a section
-	Note      string       // why; "" where the call speaks for itself
-	Result    string       // what the result is called where it is used; "" if unused
+	If        *Step        // the step is skipped unless this one succeeded; nil: never
+	Else      *Step        // the next alternative; nil if there is none
+	Verified  []Comparison // what the kernel must have answered; else the step fails with ENODEV
 
-	number  uintptr       // of the system call
-	command func() string // the equivalent at a prompt; nil if there is none
-	path    string        // for that: see Path
-	dir     FD            // what it opened lies there: the directory and
-	file    string        // the name in it
-	deep    bool          // with the mounts below it
-	at      FD            // the mount that it made is attached there; nil: nowhere
-	needs   *Step         // skipped unless this one succeeded
-	or      *Step         // the next alternative; nil if there is none
-	exact   bool          // any result but want is a failure (a gate whose other side is gone)
-	want    uintptr
-	unlike  error  // with exact: what any other result means; nil: the other side is gone
-	holds   []held // what the kernel must have answered; else the step fails with ENODEV
-	means   map[unix.Errno]string
-	report  bool   // send the result to the runtime
-	program bool   // clone3: the new process goes on with the child's steps
-	opens   bool   // the result is a new descriptor
-	quiet   bool   // not asked before (Options.Before): see On
-	gate    string // name of the gate whose request this is
-	do      func(*Process) error
-	open    func(*Process) (int, error)
-	undo    func() error
-	undoes  string // the undo, as printed
+	Heading string    // of the section that begins here; "" inside a section
+	Note    string    // why; "" where the call speaks for itself
+	Result  string    // what the result is called where it is used; "" if unused
+	Undoing string    // what undoing the step does; "" if there is nothing to undo
+	Callers []uintptr // with Plan.Sources: who recorded it, for runtime.CallersFrames
+
+	number      uintptr // of the system call
+	exact       bool    // any result but want is a failure
+	want        uintptr
+	wrongResult error // returned when the result is not want; nil means that the peer closed the channel (EPIPE)
+	explained   map[unix.Errno]string
+	report      bool   // send the result to the runtime
+	program     bool   // clone3: the new process goes on with the steps of the next side
+	opens       bool   // the result is a new descriptor
+	quiet       bool   // Options.Before is not called: see On
+	gate        string // name of the gate whose request this is
+	do          func(*Process) error
+	open        func(*Process) (int, error)
+	undo        func() error
 }
 
-// An FD is a descriptor that a step takes: a [Num], a [*Step] that opened it,
-// or a [Given] one.
-type FD interface{ descriptor() Arg }
+// A Comparison is of 8 bytes of the memory that a step's last argument points
+// to: after the call, the bits of Mask must be those of Want.
+type Comparison struct {
+	Offset     int // a multiple of 8
+	Mask, Want uint64
+}
 
-// A Num is a descriptor known by number, such as 0, 1, 2 or [CWD].
-type Num int
-
-// CWD stands for the current directory (AT_FDCWD).
-const CWD Num = unix.AT_FDCWD
-
-// A Given is a descriptor that the runtime holds when the plan starts; its
-// number is looked up by this name in [Options].Given. A plan that is only
-// printed or tested needs none.
-type Given string
-
-// Channel is the child's end of the socketpair between it and the runtime.
-const Channel Given = "channel"
-
-// channelOf is the end of a side's process of its channel to the runtime.
-func channelOf(s Side) Given {
-	if s == Child {
-		return Channel
+// String is the call, and the descriptors and strings among its arguments:
+// enough to tell what an error is about. Package print writes all of a step.
+func (s *Step) String() string {
+	text := Printable(s.Call)
+	for _, a := range s.Args {
+		switch a := a.(type) {
+		case String:
+			if a != "" {
+				text += fmt.Sprintf(" %q", string(a))
+			}
+		case Inherited:
+			text += " <" + string(a) + ">"
+		case *Step:
+			text += " <" + a.Result + ">"
+		}
 	}
-	return Given(s.String() + " channel")
+	return text
 }
 
-// runtimeEnd is the runtime's end of the channel to a side's process.
-func runtimeEnd(s Side) Given {
-	if s == Child {
-		return "runtime's end"
+// Printable is text that may have names from a configuration in it, on one line
+// and without what a terminal would obey.
+func Printable(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
 	}
-	return Given("runtime's end to the " + s.String())
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
-
-func (n Num) descriptor() Arg { return Arg{kind: number, value: uintptr(int(n))} }
-func (g Given) descriptor() Arg {
-	return Arg{kind: given, text: string(g)}
-}
-func (s *Step) descriptor() Arg { return Arg{kind: result, from: s} }
 
 // Tolerate makes these errnos no failure: the plan goes on, and steps that use
 // this one's result are skipped.
@@ -186,14 +212,14 @@ func (s *Step) Tolerate(errnos ...unix.Errno) *Step {
 func (s *Step) As(name string) *Step { s.Result = Printable(name); return s }
 
 // Needs skips the step unless other succeeded.
-func (s *Step) Needs(other *Step) *Step { s.needs = other; return s }
+func (s *Step) Needs(other *Step) *Step { s.If = other; return s }
 
 // Undo takes the step back when a later step fails: text for the printed plan
 // and a function, run in reverse order. The child is gone by then; descriptors
 // that the runtime's steps have opened are still open. Only the runtime's steps
 // need one; what the child did goes away with the child.
 func (s *Step) Undo(text string, undo func() error) *Step {
-	s.undoes, s.undo = text, undo
+	s.Undoing, s.undo = text, undo
 	return s
 }
 
@@ -201,29 +227,39 @@ func (s *Step) Undo(text string, undo func() error) *Step {
 // [Process].Pid.
 func (s *Step) Reported() *Step { s.report = true; return s }
 
-// Wants makes any result but n a failure: for reads and writes that must be whole.
-func (s *Step) Wants(n int) *Step { s.exact, s.want = true, uintptr(n); return s }
+// Opens says that the result is a new descriptor: if it is the runtime's, it is
+// closed when the plan has been carried out. It is for [Plan.Call]; the methods
+// that open something say so already.
+func (s *Step) Opens() *Step { s.opens = true; return s }
 
-// Expect makes any result but n the given failure. For steps of the runtime's:
-// a child can report no more than an errno.
-func (s *Step) Expect(n int, otherwise error) *Step { s.unlike = otherwise; return s.Wants(n) }
+// MustReturn makes any result but n a failure: for reads and writes that must be whole.
+func (s *Step) MustReturn(n int) *Step { s.exact, s.want = true, uintptr(n); return s }
 
-// A held is 8 bytes of the memory that the last argument points to, of which
-// those in mask must be want after the call.
-type held struct {
-	offset     int // aligned
-	mask, want uint64
+// Expect makes any result but n the given failure. It is for the runtime's steps,
+// because a child can report no more than an errno.
+func (s *Step) Expect(n int, otherwise error) *Step {
+	s.wrongResult = otherwise
+	return s.MustReturn(n)
 }
 
-// Means adds words to the error, should the step fail with errno: what the
-// kernel lacks, where the errno alone does not tell.
-func (s *Step) Means(errno unix.Errno, words string) *Step {
-	if s.means == nil {
-		s.means = map[unix.Errno]string{}
+// Explain adds words to the error if the step fails with errno: what the kernel
+// lacks, where the errno alone does not tell.
+func (s *Step) Explain(errno unix.Errno, words string) *Step {
+	if s.explained == nil {
+		s.explained = map[unix.Errno]string{}
 	}
-	s.means[errno] = words
+	s.explained[errno] = words
 	return s
 }
+
+// Means is the old name of Explain.
+func (s *Step) Means(errno unix.Errno, words string) *Step { return s.Explain(errno, words) }
+
+// Shell, ShellLine and Path do nothing any more: package print makes the command
+// from the call and its arguments.
+func (s *Step) Shell(string, ...any) *Step    { return s }
+func (s *Step) ShellLine(func() string) *Step { return s }
+func (s *Step) Path(string) *Step             { return s }
 
 // Alternatives records steps of which the first to succeed counts; the others
 // after it are skipped. Each but the last goes on to the next after one of the
@@ -234,7 +270,7 @@ func (p *Plan) Alternatives(errnos []unix.Errno, record func()) {
 	record()
 	group := p.Steps[first:]
 	for i, s := range group[:max(len(group)-1, 0)] {
-		s.or = group[i+1]
+		s.Else = group[i+1]
 		s.Tolerated = append(s.Tolerated, errnos...)
 	}
 }
@@ -257,16 +293,15 @@ func (p *Plan) Gate(name string, atGate func()) {
 		atGate()
 	}
 	p.side = side
-	p.call("read", unix.SYS_READ, Channel.descriptor(), out("go", 8), size(1)).Wants(1)
+	p.call("read", unix.SYS_READ, Channel, &Memory{Bytes: make([]byte, 8), Show: as("[go]")}, Num(1)).MustReturn(1)
 }
 
-// Ready lets the child tell the runtime that it is through: if the channel
-// closes without a failure after this, then because of execve.
+// Ready lets the child tell the runtime that it has reached its last steps: if
+// the channel closes without a failure after this, then because of execve.
 func (p *Plan) Ready() { p.tell(readyGate) }
 
 func (p *Plan) tell(gate string) {
-	s := p.call("sendto", unix.SYS_SENDTO, Channel.descriptor(), text(gate), size(messageSize),
-		words(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"), null(), size(0))
+	s := p.call("sendto", unix.SYS_SENDTO, Channel, String(gate), Num(messageSize), Num(unix.MSG_NOSIGNAL), null, Num(0))
 	s.gate = gate
 }
 
@@ -275,29 +310,36 @@ func (p *Plan) tell(gate string) {
 // Pid before clone3.
 func (p *Plan) Do(text string, do func(*Process) error) *Step {
 	s := p.call(text, 0)
-	s.do = do
+	s.Function, s.do = true, do
 	return s
 }
 
 // Open is Do for a step whose result is a new descriptor. It is closed as those
 // of all steps.
 func (p *Plan) Open(text string, open func(*Process) (int, error)) *Step {
-	s := p.call(text, 0)
-	s.open, s.opens = open, true
+	s := p.call(text, 0).Opens()
+	s.Function, s.open = true, open
 	return s
 }
 
-// opening are the calls whose result is a new descriptor.
-var opening = []string{"openat", "openat2", "open_tree", "fsopen", "fsmount", "socket"}
+// Call records a system call that has no method of its own: for one that only
+// one room needs. Its arguments are in the order of the man page.
+func (p *Plan) Call(name string, number uintptr, args ...Arg) *Step {
+	return p.call(name, number, args...)
+}
 
 // call records one system call.
 func (p *Plan) call(name string, number uintptr, args ...Arg) *Step {
-	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Heading: p.head, Note: p.note, number: number, opens: slices.Contains(opening, name)}
+	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Heading: p.head, Note: p.note, number: number}
 	p.note, p.head = "", ""
 	for _, a := range args {
-		if a.kind == str && strings.IndexByte(a.text, 0) >= 0 {
-			p.err = errors.Join(p.err, fmt.Errorf("%s %q: contains a NUL byte", name, a.text))
+		if text, ok := a.(String); ok && strings.IndexByte(string(text), 0) >= 0 {
+			p.err = errors.Join(p.err, fmt.Errorf("%s %q: contains a NUL byte", name, string(text)))
 		}
+	}
+	if p.Sources {
+		s.Callers = make([]uintptr, 16)
+		s.Callers = s.Callers[:runtime.Callers(2, s.Callers)]
 	}
 	p.Steps = append(p.Steps, s)
 	return s

@@ -2,9 +2,7 @@ package plan
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,92 +17,6 @@ import (
 	"minirun/examples/leftovers"
 )
 
-var update = flag.Bool("update", false, "write the golden files")
-
-// sample uses every feature of a plan once.
-func sample() *Plan {
-	p := &Plan{}
-	p.Mkdirat(CWD, "/tmp/a b", 0o755).Undo("rmdir /tmp/a b", func() error { return nil })
-	group := p.Openat(CWD, "/sys/fs/cgroup/x", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
-	p.Note("the process")
-	p.Clone3(Clone{Flags: unix.CLONE_NEWNS | unix.CLONE_NEWPID, Cgroup: group, PidFD: true}).Shell("unshare --mount --pid --fork")
-	p.On(Child)
-	p.Gate("maps", func() { p.Do("write 0 1000 1 to /proc/PID/uid_map", func(*Process) error { return nil }) })
-	p.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV, "hidepid=2")
-	fs := p.Fsopen("tmpfs").As("fs")
-	p.FsconfigString(fs, "size", "64k")
-	p.FsconfigFlag(fs, "ro")
-	p.FsconfigCreate(fs)
-	tree := p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID).As("tree")
-	p.MountSetattr(tree, unix.AT_RECURSIVE, MountAttr{Set: unix.MOUNT_ATTR_RDONLY, Propagation: unix.MS_PRIVATE})
-	var dir, file *Step
-	p.Alternatives([]unix.Errno{unix.ENOENT, unix.ENOTDIR}, func() {
-		dir = p.OpenIn(CWD, "proc/acpi", unix.O_PATH|unix.O_DIRECTORY, 0).As("dir")
-		file = p.OpenIn(CWD, "proc/acpi", unix.O_PATH, 0).As("file").Tolerate(unix.ENOENT)
-	})
-	p.MoveMount(tree, dir)
-	null := p.OpenTree(CWD, "/dev/null", unix.OPEN_TREE_CLONE).Needs(file).As("null")
-	p.Device(null, unix.S_IFCHR, 1, 3)
-	p.Mknodat(CWD, "null", unix.S_IFCHR|0o666, 1, 3)
-	p.Symlinkat("/proc/self/fd", CWD, "fd").Tolerate(unix.EEXIST)
-	p.Capset(1<<unix.CAP_CHOWN|1<<unix.CAP_KILL, 1<<unix.CAP_KILL, 0)
-	p.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN)
-	p.PrctlAmbient(unix.PR_CAP_AMBIENT_RAISE, unix.CAP_NET_BIND_SERVICE)
-	p.Setgroups([]uint32{5, 6})
-	p.Prlimit(unix.RLIMIT_NOFILE, 1024, unix.RLIM_INFINITY)
-	p.Seccomp(unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW, make([]unix.SockFilter, 3))
-	p.CloseRange(Num(3), 0, Channel)
-	p.CloseRange(Channel, 1, nil)
-	p.Ready()
-	p.RtSigprocmask()
-	p.Execve("/bin/echo", []string{"echo", "it's\ta\x01\"x\""}, []string{"A=b c"})
-	return p
-}
-
-// TestPrint compares the three printed forms with golden files.
-func TestPrint(t *testing.T) {
-	for name, print := range map[string]func(*Plan, *bytes.Buffer) error{
-		"sample.txt":  func(p *Plan, b *bytes.Buffer) error { return p.Text(b) },
-		"sample.sh":   func(p *Plan, b *bytes.Buffer) error { return p.Sh(b) },
-		"sample.json": func(p *Plan, b *bytes.Buffer) error { return p.JSON(b) },
-	} {
-		var got bytes.Buffer
-		if err := print(sample(), &got); err != nil {
-			t.Fatal(err)
-		}
-		path := filepath.Join("testdata", name)
-		if *update {
-			os.MkdirAll("testdata", 0o755)
-			if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(got.Bytes(), want) {
-			t.Errorf("%s = \n%s\nwant\n%s", name, got.Bytes(), want)
-		}
-	}
-}
-
-// TestJSON reads the printed plan back.
-func TestJSON(t *testing.T) {
-	var b bytes.Buffer
-	p := sample()
-	if err := p.JSON(&b); err != nil {
-		t.Fatal(err)
-	}
-	var steps []jsonStep
-	if err := json.Unmarshal(b.Bytes(), &steps); err != nil {
-		t.Fatal(err)
-	}
-	if len(steps) != len(p.Steps) || steps[2].Call != "clone3" {
-		t.Errorf("%d steps, the third %q; want %d, clone3", len(steps), steps[2].Call, len(p.Steps))
-	}
-}
-
 // TestNUL: a string that the kernel would see only the beginning of is refused.
 func TestNUL(t *testing.T) {
 	p := &Plan{}
@@ -117,7 +29,7 @@ func TestNUL(t *testing.T) {
 // TestNotGiven: a descriptor that the caller forgot is an error, not fd 0.
 func TestNotGiven(t *testing.T) {
 	p := &Plan{}
-	p.Fchdir(Given("root"))
+	p.Fchdir(Inherited("root"))
 	if _, err := p.Start(Options{}); err == nil || err.Error() != "step 1: descriptor <root> was not given" {
 		t.Errorf("Start() = %v, want a refusal", err)
 	}
@@ -262,17 +174,17 @@ func TestAlternativesErrno(t *testing.T) {
 func TestFailure(t *testing.T) {
 	p := shell("exit 0", func(p *Plan) { p.Chdir("/nowhere") })
 	_, err := p.Start(Options{})
-	if want := `step 3 (child): chdir("/nowhere"): no such file or directory`; err == nil || err.Error() != want {
+	if want := `step 3 (child): chdir "/nowhere": no such file or directory`; err == nil || err.Error() != want {
 		t.Errorf("Start() = %v, want %s", err, want)
 	}
 	if !errors.Is(err, unix.ENOENT) {
 		t.Error("errors.Is(err, ENOENT) = false")
 	}
 	p = shell("exit 0", func(p *Plan) {
-		p.Chdir("/nowhere").Means(unix.EPERM, "forbidden").Means(unix.ENOENT, "the moon is not up")
+		p.Chdir("/nowhere").Explain(unix.EPERM, "forbidden").Explain(unix.ENOENT, "the moon is not up")
 	})
 	_, err = p.Start(Options{})
-	if want := `step 3 (child): chdir("/nowhere"): no such file or directory (the moon is not up)`; err == nil || err.Error() != want {
+	if want := `step 3 (child): chdir "/nowhere": no such file or directory (the moon is not up)`; err == nil || err.Error() != want {
 		t.Errorf("Start() = %v, want %s", err, want)
 	}
 }
@@ -399,7 +311,7 @@ func monitored(out *os.File, script string) (*Plan, Options) {
 	p.Clone3(Clone{})
 	p.On(Monitor)
 	child := p.Clone3(Clone{}).Reported()
-	p.Dup3(Given("out"), 3, 0)
+	p.Dup3(Inherited("out"), 3, 0)
 	p.CloseRange(Num(4), 0, nil)
 	info := NewMemory(128)
 	p.Waitid(child, info)
@@ -410,7 +322,7 @@ func monitored(out *os.File, script string) (*Plan, Options) {
 	p.Ready()
 	p.RtSigprocmask()
 	p.Execve("/bin/sh", []string{"sh", "-c", script}, nil)
-	return p, Options{Given: map[Given]int{"out": int(out.Fd())}}
+	return p, Options{Inherited: map[Inherited]int{"out": int(out.Fd())}}
 }
 
 // TestMonitor: a process between us and the child waits for it.
@@ -425,10 +337,10 @@ func TestMonitor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Pid == 0 || r.Pid == r.parent {
-		t.Errorf("child %d, monitor %d: want two processes", r.Pid, r.parent)
+	if r.Pid == 0 || r.Pid == r.cloned {
+		t.Errorf("child %d, monitor %d: want two processes", r.Pid, r.cloned)
 	}
-	waitFor(r.parent)
+	waitFor(r.cloned)
 	info := make([]byte, 128)
 	if n, err := out.ReadAt(info, 0); n != 128 || err != nil {
 		t.Fatalf("read %d bytes, %v", n, err)
@@ -465,7 +377,7 @@ func TestFaults(t *testing.T) {
 			o.Fault = Fault{Step: s.Index, Errno: errno}
 			r, err := p.Start(o)
 			if err == nil {
-				waitFor(r.parent) // killed between ready and execve: told by the exit status
+				waitFor(r.cloned) // killed between ready and execve: told by the exit status
 				continue
 			}
 			var failed *StepError
@@ -503,8 +415,8 @@ func TestLastWord(t *testing.T) {
 func conversation(t testing.TB, p *Plan) (r *Process, theirs int) {
 	t.Helper()
 	r = &Process{Pid: os.Getpid(), plan: p, options: Options{}}
-	given := map[Given]int{}
-	ends, err := r.connect(&given)
+	fds := map[Inherited]int{}
+	ends, err := r.connect(fds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -710,5 +622,33 @@ func TestClosed(t *testing.T) {
 		if after := descriptors(); after != before {
 			t.Errorf("%d descriptors after %q, want %d", after, program, before)
 		}
+	}
+}
+
+// TestNothing: a plan without steps, such as an update of nothing.
+func TestNothing(t *testing.T) {
+	if _, err := (&Plan{}).Start(Options{}); err != nil {
+		t.Errorf("Start() = %v", err)
+	}
+}
+
+// TestTooMuch: what does not fit in an instruction is refused before anything is done.
+func TestTooMuch(t *testing.T) {
+	for want, record := range map[string]func(p *Plan){
+		"7 arguments, of at most 6": func(p *Plan) { p.Call("many", 0, Num(1), Num(2), Num(3), Num(4), Num(5), Num(6), Num(7)) },
+		"tolerates 5 errnos":        func(p *Plan) { p.Setsid().Tolerate(1, 2, 3, 4, 5) },
+		"3 comparisons":             func(p *Plan) { p.Setsid().Verified = make([]Comparison, 3) },
+		"the comparison at 8 is not": func(p *Plan) {
+			p.Read(Num(0), 8).Verified = []Comparison{{Offset: 8}}
+		},
+	} {
+		p := shell("exit 0", func(p *Plan) { record(p) })
+		if _, err := p.Start(Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Start() = %v, want %s", err, want)
+		}
+	}
+	sources := &Plan{Sources: true}
+	if s := sources.Setsid(); len(s.Callers) == 0 {
+		t.Error("the plan does not remember who recorded a step")
 	}
 }

@@ -37,7 +37,7 @@ func (i *Identity) label(p *plan.Plan, proc plan.FD, name, text, invalid string,
 		}
 	})
 	for _, f := range opened {
-		w := p.Write(f, text).Means(unix.EINVAL, invalid).Means(unix.ENOENT, "no such profile is loaded")
+		w := p.Write(f, text).Explain(unix.EINVAL, invalid).Explain(unix.ENOENT, "no such profile is loaded")
 		if text == "exec unconfined" {
 			w.Tolerate(unix.EINVAL)
 		}
@@ -86,7 +86,7 @@ func (i *Identity) directory(p *plan.Plan) {
 		return
 	}
 	p.Note("the working directory, wherever links in the container point")
-	p.Fchdir(p.OpenIn(plan.CWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0).As("cwd").Means(unix.ENOENT, "no such working directory"))
+	p.Fchdir(p.OpenIn(plan.CWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0).As("cwd").Explain(unix.ENOENT, "no such working directory"))
 }
 
 // closeAll records the closing of every descriptor but those that the program

@@ -50,8 +50,8 @@ func start(t *testing.T, i *Identity, c plan.Clone, o plan.Options, extra func(*
 	if extra != nil {
 		extra(p)
 	} else {
-		p.Dup3(plan.Given("output"), 1, 0)
-		p.Dup3(plan.Given("output"), 2, 0)
+		p.Dup3(plan.Inherited("output"), 1, 0)
+		p.Dup3(plan.Inherited("output"), 2, 0)
 	}
 	i.Early(p, nil)
 	p.Chdir("/")
@@ -59,10 +59,10 @@ func start(t *testing.T, i *Identity, c plan.Clone, o plan.Options, extra func(*
 	p.Ready()
 	i.Exec(p)
 	o.FirstFD = 3 + i.Keep
-	if o.Given == nil {
-		o.Given = map[plan.Given]int{}
+	if o.Inherited == nil {
+		o.Inherited = map[plan.Inherited]int{}
 	}
-	o.Given["output"] = int(w.Fd())
+	o.Inherited["output"] = int(w.Fd())
 	child, err := p.Start(o)
 	w.Close()
 	if err != nil {
@@ -170,7 +170,7 @@ func TestLimitsOfUserNamespace(t *testing.T) {
 		}
 		i.Outside, i.Keep = outside, 1
 		got, err := start(t, i, plan.Clone{Flags: unix.CLONE_NEWUSER}, plan.Options{}, func(p *plan.Plan) {
-			p.Dup3(plan.Given("output"), 3, 0)
+			p.Dup3(plan.Inherited("output"), 3, 0)
 			p.Gate("id maps", func() {
 				p.Do("map root to 100000", func(r *plan.Process) error {
 					return errors.Join(os.WriteFile(fmt.Sprintf("/proc/%d/uid_map", r.Pid), []byte("0 100000 1"), 0),
@@ -214,8 +214,8 @@ func TestDescriptors(t *testing.T) {
 			for n := range keep {
 				p.Dup3(plan.Num(open[0]), 3+n, 0)
 			}
-			p.Dup3(plan.Given("output"), 1, 0)
-			p.Dup3(plan.Given("output"), 2, 0)
+			p.Dup3(plan.Inherited("output"), 1, 0)
+			p.Dup3(plan.Inherited("output"), 2, 0)
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -343,7 +343,7 @@ func TestAffinity(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := start(t, i, plan.Clone{}, plan.Options{}, func(p *plan.Plan) {
-		p.Dup3(plan.Given("output"), 1, 0)
+		p.Dup3(plan.Inherited("output"), 1, 0)
 		i.Affinity(p)
 	})
 	if got != "0" || err != nil {
@@ -404,7 +404,7 @@ func TestTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(pair[1])
-	_, err = start(t, i, plan.Clone{}, plan.Options{Given: map[plan.Given]int{"console": pair[0]}}, func(p *plan.Plan) {
+	_, err = start(t, i, plan.Clone{}, plan.Options{Inherited: map[plan.Inherited]int{"console": pair[0]}}, func(p *plan.Plan) {
 		i.Terminal(p, p.Openat(plan.CWD, "/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0))
 	})
 	unix.Close(pair[0])
@@ -440,7 +440,7 @@ func TestOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := start(t, i, plan.Clone{}, plan.Options{}, func(p *plan.Plan) {
-		p.Dup3(plan.Given("output"), 1, 0)
+		p.Dup3(plan.Inherited("output"), 1, 0)
 		i.Own(p, 1)
 	})
 	if got != "hello" || err != nil {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -67,9 +68,9 @@ func TestPlan(t *testing.T) {
 func record(p *plan.Plan, i *Identity) {
 	i.First(p)
 	if i.spec.Terminal {
-		i.Terminal(p, plan.Given("ptmx"))
+		i.Terminal(p, plan.Inherited("ptmx"))
 	}
-	i.Early(p, func(*plan.Plan) plan.FD { return plan.Given("procfs") })
+	i.Early(p, func(*plan.Plan) plan.FD { return plan.Inherited("procfs") })
 	i.Become(p)
 	if i.Fifo {
 		i.Look(p)
@@ -81,7 +82,7 @@ func record(p *plan.Plan, i *Identity) {
 func golden(t *testing.T, name string, p *plan.Plan) {
 	t.Helper()
 	var got bytes.Buffer
-	if err := errors.Join(p.Text(&got), p.Err()); err != nil {
+	if err := errors.Join(print.Text(&got, p, print.Options{}), p.Err()); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join("testdata", name+".txt")

@@ -24,7 +24,7 @@ func (i *Identity) Terminal(p *plan.Plan, ptmx plan.FD) plan.FD {
 		p.IoctlMemory(slave, unix.TIOCSWINSZ, size, fmt.Sprintf("{ws_row=%d, ws_col=%d}", s.Height, s.Width))
 	}
 	i.own(p, slave)
-	p.Sendmsg(plan.Given("console"), "/dev/ptmx", ptmx)
+	p.Sendmsg(plan.Inherited("console"), "/dev/ptmx", ptmx)
 	p.Note("a session's leader may take a terminal: then Ctrl-C reaches the session")
 	p.Setsid()
 	p.Ioctl(slave, unix.TIOCSCTTY, 0)

@@ -29,7 +29,7 @@ func OpenFile(root, path string) (*os.File, error) {
 	defer unix.Close(dir)
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(dir, path, how)
-	for tries := 0; err == unix.EAGAIN && tries < plan.Patience; tries++ {
+	for tries := 0; err == unix.EAGAIN && tries < plan.OpenatTries; tries++ {
 		fd, err = unix.Openat2(dir, path, how)
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -38,7 +39,7 @@ func tree(_, path string) ([]Entry, error) {
 // fake is a host on which /srv/file is the only bind source that is no directory.
 func fake() Host {
 	return Host{Bundle: "/bundle", Mknod: true, OwnPID: true, OwnNS: true, IsDir: func(path string) bool { return path != "/srv/file" }, Tree: tree,
-		Mapping: func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Given("id map") }}
+		Mapping: func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD { return plan.Inherited("id map") }}
 }
 
 func newSpec(mounts ...specs.Mount) *specs.Spec {
@@ -137,7 +138,7 @@ func TestGolden(t *testing.T) {
 			r.Finish(p)
 			r.Enter(p)
 			var b bytes.Buffer
-			if err := p.Text(&b); err != nil {
+			if err := print.Text(&b, p, print.Options{}); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join("testdata", strings.NewReplacer(" ", "-", "'", "").Replace(name)+".txt")
@@ -217,7 +218,7 @@ func TestWarnings(t *testing.T) {
 		p := &plan.Plan{}
 		p.On(plan.Child)
 		r.Build(p)
-		if err := p.Text(&plans[i]); err != nil {
+		if err := print.Text(&plans[i], p, print.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		want := []string{`mounts[0] "/data": option "mode=755": a bind mount makes no file system that could have it: left out`,
@@ -253,7 +254,7 @@ func FuzzMounts(f *testing.F) {
 		r.Finish(p)
 		r.Enter(p)
 		var b bytes.Buffer
-		if err := p.Text(&b); err != nil || b.Len() == 0 {
+		if err := print.Text(&b, p, print.Options{}); err != nil || b.Len() == 0 {
 			t.Errorf("Text() = %v", err)
 		}
 	})

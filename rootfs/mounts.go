@@ -217,7 +217,7 @@ func (r *Root) mount(p *plan.Plan, m mount) {
 	m.copy(p, target, tree)
 	attached := p.MoveMount(tree, target).ShellLine(func() string { return "mount " + m.command() + " " + plan.Quote("."+m.destination) })
 	if !r.host.OwnNS {
-		attached.Means(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
+		attached.Explain(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
 	}
 	if m.attr.Propagation != 0 || m.deep != (plan.MountAttr{}) {
 		m.change(p, tree)
@@ -257,7 +257,7 @@ func (m mount) create(p *plan.Plan, label string) *plan.Step {
 		}
 	}
 	if label != "" && slices.Contains(labelled, m.fstype) {
-		p.FsconfigString(fs, "context", label).Means(unix.EINVAL, "no such label, or the kernel does not run SELinux")
+		p.FsconfigString(fs, "context", label).Explain(unix.EINVAL, "no such label, or the kernel does not run SELinux")
 	}
 	p.FsconfigCreate(fs)
 	return p.Fsmount(fs, m.attr.Set).As("new " + m.destination)
@@ -344,7 +344,7 @@ func (r *Root) target(p *plan.Plan, path string, directory, strict bool) plan.FD
 		}
 	}
 	if strict {
-		return p.OpenStrictly(r.root, path, flags).As("/"+path).Means(unix.ELOOP, "a link, where what the kernel shows is to be mounted")
+		return p.OpenStrictly(r.root, path, flags).As("/"+path).Explain(unix.ELOOP, "a link, where what the kernel shows is to be mounted")
 	}
 	return p.OpenIn(r.root, path, flags, 0).As("/" + path)
 }

@@ -1,6 +1,7 @@
 package delegation
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -41,10 +42,10 @@ func TestNew(t *testing.T) {
 		d.Record(p, plan.Given("cgroup"))
 		var got []string
 		for i, s := range p.Steps {
-			if args := s.Args; i == 0 {
-				got = append(got, args[2].String())
+			if i == 0 {
+				got = append(got, fmt.Sprint(s.Args[2]))
 			} else {
-				got = append(got, strings.Trim(args[1].String(), `"`))
+				got = append(got, fmt.Sprint(s.Args[1]))
 			}
 		}
 		if strings.Join(got, " ") != c.want || err != nil {

@@ -66,8 +66,13 @@ func TestNew(t *testing.T) {
 			for _, s := range p.Steps {
 				call := s.Call
 				for _, a := range s.Args {
-					if text := a.String(); strings.Contains(text, mount) || s.Call == "write" && strings.HasPrefix(text, `"`) {
-						call += " " + strings.TrimSuffix(strings.Trim(strings.Replace(text, mount+"/", "", 1), `"`), `\n`)
+					switch a := a.(type) {
+					case plan.String:
+						if path, ok := strings.CutPrefix(string(a), mount+"/"); ok {
+							call += " " + path
+						}
+					case *plan.Memory:
+						call += " " + strings.TrimSuffix(string(a.Bytes), "\n")
 					}
 				}
 				calls = append(calls, call)

@@ -91,7 +91,7 @@ func (u *Unit) handDown(p *plan.Plan, g *cgroups.Group, top string, needed []str
 	for _, dir := range slices.Backward(levels) {
 		file := p.Openat(plan.CWD, filepath.Join(dir, "cgroup.subtree_control"), unix.O_WRONLY|unix.O_CLOEXEC, 0).As("cgroup.subtree_control")
 		for _, c := range others {
-			p.Write(file, "+"+c).Shell("echo +%s > %s/cgroup.subtree_control", c, dir)
+			p.Write(file, "+"+c)
 		}
 		p.Close(file)
 	}

@@ -274,8 +274,10 @@ func TestAdd(t *testing.T) {
 			if s.Result != "" {
 				call += " <" + s.Result + ">"
 			}
-			if text := s.String(); strings.Contains(text, `"+`) {
-				call += " +hugetlb"
+			if s.Call == "write" {
+				if text := string(s.Args[1].(*plan.Memory).Bytes); text[0] == '+' {
+					call += " " + text
+				}
 			}
 			if i > 1 {
 				call = "; " + call

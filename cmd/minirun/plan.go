@@ -1,6 +1,8 @@
 package main
 
 import (
+	"minirun/plan/print"
+
 	"errors"
 	"fmt"
 	"os"
@@ -48,11 +50,11 @@ func printPlan(c *cli.Context) error {
 	}
 	switch c.String("output") {
 	case "text":
-		return p.Text(c.App.Writer)
+		return print.Text(c.App.Writer, p, print.Options{})
 	case "sh":
-		return p.Sh(c.App.Writer)
+		return print.Sh(c.App.Writer, p)
 	case "json":
-		return p.JSON(c.App.Writer)
+		return print.JSON(c.App.Writer, p)
 	}
 	return usage{fmt.Errorf("output %q: want text, sh or json", c.String("output"))}
 }

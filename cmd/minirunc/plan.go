@@ -1,16 +1,20 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
+	"os"
 	"path/filepath"
 
 	"minirun/container"
 	"minirun/container/config"
+	"minirun/plan/print"
 )
 
 func printPlan(c *call) error {
 	dir := c.flags.text("bundle b", "the bundle is in `DIR`; the current directory if not given")
 	output := c.flags.text("output o", "print as `FORMAT`: text, sh or json")
+	all := c.flags.yes("all", "print every step in full, on a terminal too")
+	source := c.flags.yes("source", "print the function that records each step")
 	if err := c.parse(0, 1); err != nil {
 		return err
 	}
@@ -33,13 +37,7 @@ func printPlan(c *call) error {
 	if err != nil {
 		return err
 	}
-	switch *output {
-	case "", "text":
-		return p.Text(c.out)
-	case "sh":
-		return p.Sh(c.out)
-	case "json":
-		return p.JSON(c.out)
-	}
-	return fmt.Errorf("output %q: want text, sh or json", *output)
+	o := print.Terminal(os.Stdout, *all)
+	o.Source = *source
+	return print.Write(c.out, p, cmp.Or(*output, "text"), o)
 }

@@ -9,6 +9,7 @@ import (
 	"minirun/cgroups/systemd"
 	"minirun/container"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -60,7 +61,7 @@ func limit(c *container.Container, r *specs.LinuxResources) error {
 	if err := group.Update(p, limits); err != nil {
 		return err
 	}
-	_, err = p.Start(plan.Options{})
+	_, err = p.Start(plan.Options{Notation: print.Step})
 	return err
 }
 
@@ -101,7 +102,7 @@ func Schemata(c *container.Container, lines []string) error {
 	p := &plan.Plan{}
 	err := c.Class.Update(p, lines)
 	if err == nil {
-		_, err = p.Start(plan.Options{})
+		_, err = p.Start(plan.Options{Notation: print.Step})
 	}
 	if err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)

@@ -16,6 +16,7 @@ import (
 	"minirun/cgroups"
 	"minirun/examples/leftovers"
 	"minirun/plan"
+	"minirun/plan/print"
 )
 
 // Main runs the tests of a package and fails it if it leaves something behind. As
@@ -148,7 +149,7 @@ func Update(g *cgroups.Group, limits []cgroups.Write) error {
 	if err := g.Update(p, limits); err != nil {
 		return err
 	}
-	_, err := p.Start(plan.Options{})
+	_, err := p.Start(plan.Options{Notation: print.Step})
 	return err
 }
 

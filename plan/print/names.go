@@ -1,11 +1,6 @@
-package plan
+package print
 
-import (
-	"fmt"
-	"strings"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // The names of the numbers that system calls take, in the order in which
 // strace(1) prints them.
@@ -23,22 +18,11 @@ var openNames = []named{
 	{unix.O_EXCL, "O_EXCL"},
 	{unix.O_NOCTTY, "O_NOCTTY"},
 	{unix.O_TRUNC, "O_TRUNC"},
-	{unix.O_APPEND, "O_APPEND"},
 	{unix.O_NONBLOCK, "O_NONBLOCK"},
 	{unix.O_NOFOLLOW, "O_NOFOLLOW"},
 	{unix.O_CLOEXEC, "O_CLOEXEC"},
 	{unix.O_PATH, "O_PATH"},
 	{unix.O_DIRECTORY, "O_DIRECTORY"},
-}
-
-// openString prints the flags of open(2), of which the access is a number of
-// two bits: 0 is O_RDONLY.
-func openString(flags uintptr) string {
-	s := valueString(flags&unix.O_ACCMODE, accessNames)
-	if rest := flags &^ unix.O_ACCMODE; rest != 0 {
-		s += "|" + flagString(rest, openNames)
-	}
-	return s
 }
 
 // openat2(2)
@@ -53,9 +37,6 @@ var resolveNames = []named{
 // the *at() calls
 var atNames = []named{
 	{unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"},
-	{unix.AT_REMOVEDIR, "AT_REMOVEDIR"},
-	{unix.AT_SYMLINK_FOLLOW, "AT_SYMLINK_FOLLOW"},
-	{unix.AT_NO_AUTOMOUNT, "AT_NO_AUTOMOUNT"},
 	{unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"},
 	{unix.AT_RECURSIVE, "AT_RECURSIVE"},
 }
@@ -66,34 +47,22 @@ var mountNames = []named{
 	{unix.MS_NOSUID, "MS_NOSUID"},
 	{unix.MS_NODEV, "MS_NODEV"},
 	{unix.MS_NOEXEC, "MS_NOEXEC"},
-	{unix.MS_SYNCHRONOUS, "MS_SYNCHRONOUS"},
 	{unix.MS_REMOUNT, "MS_REMOUNT"},
-	{unix.MS_MANDLOCK, "MS_MANDLOCK"},
-	{unix.MS_DIRSYNC, "MS_DIRSYNC"},
-	{unix.MS_NOSYMFOLLOW, "MS_NOSYMFOLLOW"},
 	{unix.MS_NOATIME, "MS_NOATIME"},
 	{unix.MS_NODIRATIME, "MS_NODIRATIME"},
 	{unix.MS_BIND, "MS_BIND"},
-	{unix.MS_MOVE, "MS_MOVE"},
 	{unix.MS_REC, "MS_REC"},
-	{unix.MS_SILENT, "MS_SILENT"},
-	{unix.MS_POSIXACL, "MS_POSIXACL"},
 	{unix.MS_UNBINDABLE, "MS_UNBINDABLE"},
 	{unix.MS_PRIVATE, "MS_PRIVATE"},
 	{unix.MS_SLAVE, "MS_SLAVE"},
 	{unix.MS_SHARED, "MS_SHARED"},
 	{unix.MS_RELATIME, "MS_RELATIME"},
-	{unix.MS_I_VERSION, "MS_I_VERSION"},
 	{unix.MS_STRICTATIME, "MS_STRICTATIME"},
-	{unix.MS_LAZYTIME, "MS_LAZYTIME"},
 }
 
 // umount2(2)
 var umountNames = []named{
-	{unix.MNT_FORCE, "MNT_FORCE"},
 	{unix.MNT_DETACH, "MNT_DETACH"},
-	{unix.MNT_EXPIRE, "MNT_EXPIRE"},
-	{unix.UMOUNT_NOFOLLOW, "UMOUNT_NOFOLLOW"},
 }
 
 // mount_setattr(2)
@@ -124,9 +93,7 @@ var fsmountNames = []named{
 var fsconfigNames = []named{
 	{unix.FSCONFIG_SET_FLAG, "FSCONFIG_SET_FLAG"},
 	{unix.FSCONFIG_SET_STRING, "FSCONFIG_SET_STRING"},
-	{unix.FSCONFIG_SET_FD, "FSCONFIG_SET_FD"},
 	{unix.FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE"},
-	{unix.FSCONFIG_CMD_RECONFIGURE, "FSCONFIG_CMD_RECONFIGURE"},
 }
 
 // open_tree(2)
@@ -140,7 +107,6 @@ var openTreeNames = []named{
 
 // move_mount(2)
 var moveMountNames = []named{
-	{unix.MOVE_MOUNT_F_SYMLINKS, "MOVE_MOUNT_F_SYMLINKS"},
 	{unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH"},
 	{unix.MOVE_MOUNT_T_EMPTY_PATH, "MOVE_MOUNT_T_EMPTY_PATH"},
 }
@@ -163,15 +129,13 @@ var cloneNames = []named{
 
 // prctl(2)
 var prctlNames = []named{
-	{unix.PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"},
 	{unix.PR_SET_DUMPABLE, "PR_SET_DUMPABLE"},
 	{unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS"},
 	{unix.PR_SET_NAME, "PR_SET_NAME"},
 	{unix.PR_SET_TIMERSLACK, "PR_SET_TIMERSLACK"},
-	{unix.PR_SET_SECUREBITS, "PR_SET_SECUREBITS"},
 	{unix.PR_CAPBSET_DROP, "PR_CAPBSET_DROP"},
+	{unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"},
 	{unix.PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS"},
-	{unix.PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER"},
 }
 
 // PR_CAP_AMBIENT
@@ -224,15 +188,11 @@ var ioctlNames = []named{
 var domainNames = []named{
 	{unix.AF_UNIX, "AF_UNIX"},
 	{unix.AF_INET, "AF_INET"},
-	{unix.AF_INET6, "AF_INET6"},
-	{unix.AF_NETLINK, "AF_NETLINK"},
 }
 
 // socket(2), types
 var socketNames = []named{
-	{unix.SOCK_STREAM, "SOCK_STREAM"},
 	{unix.SOCK_DGRAM, "SOCK_DGRAM"},
-	{unix.SOCK_RAW, "SOCK_RAW"},
 	{unix.SOCK_CLOEXEC, "SOCK_CLOEXEC"},
 }
 
@@ -244,58 +204,4 @@ var fileTypes = []named{
 	{unix.S_IFBLK, "S_IFBLK"},
 	{unix.S_IFIFO, "S_IFIFO"},
 	{unix.S_IFSOCK, "S_IFSOCK"},
-}
-
-// Capabilities are the names of capabilities(7); the index is the number.
-var Capabilities = []string{
-	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER",
-	"CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",
-	"CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-	"CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER",
-	"CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
-	"CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE",
-	"CAP_SYS_RESOURCE", "CAP_SYS_TIME", "CAP_SYS_TTY_CONFIG", "CAP_MKNOD",
-	"CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP",
-	"CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM",
-	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF",
-	"CAP_CHECKPOINT_RESTORE",
-}
-
-var nodLetter = map[uint32]string{unix.S_IFCHR: "c", unix.S_IFBLK: "b", unix.S_IFIFO: "p"}
-
-func capabilityName(c uintptr) string {
-	if c < uintptr(len(Capabilities)) {
-		return Capabilities[c]
-	}
-	return fmt.Sprint(c)
-}
-
-func capabilityMask(set uint64) string {
-	var names []string
-	for c := range uint(64) {
-		if set&(1<<c) != 0 {
-			names = append(names, "1<<"+capabilityName(uintptr(c)))
-		}
-	}
-	if len(names) == 0 {
-		return "0"
-	}
-	return strings.Join(names, "|")
-}
-
-func prctlArgument(op int, arg uintptr) Arg {
-	switch {
-	case op == unix.PR_CAPBSET_DROP:
-		return words(arg, capabilityName(arg))
-	case op == unix.PR_SET_DUMPABLE && arg < 2:
-		return words(arg, [...]string{"SUID_DUMP_DISABLE", "SUID_DUMP_USER"}[arg])
-	}
-	return size(int(arg))
-}
-
-func limit(n uint64) string {
-	if n == unix.RLIM_INFINITY {
-		return "RLIM64_INFINITY"
-	}
-	return fmt.Sprint(n)
 }

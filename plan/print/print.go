@@ -1,0 +1,331 @@
+// Package print writes plans for people, shells and scripts.
+//
+// A plan is data: the name of each system call and its arguments as the kernel
+// gets them. This package knows what they are called. It writes a plan
+//
+//	Text   in the notation of strace(1), with notes, headings and explanations
+//	Sh     as the shell commands that do the same
+//	JSON   as an array of objects, with everything
+//
+// and, for error messages and traces, a single [Step]. It does not change a plan
+// and calls nothing of it. What is written about a call follows from the call and
+// its arguments alone: the tables are in names.go and notation.go, the commands
+// in shell.go, the explanations in explain.go. A call that only one room makes
+// brings its own words along ([plan.Name], [plan.Memory].Show).
+package print
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"regexp"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+)
+
+// Options say how Text writes a plan. The zero value writes every step in full,
+// on one line each, without explanations.
+type Options struct {
+	Width   int  // wrap lines at this many columns, as for a terminal; 0: not at all
+	Fold    bool // write what repeats once and say how often; shorten ids to 12 digits
+	Explain bool // what a flag, a mount or a descriptor is for, where it first appears
+	Source  bool // the function that recorded the step, if the plan knows: see [plan.Plan].Sources
+}
+
+// Terminal are the options for a person: on a terminal, lines that fit, and what
+// repeats folded. Anywhere else, and with all, every step is written in full.
+func Terminal(f *os.File, all bool) Options {
+	o := Options{Explain: true}
+	if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && !all { // ENOTTY: no terminal
+		o.Width, o.Fold = int(size.Col), true
+	}
+	return o
+}
+
+// Write writes the plan in one of the formats text, sh and json.
+func Write(w io.Writer, p *plan.Plan, format string, o Options) error {
+	switch format {
+	case "text":
+		return Text(w, p, o)
+	case "sh":
+		return Sh(w, p)
+	case "json":
+		return JSON(w, p)
+	}
+	return fmt.Errorf("output %q: want text, sh or json", format)
+}
+
+// Text writes the plan one step a line, with the notes as comments above their
+// steps.
+func Text(w io.Writer, p *plan.Plan, o Options) error {
+	t := &text{o: o, side: len(plan.Runtime.String())}
+	for _, s := range p.Steps {
+		t.side = max(t.side, len(s.Side.String()))
+	}
+	for i := 0; i < len(p.Steps); {
+		t.step(p.Steps[i])
+		i++
+		if !o.Fold {
+			continue
+		}
+		if length, times := repeated(p.Steps[i-1:]); times > 1 {
+			for _, s := range p.Steps[i : i-1+length] {
+				t.step(s)
+			}
+			first, last := i-1+length, i-1+length*times
+			t.line("%*s %d more like this (steps %d to %d)", t.side+4, "...", times-1, first+1, last)
+			i = last
+		}
+	}
+	_, err := io.WriteString(w, t.b.String())
+	return err
+}
+
+// A text is a plan being written.
+type text struct {
+	b         strings.Builder
+	o         Options
+	side      int // columns for the names of sides
+	explained [len(explanations)]bool
+}
+
+// step writes one step and what stands above it.
+func (t *text) step(s *plan.Step) {
+	if s.Heading != "" {
+		if s.Index > 1 {
+			t.b.WriteByte('\n')
+		}
+		t.line("== %s ==", plan.Printable(s.Heading))
+	}
+	notation := Step(s)
+	if t.o.Explain {
+		for i, e := range explanations {
+			if !t.explained[i] && strings.Contains(notation, e.text) {
+				t.explained[i] = true
+				t.line("#   %s: %s", e.name, e.sentence)
+			}
+		}
+	}
+	if s.Note != "" {
+		t.line("# %s", plan.Printable(s.Note))
+	}
+	line := notation + remarks(s)
+	if source := Source(s); t.o.Source && source != "" {
+		line += " " + noBreak(" @ "+source)
+	}
+	t.line("%3d %-*s %s", s.Index, t.side, s.Side, line)
+}
+
+// line writes one line, or as many as it takes.
+func (t *text) line(format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if t.o.Fold {
+		line = ids.ReplaceAllStringFunc(line, func(id string) string { return id[:12] })
+	}
+	indent := "#   "
+	if line[0] != '#' {
+		indent = strings.Repeat(" ", t.side+7)
+	}
+	if t.o.Width > 0 {
+		line = wrap(names.ReplaceAllStringFunc(line, noBreak), indent, max(t.o.Width, 40))
+	}
+	t.b.WriteString(strings.ReplaceAll(line, noBreakSpace, " ") + "\n")
+}
+
+// names are those of descriptors, which are not broken at their spaces.
+var names = regexp.MustCompile(`<[^<>]*>`)
+
+const noBreakSpace = "\u00a0"
+
+func noBreak(s string) string { return strings.ReplaceAll(s, " ", noBreakSpace) }
+
+// ids are the names that programs give containers and layers.
+var ids = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+
+// wrap breaks a line at spaces, and names of flags after "|". A word that is
+// still longer than a line is cut.
+func wrap(line, indent string, width int) string {
+	var b strings.Builder
+	column := 0
+	for word := range strings.SplitAfterSeq(line, " ") {
+		for _, part := range parts(word, width-len(indent)) {
+			if n := len([]rune(strings.TrimRight(part, " "))); column+n > width && column > len(indent) {
+				b.WriteString("\n" + indent)
+				column = len(indent)
+			}
+			if room := width - column; len([]rune(part)) > room+1 {
+				part = string([]rune(part)[:max(room-1, 0)]) + "…"
+			}
+			b.WriteString(part)
+			column += len([]rune(part))
+		}
+	}
+	lines := strings.Split(b.String(), "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// parts takes a word apart if it does not fit in width columns.
+func parts(word string, width int) []string {
+	if len([]rune(word)) <= width {
+		return []string{word}
+	}
+	return strings.SplitAfter(word, "|")
+}
+
+// repeated finds what repeats at the beginning of a list of steps: so many steps,
+// so many times. Three times or more count, since two would take as many lines.
+func repeated(steps []*plan.Step) (length, times int) {
+	const longest = 16
+	for n := 1; n <= min(longest, len(steps)/3); n++ {
+		same := 1
+		for (same+1)*n <= len(steps) && alike(steps[:n], steps[same*n:][:n]) {
+			same++
+		}
+		if same > 2 && same*n > length*times {
+			length, times = n, same
+		}
+	}
+	return length, times
+}
+
+// alike says that two lists of steps make the same calls, of other objects.
+func alike(a, b []*plan.Step) bool {
+	for i := range a {
+		if shape(a[i]) != shape(b[i]) || b[i].Heading != "" || b[i].Note != "" && b[i].Note != a[i].Note {
+			return false
+		}
+	}
+	return true
+}
+
+// shape is what steps that differ in their objects only have in common: the
+// call, who makes it, and its first number, such as the operation of prctl(2).
+func shape(s *plan.Step) string {
+	first := ""
+	for _, a := range s.Args {
+		if n, ok := a.(plan.Num); ok && n != plan.CWD {
+			first = fmt.Sprint(int(n))
+			break
+		}
+	}
+	if s.Call == "fsconfig" {
+		first = strings.Join(arguments(s), ",") // each option says something of its own
+	}
+	return fmt.Sprint(s.Side, s.Call, len(s.Args), first, s.Tolerated)
+}
+
+// remarks says what strace notation has no words for.
+func remarks(s *plan.Step) string {
+	var r []string
+	if len(s.Tolerated) > 0 {
+		word := "or "
+		if s.Else != nil {
+			word = "else the next, on "
+		}
+		r = append(r, word+strings.Join(errnoNames(s), ", "))
+	}
+	if s.If != nil {
+		r = append(r, fmt.Sprintf("if step %d succeeded", s.If.Index))
+	}
+	if s.Verified != nil {
+		r = append(r, "nothing else, or ENODEV")
+	}
+	if s.Undoing != "" {
+		r = append(r, "undo: "+plan.Printable(s.Undoing))
+	}
+	if len(r) == 0 {
+		return ""
+	}
+	return "  /* " + strings.Join(r, "; ") + " */"
+}
+
+func errnoNames(s *plan.Step) (names []string) {
+	for _, e := range s.Tolerated {
+		names = append(names, unix.ErrnoName(e))
+	}
+	return names
+}
+
+// Source is the function that recorded a step, the first outside package plan,
+// as in
+//
+//	rootfs/mounts.go:112 Root.mount
+//
+// or "" if the plan does not know ([plan.Plan].Sources). The path is relative to
+// the module. It is made from the package's path, since that of the file depends
+// on how the program was built (-trimpath).
+func Source(s *plan.Step) string {
+	frames := runtime.CallersFrames(s.Callers)
+	for more := len(s.Callers) > 0; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		slash := strings.LastIndex(f.Function, "/") + 1
+		name, function, _ := strings.Cut(f.Function[slash:], ".")
+		if pkg := f.Function[:slash] + name; pkg != recorder {
+			_, relative, _ := strings.Cut(pkg, "/")
+			return fmt.Sprintf("%s:%d %s", path.Join(relative, path.Base(f.File)), f.Line, functionName(function))
+		}
+	}
+	return ""
+}
+
+// recorder is the package whose functions record steps for others.
+const recorder = "minirun/plan"
+
+// functionName is the name of a function in its source: (*Root).mount.func1 is a
+// function in Root.mount.
+func functionName(f string) string {
+	f = strings.NewReplacer("(*", "", ")", "").Replace(f)
+	if i := strings.Index(f, ".func"); i > 0 {
+		f = f[:i]
+	}
+	return f
+}
+
+// jsonStep is a step as scripts read it.
+type jsonStep struct {
+	Step        int      `json:"step"`
+	By          string   `json:"by"`
+	Call        string   `json:"call"`
+	Args        []string `json:"args,omitempty"`
+	Result      string   `json:"result,omitempty"`
+	Tolerates   []string `json:"tolerates,omitempty"`
+	Alternative int      `json:"elseStep,omitempty"`
+	Needs       int      `json:"needsStep,omitempty"`
+	Undo        string   `json:"undo,omitempty"`
+	Heading     string   `json:"heading,omitempty"`
+	Note        string   `json:"note,omitempty"`
+	Shell       string   `json:"shell,omitempty"`
+	Source      string   `json:"source,omitempty"`
+}
+
+// JSON writes the plan as an array of objects, one a step; arguments are
+// strings in strace notation.
+func JSON(w io.Writer, p *plan.Plan) error {
+	sh := newShell(p)
+	steps := make([]jsonStep, len(p.Steps))
+	for i, s := range p.Steps {
+		j := jsonStep{Step: s.Index, By: s.Side.String(), Call: s.Call, Args: arguments(s), Result: s.Result, Tolerates: errnoNames(s),
+			Undo: s.Undoing, Heading: s.Heading, Note: s.Note, Shell: sh.command(s), Source: Source(s)}
+		if s.Else != nil {
+			j.Alternative = s.Else.Index
+		}
+		if s.If != nil {
+			j.Needs = s.If.Index
+		}
+		steps[i] = j
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(steps)
+}
