@@ -31,7 +31,7 @@ FLAGS = -s -w -X main.version=0.1.0-$(VERSION)
 
 build:
 	go build -trimpath -tags $(TAGS) -ldflags '$(FLAGS)' -o minirun ./cmd/minirun
-	test ! -e cmd/minirunc/main.go || go build -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
+	go build -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
 
 core: build
 	go run ./examples/core -sources
@@ -55,11 +55,11 @@ engines: build
 
 # The long way: every system call of every command fails once, and is one at which it is killed.
 faults:
-	go test -tags $(TAGS) -timeout 4h ./cmd/minirun -run 'TestFaults|TestNoSpace|TestFewDescriptors' -faults
+	go test -timeout 4h ./cmd/minirunc -run 'TestFaults|TestNoSpace|TestFewDescriptors' -faults
 
 # A thousand rounds of each race, and Go's race detector, which wants a C compiler, on everything outside of the child.
 races:
-	MINIRUN_ROUNDS=1000 go test -count=1 -tags $(TAGS) -timeout 4h ./cmd/minirun -run TestRaces
+	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 4h ./cmd/minirunc -run TestRaces
 	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 1h ./container -run TestExchangedTarget
 	CGO_ENABLED=1 go test -count=1 -race -timeout 2h ./...
 

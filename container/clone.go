@@ -123,7 +123,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.On(plan.Monitor)
 	p.Setsid()
 	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
-	p.PrctlName("minirun")
+	p.PrctlName("minirunc")
 	p.Heading("a process of its own")
 	child := b.namespaces.Clone(p, c, b.user()).As("container").Reported()
 	p.Heading("a monitor")

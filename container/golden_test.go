@@ -15,6 +15,7 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/config"
+	"minirun/container/example"
 	"minirun/plan"
 	"minirun/plan/print"
 	"minirun/rootfs/image"
@@ -61,9 +62,9 @@ func minimal() *specs.Spec {
 	}
 }
 
-// example is what minirun spec writes; rootless, that of user 1000.
-func example(rootless bool) *specs.Spec {
-	spec := bundle.Example(rootless)
+// exampleSpec is what minirunc spec writes; rootless, that of user 1000.
+func exampleSpec(rootless bool) *specs.Spec {
+	spec := example.Spec(rootless)
 	if rootless {
 		spec.Linux.UIDMappings[0].HostID, spec.Linux.GIDMappings[0].HostID = 1000, 1000
 	}
@@ -229,9 +230,9 @@ func TestGolden(t *testing.T) {
 		{"minimal", root, minimal(), container.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}},
 		{"create", root, minimal(), container.Options{Wait: true, PreserveFDs: 2}},
 		{"monitor", root, minimal(), container.Options{Monitor: true}},
-		{"example", root, example(false), container.Options{}},
-		{"rootless", user, example(true), container.Options{}},
-		{"rootless-monitor", user, example(true), container.Options{Monitor: true}},
+		{"example", root, exampleSpec(false), container.Options{}},
+		{"rootless", user, exampleSpec(true), container.Options{}},
+		{"rootless-monitor", user, exampleSpec(true), container.Options{Monitor: true}},
 		{"docker", root, docker(t), container.Options{Wait: true}},
 		{"joined", root, joined(), container.Options{}},
 		{"joined-monitor", root, joined(), container.Options{Monitor: true}},

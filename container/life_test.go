@@ -448,8 +448,8 @@ func TestMonitor(t *testing.T) {
 		c, err := b.root.Load(b.id)
 		must(t, err)
 		if commands == "sleep" {
-			if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", parent(t, c.Pid))); string(comm) != "minirun\n" {
-				t.Errorf("the monitor's name = %q, %v; want minirun", comm, err)
+			if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", parent(t, c.Pid))); string(comm) != "minirunc\n" {
+				t.Errorf("the monitor's name = %q, %v; want minirunc", comm, err)
 			}
 			must(t, c.Kill(unix.SIGKILL, false))
 		}

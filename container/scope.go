@@ -58,5 +58,5 @@ func (c *Container) stopUnit() error {
 		return nil
 	}
 	unit := systemd.Unit{Name: c.Unit, User: c.UserUnit}
-	return unless(unit.Stop(), systemd.ErrNotRunning)
+	return ignore(unit.Stop(), systemd.ErrNotRunning)
 }

@@ -19,7 +19,7 @@ const completion = "--generate-bash-completion"
 // flag, which [complete] reads by itself.
 func arrangeCompletion(args []string) []string {
 	words := args[1 : len(args)-1]
-	_, rest := globals(words)
+	_, rest := leading(words, takesNext)
 	kept := append(args[:1:1], words[:len(words)-len(rest)]...)
 	if len(rest) > 1 {
 		kept = append(kept, rest[0])
@@ -35,8 +35,8 @@ func complete(command *cli.Command) cli.BashCompleteFunc {
 		switch {
 		case strings.HasPrefix(last, "-"):
 			cli.DefaultCompleteWithFlags(command)(c)
-		case takesValue(command, before):
-		case strings.Contains(command.ArgsUsage, "CONTAINER"), command.ArgsUsage == "ID" && command.Name != "create":
+		case strings.HasPrefix(before, "-") && takesValue(command.Flags, strings.TrimLeft(before, "-")):
+		case strings.Contains(command.ArgsUsage, "CONTAINER"):
 			all, _ := list(c) // what cannot be read cannot be completed either
 			for _, l := range all {
 				fmt.Fprintln(c.App.Writer, l.Name)
@@ -47,12 +47,11 @@ func complete(command *cli.Command) cli.BashCompleteFunc {
 	}
 }
 
-// takesValue says whether a word is a flag of the command's that has a value.
-func takesValue(command *cli.Command, word string) bool {
-	name, isFlag := strings.CutPrefix(word, "-")
-	return isFlag && slices.ContainsFunc(command.Flags, func(f cli.Flag) bool {
+// takesValue says whether a flag of that name has a value.
+func takesValue(flags []cli.Flag, name string) bool {
+	return slices.ContainsFunc(flags, func(f cli.Flag) bool {
 		d, ok := f.(cli.DocGenerationFlag)
-		return ok && d.TakesValue() && slices.Contains(f.Names(), strings.TrimPrefix(name, "-"))
+		return ok && d.TakesValue() && slices.Contains(f.Names(), name)
 	})
 }
 

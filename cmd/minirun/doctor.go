@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cmd/report"
 	"minirun/container/bundle"
 )
 
@@ -23,7 +24,7 @@ func doctorCommand() *cli.Command {
 				found, err := check.look()
 				mark := "ok     "
 				if err != nil {
-					mark, found = "missing", oneLine(err)
+					mark, found = "missing", report.OneLine(err)
 					if check.required {
 						healthy = false
 					}
@@ -31,7 +32,7 @@ func doctorCommand() *cli.Command {
 				fmt.Fprintf(c.App.Writer, "%s  %-18s %s\n", mark, check.name, found)
 			}
 			if !healthy {
-				return exit(1)
+				return report.Exit(1)
 			}
 			return nil
 		},

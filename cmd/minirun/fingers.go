@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"minirun/cmd/report"
 )
 
 // Fingers that know docker type -it, -n5, -v/src:/dst, and logs web -f. The
@@ -50,7 +53,7 @@ func usageOf(word string, err error) error {
 	case err == nil:
 		return nil
 	case word == "run" || word == "exec":
-		return failure{usage{fmt.Errorf("%s: %w", word, err)}, 125}
+		return report.Failure{Err: usage{fmt.Errorf("%s: %w", word, err)}, Code: 125}
 	case word != "":
 		err = fmt.Errorf("%s: %w", word, err)
 	}
@@ -154,7 +157,46 @@ func unknown(word string, rest []string) error {
 	if instead[word] != "" {
 		return notDone{word}
 	}
-	return failure{usage{fmt.Errorf("%q is not a command; see minirun --help", word)}, 3} // as runc has it
+	text := fmt.Sprintf("%q is not a command; see minirun --help", word)
+	if n := nearest(word); n != "" {
+		text = fmt.Sprintf("%q is not a command: did you mean %s?", word, n)
+	}
+	return report.Failure{Err: usage{errors.New(text)}, Code: 125}
+}
+
+// nearest is the command that a word was probably meant to be: the one with the
+// fewest letters to change, and not more than two or half of them; "" if there is
+// none.
+func nearest(word string) string {
+	best, fewest := "", min(2, (len(word)+1)/2)+1
+	for _, c := range commands() {
+		if d := distance(word, c.Name); d < fewest {
+			best, fewest = c.Name, d
+		}
+	}
+	return best
+}
+
+// distance is how many letters must be added, removed or replaced to make b of a
+// (Levenshtein's distance). row has those of the beginnings of b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0] // in the row above, one to the left
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := before
+			if a[i] != b[j] {
+				replaced++
+			}
+			before = row[j+1]
+			row[j+1] = min(replaced, before+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // instead says, for the commands and flags of docker and runc that minirun has not, what to
@@ -163,7 +205,6 @@ var instead = map[string]string{
 	// commands
 	"attach":       "minirun logs -f shows the output, minirun exec -it runs a shell",
 	"build":        "docker build, then docker save IMAGE | minirun load",
-	"checkpoint":   "minirun pause stops a container for as long as the machine runs",
 	"commit":       "minirun import makes an image from a tar",
 	"container":    "leave out the word: minirun ps, minirun rm",
 	"container ls": "minirun ps",
@@ -181,7 +222,6 @@ var instead = map[string]string{
 	"push":         "docker push",
 	"rename":       "run again with --name",
 	"restart":      "minirun stop, minirun rm and minirun run",
-	"restore":      "minirun run starts anew",
 	"save":         "docker save",
 	"search":       "docker search",
 	"stats":        "minirun events --stats CONTAINER",
@@ -196,23 +236,23 @@ var instead = map[string]string{
 	// flags of run
 	"--add-host":     "mount a file: -v ./hosts:/etc/hosts:ro",
 	"--cidfile":      "minirun run -d prints the id",
-	"--device":       "an OCI bundle: minirun run --bundle, with linux.devices",
+	"--device":       "an OCI bundle: minirunc run --bundle, with linux.devices",
 	"--dns":          "mount a file: -v ./resolv.conf:/etc/resolv.conf:ro",
 	"--env-file":     "-e for each variable",
 	"--rm":           "run --bundle removes a container at its end in any case, but with --keep",
 	"--init":         "a program that reaps, such as tini, as the image's entrypoint",
 	"-l":             "--name",
 	"--label":        "--name",
-	"--memory-swap":  "an OCI bundle: minirun run --bundle, with linux.resources.memory.swap",
+	"--memory-swap":  "an OCI bundle: minirunc run --bundle, with linux.resources.memory.swap",
 	"--mount":        "-v SOURCE:DESTINATION[:ro]",
 	"-p":             "--network host",
 	"-P":             "--network host",
 	"--privileged":   "--cap-add ALL, or an OCI bundle: minirun run --bundle",
 	"--publish":      "--network host",
 	"--publish-all":  "--network host",
-	"--security-opt": "an OCI bundle: minirun run --bundle, with process.noNewPrivileges and linux.seccomp",
+	"--security-opt": "an OCI bundle: minirunc run --bundle, with process.noNewPrivileges and linux.seccomp",
 	"--stop-signal":  "minirun stop -s SIGNAL",
 	"--stop-timeout": "minirun stop -t SECONDS",
-	"--tmpfs":        "an OCI bundle: minirun run --bundle, with a mount",
-	"--ulimit":       "an OCI bundle: minirun run --bundle, with process.rlimits",
+	"--tmpfs":        "an OCI bundle: minirunc run --bundle, with a mount",
+	"--ulimit":       "an OCI bundle: minirunc run --bundle, with process.rlimits",
 }

@@ -2,20 +2,18 @@ package main
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"minirun/cmd/report"
 )
 
 func testApp() *cli.App {
-	cli.HelpFlag = &cli.BoolFlag{Name: "help"} // as main has it: -h is run's
-	app := &cli.App{Flags: []cli.Flag{&cli.StringFlag{Name: "root"}, &cli.BoolFlag{Name: "debug"}}}
-	for _, c := range commandTable {
-		app.Commands = append(app.Commands, prepared(c.command(), []string{"--help"}))
-	}
-	return app
+	return newApp(&report.Output{To: io.Discard})
 }
 
 // TestExamples: every command shows how it is used, in a form that it takes.
@@ -72,14 +70,12 @@ func TestArrange(t *testing.T) {
 		"rm -h":                         "rm --help --",
 		"help rm":                       "rm --help",
 		"help":                          "--help",
-		"--root /x --debug state a":     "--root /x --debug state -- a",
-		"--root=/x state a":             "--root=/x state -- a",
-		"-root /x state a":              "--root /x state -- a",
-		"create -b /x --pid-file=p a":   "create --bundle /x --pid-file=p -- a",
+		"--root /x --systemd-cgroup ps": "--root /x --systemd-cgroup ps --",
+		"--root=/x rm a":                "--root=/x rm -- a",
+		"-root /x rm a":                 "--root /x rm -- a",
+		"run --net host httpd":          "run --network host -- httpd",
 		"kill a KILL":                   "kill -- a KILL",
 		"kill --all a 9":                "kill --all -- a 9",
-		"exec --process - -d a":         "exec --process - --detach -- a",
-		"run --bundle /x a":             "run --bundle /x -- a",
 		"import - name":                 "import -- - name",
 		"run -d --entrypoint= httpd ls": "run --detach --entrypoint= -- httpd ls",
 	} {
@@ -107,11 +103,13 @@ func TestNotDone(t *testing.T) {
 		"--nosuch ps":            {"minirun does not do --nosuch", "", 1},
 		"pull httpd":             {"minirun does not do pull", "docker save IMAGE | minirun load", 1},
 		"container ls":           {"minirun does not do container ls", "minirun ps", 1},
-		"frobnicate":             {`"frobnicate" is not a command; see minirun --help`, "", 3},
+		"frobnicate":             {`"frobnicate" is not a command; see minirun --help`, "", 125},
+		"rnu httpd":              {`"rnu" is not a command: did you mean run?`, "", 125},
+		"treee":                  {`"treee" is not a command: did you mean tree?`, "", 125},
 	} {
 		_, err := arrange(app, append([]string{"minirun"}, strings.Fields(words)...))
-		if err == nil || err.Error() != want.text || exitCode(err) != want.code {
-			t.Errorf("minirun %s = %v, exit code %d; want %s, %d", words, err, exitCode(err), want.text, want.code)
+		if err == nil || err.Error() != want.text || report.Code(err) != want.code {
+			t.Errorf("minirun %s = %v, exit code %d; want %s, %d", words, err, report.Code(err), want.text, want.code)
 			continue
 		}
 		var n notDone
@@ -127,8 +125,8 @@ func TestInstead(t *testing.T) {
 		if answer == "" {
 			t.Errorf("%s: no answer", what)
 		}
-		for _, c := range commandTable {
-			if c.name == what {
+		for _, c := range commands() {
+			if c.Name == what {
 				t.Errorf("%s: a command that there is", what)
 			}
 		}
@@ -138,7 +136,7 @@ func TestInstead(t *testing.T) {
 // FuzzArrange: whatever is typed, no word of a program's is lost, changed or
 // taken for a flag of minirun's.
 func FuzzArrange(f *testing.F) {
-	for _, words := range []string{"run -it httpd sh -c x", "ps -aq", "logs web -fn5", "--root x state y", "run -- -x", "-", "--", "exec -e", "rm -=", "run -\xff"} {
+	for _, words := range []string{"run -it httpd sh -c x", "ps -aq", "logs web -fn5", "--root x rm y", "run -- -x", "-", "--", "exec -e", "rm -=", "run -\xff"} {
 		f.Add(strings.ReplaceAll(words, " ", "\n"))
 	}
 	app := testApp()
@@ -146,7 +144,7 @@ func FuzzArrange(f *testing.F) {
 		words := strings.Split(text, "\n")
 		got, err := arrange(app, append([]string{"minirun"}, words...))
 		if err != nil {
-			if strings.TrimSpace(oneLine(err)) == "" {
+			if strings.TrimSpace(report.OneLine(err)) == "" {
 				t.Error("an error without words")
 			}
 			return

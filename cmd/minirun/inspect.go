@@ -39,7 +39,7 @@ func inspectCommand() *cli.Command {
 				found, err := inspect(c, word)
 				if err != nil {
 					if failed != nil {
-						report(failed)
+						tell(failed)
 					}
 					failed = err
 					continue
@@ -121,7 +121,7 @@ type inspectedState struct {
 	Paused     bool
 	OOMKilled  bool
 	Pid        int
-	Monitor    int `json:",omitempty"` // the minirun that waits for the end; 0: nobody does
+	Monitor    int `json:",omitempty"` // the minirunc that waits for the end; 0: nobody does
 	ExitCode   int
 	StartedAt  time.Time
 	FinishedAt time.Time
@@ -197,13 +197,13 @@ func stateOf(k *container.Container) (inspectedState, error) {
 	return s, nil
 }
 
-// monitorOf is the pid of the minirun that is the parent of a process, or 0.
+// monitorOf is the pid of the minirunc that is the parent of a process, or 0.
 func monitorOf(pid int) int {
 	p, err := procfs.One("/proc", pid)
 	if err != nil {
 		return 0
 	}
-	if parent, err := procfs.One("/proc", p.Parent); err != nil || parent.Name != "minirun" {
+	if parent, err := procfs.One("/proc", p.Parent); err != nil || parent.Name != "minirunc" {
 		return 0
 	}
 	return p.Parent

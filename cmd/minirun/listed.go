@@ -168,14 +168,33 @@ func (v *view) of(l *listed) []*procfs.Process {
 	return list
 }
 
-// bundleOf finds a container of the store's. For one that was made by create,
-// from a bundle of somebody's own, an empty bundle with its id stands.
+// find returns the container with an id, a name or the beginning of an id. The whole
+// id comes first, as with docker: it is found without a look at the store.
+func find(c *cli.Context, word string) (*container.Container, error) {
+	k, err := root(c).Load(word)
+	if err == nil || errors.Is(err, container.ErrDamaged) {
+		return k, err
+	}
+	b, storeErr := store(c).Find(word)
+	switch {
+	case storeErr == nil:
+		return root(c).Load(b.ID)
+	case errors.Is(storeErr, bundle.ErrNoSuch):
+		return nil, err
+	}
+	return nil, storeErr
+}
+
+// bundleOf is find for a container's bundle, which can be there without a state.
+// For a container that was made by create, from a bundle of somebody's own, an
+// empty bundle with its id stands.
 func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
 	b, err := store(c).Find(word)
-	if errors.Is(err, bundle.ErrNoSuch) {
-		if k, err := root(c).Load(word); err == nil {
-			return &bundle.Bundle{ID: k.ID, Spec: &specs.Spec{}}, nil
-		}
+	if err == nil && b.ID == word {
+		return b, nil
+	}
+	if _, loadErr := root(c).Load(word); loadErr == nil || errors.Is(loadErr, container.ErrDamaged) {
+		return &bundle.Bundle{ID: word, Spec: &specs.Spec{}}, nil
 	}
 	return b, err
 }

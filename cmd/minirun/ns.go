@@ -30,9 +30,9 @@ type namespace struct {
 	More      int      // how many others there are besides
 }
 
-// namespaces compares those of a container with ours, and asks every process
-// which ones it is in.
-func (v *view) namespaces(l *listed) ([]namespace, error) {
+// namespaces compares those of a container with ours, and says who is in them:
+// members has the processes of each.
+func (v *view) namespaces(l *listed, members map[string][]*procfs.Process) ([]namespace, error) {
 	inside, err := procfs.Namespaces("/proc", l.Pid)
 	if err != nil {
 		return nil, fmt.Errorf("namespaces of %s: %w", l.Name, err)
@@ -43,20 +43,14 @@ func (v *view) namespaces(l *listed) ([]namespace, error) {
 	}
 	rows := make([]namespace, 0, len(procfs.Kinds))
 	for _, kind := range procfs.Kinds {
-		if inside[kind] != "" {
-			rows = append(rows, namespace{Container: l.ID, Kind: kind, Inside: inside[kind], Host: host[kind], Same: inside[kind] == host[kind]})
+		if inside[kind] == "" {
+			continue
 		}
-	}
-	for _, p := range v.processes {
-		theirs, err := procfs.Namespaces("/proc", p.Pid)
-		if err != nil {
-			continue // it ended, or is not ours to look at
+		n := namespace{Container: l.ID, Kind: kind, Inside: inside[kind], Host: host[kind], Same: inside[kind] == host[kind]}
+		for _, p := range members[inside[kind]] {
+			n.add(p, v.owner[p.Pid] == l)
 		}
-		for i := range rows {
-			if theirs[rows[i].Kind] == rows[i].Inside {
-				rows[i].add(p, v.owner[p.Pid] == l)
-			}
-		}
+		rows = append(rows, n)
 	}
 	return rows, nil
 }
@@ -75,8 +69,9 @@ func (n *namespace) add(p *procfs.Process, member bool) {
 }
 
 func (v *view) ns(w io.Writer, containers []*listed) error {
+	members := procfs.Members("/proc", v.processes)
 	for i, l := range containers {
-		rows, err := v.namespaces(l)
+		rows, err := v.namespaces(l, members)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it has ended meanwhile
 		} else if err != nil {
@@ -104,8 +99,9 @@ func (v *view) ns(w io.Writer, containers []*listed) error {
 
 func (v *view) nsJSON(w io.Writer, containers []*listed) error {
 	var all []namespace
+	members := procfs.Members("/proc", v.processes)
 	for _, l := range containers {
-		rows, err := v.namespaces(l)
+		rows, err := v.namespaces(l, members)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it has ended meanwhile
 		} else if err != nil {

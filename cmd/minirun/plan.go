@@ -11,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
-	"minirun/container/config"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -20,12 +19,12 @@ func planCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "plan",
 		Usage:     "print the system calls that would make a container, and make none",
-		ArgsUsage: "IMAGE [COMMAND [ARG...]]   |   --bundle DIR [ID]",
+		ArgsUsage: "IMAGE [COMMAND [ARG...]]",
 		Description: "Examples:\n" +
 			"   minirun plan httpd                 in strace notation, with the reasons\n" +
 			"   minirun plan -o sh httpd           as the equivalent commands\n" +
 			"   minirun plan -o json -m 64m httpd  for scripts",
-		Flags: append(append(requestFlags(), bundleFlags()...),
+		Flags: append(requestFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "with a monitor, as run -d"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text, sh or json", Value: "text"}),
 		Action: printPlan,
@@ -63,8 +62,8 @@ func printPlan(c *cli.Context) error {
 // the same, and so are their numbers. For logs the null device stands, and for
 // all pipes one.
 func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
-	o := container.Options{Monitor: c.Bool("detach") && !c.IsSet("bundle"), Systemd: bySystemd(c)}
-	if c.IsSet("bundle") || spec.Process.Terminal {
+	o := container.Options{Monitor: c.Bool("detach"), Systemd: bySystemd(c)}
+	if spec.Process.Terminal {
 		return o, nil
 	}
 	null, err := os.Open("/dev/null")
@@ -85,18 +84,8 @@ func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 	return o, nil
 }
 
-// planned is the spec to print the plan of: a bundle's, or the one that run
-// would write for an image.
+// planned is the spec that run would write for an image.
 func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
-	if c.IsSet("bundle") {
-		dir = c.String("bundle")
-		spec, _, err = config.Read(dir)
-		id = "ID"
-		if c.Args().Present() {
-			id = c.Args().First()
-		}
-		return id, dir, spec, err
-	}
 	if !c.Args().Present() {
 		return "", "", nil, usage{errors.New("plan: no image given; see minirun plan --help")}
 	}
@@ -109,6 +98,5 @@ func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	if err != nil {
 		return "", "", nil, err
 	}
-	ownGroup(c, b.Spec)
 	return id, b.Dir, b.Spec, nil
 }

@@ -39,11 +39,25 @@ func psCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return pids(c)
+				return processes(c)
 			}
 			return ps(c)
 		},
 	}
+}
+
+// processes lets minirunc list the processes of a container: ps(1) has its options
+// behind the container. -f, which among containers is a filter, is a format here.
+func processes(c *cli.Context) error {
+	k, err := find(c, c.Args().First())
+	if err != nil {
+		return err
+	}
+	words := append(append(globalWords(c), "ps"), setFlags(c, "quiet", "format")...)
+	for _, format := range c.StringSlice("filter") {
+		words = append(words, "--format", format)
+	}
+	return become(append(append(words, k.ID), c.Args().Tail()...)...)
 }
 
 // A row is a container as ps prints it; the fields are those of templates.

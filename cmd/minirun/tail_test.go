@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/cmd/testbed"
 )
 
 // TestHoles: of a log that is longer than any disk, what was written is printed,
@@ -31,15 +33,15 @@ func TestHoles(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "log")
 		w, err := os.Create(path)
-		must(t, err)
+		testbed.Must(t, err)
 		for at, text := range c.parts {
 			_, err := w.WriteAt([]byte(text), at)
-			must(t, err)
+			testbed.Must(t, err)
 		}
-		must(t, w.Truncate(c.size))
+		testbed.Must(t, w.Truncate(c.size))
 		for n, want := range c.tails {
 			f, err := openLog(path)
-			must(t, err)
+			testbed.Must(t, err)
 			var b strings.Builder
 			if err := errors.Join(seekTail(f, n), copyData(&b, f)); err != nil {
 				t.Errorf("%s, %d lines: %v", about, n, err)
@@ -48,12 +50,12 @@ func TestHoles(t *testing.T) {
 				t.Errorf("%s: of %d bytes, the last %d lines are %.99q, want %.99q", about, b.Len(), n, got, want)
 			}
 			_, err = w.WriteAt([]byte("later\n"), c.size+far/8) // as one that follows sees it
-			must(t, err)
+			testbed.Must(t, err)
 			b.Reset()
 			if err := copyData(&b, f); err != nil || strings.Trim(b.String(), "\x00") != "later\n" {
 				t.Errorf("%s: later, there is %.99q, %v", about, b.String(), err)
 			}
-			must(t, w.Truncate(c.size))
+			testbed.Must(t, w.Truncate(c.size))
 			f.Close()
 		}
 		w.Close()
@@ -64,7 +66,7 @@ func TestHoles(t *testing.T) {
 func TestLease(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	f, err := os.Create(path)
-	must(t, err)
+	testbed.Must(t, err)
 	defer f.Close()
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
 		t.Fatal("F_SETLEASE:", err)
@@ -73,8 +75,8 @@ func TestLease(t *testing.T) {
 		t.Errorf("openLog() = %v, %v, want EWOULDBLOCK", f, err)
 	}
 	_, err = unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
-	must(t, err)
+	testbed.Must(t, err)
 	r, err := openLog(path)
-	must(t, err)
+	testbed.Must(t, err)
 	r.Close()
 }

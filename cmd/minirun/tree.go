@@ -47,7 +47,7 @@ func (v *view) branches(l *listed) []branch {
 	if first == nil {
 		return nil // it ended while we looked
 	}
-	if parent := v.byPid[first.Parent]; parent != nil && parent.Name == "minirun" {
+	if parent := v.byPid[first.Parent]; parent != nil && parent.Name == "minirunc" {
 		grow(parent, nil)
 	} else {
 		grow(first, nil)

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/container"
 )
 
@@ -23,7 +24,7 @@ func remove(c *call) error {
 	case *force && errors.Is(err, container.ErrNotExist):
 		return nil
 	case *force && errors.Is(err, container.ErrDamaged):
-		c.log.warn(oneLine(err) + ": if its process runs, it goes on")
+		c.log.warn(report.OneLine(err) + ": if its process runs, it goes on")
 		return container.Root(c.root).Discard(c.args[0])
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/protect"
 	"minirun/container/sockets"
@@ -71,9 +72,9 @@ func execute(c *call) error {
 	case err != nil && *f.insulate:
 		return peopleCode(err)
 	case err != nil:
-		return failure{err, 255}
+		return report.Failure{Err: err, Code: 255}
 	}
-	return exited(code)
+	return report.Exited(code)
 }
 
 // exec starts the program and, unless it is detached, waits for its end.

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"minirun/cgroups/systemd"
+	"minirun/cmd/report"
 	"minirun/container"
 )
 
@@ -36,7 +37,7 @@ type call struct {
 	command command
 	flags   *flags   // the command's
 	args    []string // the words that are no flags
-	out     *output
+	out     *report.Output
 }
 
 var errHelp = errors.New("help was asked for")

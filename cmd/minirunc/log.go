@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/cmd/report"
 )
 
 // An engine calls minirunc with a log file for errors:
@@ -71,29 +73,28 @@ func (l log) line(level level, text string, now time.Time) []byte {
 // report tells of an error and returns the exit code. With a log the message
 // goes into the log, and bare to stderr.
 func (l log) report(err error) int {
-	var code exit
-	if err == nil || errors.As(err, &code) {
-		return exitCode(err)
+	if report.Silent(err) {
+		return report.Code(err)
 	}
-	text := oneLine(err)
+	text := report.OneLine(err)
 	if l.path == "" {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", l.speaker(), text)
-		return exitCode(err)
+		return report.Code(err)
 	}
 	if logErr := l.add(failed, text); logErr != nil {
-		fmt.Fprintln(os.Stderr, oneLine(logErr))
+		fmt.Fprintln(os.Stderr, report.OneLine(logErr))
 	}
 	fmt.Fprintln(os.Stderr, text)
-	return exitCode(err)
+	return report.Code(err)
 }
 
 // warn tells of something that was left out, or that went wrong without
 // consequences: in the log, or on stderr if there is none.
 func (l log) warn(text string) {
 	if l.path == "" {
-		fmt.Fprintf(os.Stderr, "%s: warning: %s\n", l.speaker(), oneLine(errors.New(text)))
+		fmt.Fprintf(os.Stderr, "%s: warning: %s\n", l.speaker(), report.OneLine(errors.New(text)))
 	} else if err := l.add(warning, text); err != nil {
-		fmt.Fprintln(os.Stderr, oneLine(err))
+		fmt.Fprintln(os.Stderr, report.OneLine(err))
 	}
 }
 

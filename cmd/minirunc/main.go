@@ -1,10 +1,14 @@
 // Minirunc makes containers. It is the OCI runtime: the program that container
 // engines (containerd, Docker, Podman, CRI-O) call as they call runc, and that
-// minirun calls as well.
+// minirun calls as well. Its exit code is the program's own, or
+//
+//	1    an error of minirunc
+//	3    no such command
+//	255  an error of exec
 //
 // One file a command. What all commands share:
 //
-//	main.go      the table of commands, exit codes
+//	main.go      the table of commands
 //	flags.go     the flags before and after the command's name
 //	log.go       how errors are told to people and to engines
 //	signals.go   what a signal to minirunc does
@@ -21,11 +25,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
-	_ "minirun/cmd/minirun/boot"
+	_ "minirun/cmd/minirunc/boot"
+	"minirun/cmd/report"
 	"minirun/container/protect"
-	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -65,18 +67,18 @@ var commands = []command{
 }
 
 func main() {
-	protect.PunctualChildren()
+	protect.RestoreTimerSlack()
 	words := os.Args[1:]
-	c := &call{out: &output{to: os.Stdout}}
+	c := &call{out: &report.Output{To: os.Stdout}}
 	if slices.Contains(words, "--monitor") {
 		c.early = stopSignals()
 	}
 	err := c.globals(words)
 	if err == nil {
-		err = cmp.Or(checkDescriptors(), c.log.add(debug, fmt.Sprintf("minirunc %s: %q", version, words)))
+		err = cmp.Or(report.Descriptors(), c.log.add(debug, fmt.Sprintf("minirunc %s: %q", version, words)))
 	}
 	if err == nil {
-		err = cmp.Or(c.dispatch(), c.out.err)
+		err = cmp.Or(c.dispatch(), c.out.Err)
 	}
 	os.Exit(c.log.report(err))
 }
@@ -91,7 +93,7 @@ func (c *call) dispatch() error {
 	}
 	i := slices.IndexFunc(commands, func(k command) bool { return k.name == c.args[0] })
 	if i < 0 {
-		return failure{fmt.Errorf("%q is not a command; see minirunc --help", c.args[0]), 3}
+		return report.Failure{Err: fmt.Errorf("%q is not a command; see minirunc --help", c.args[0]), Code: 3}
 	}
 	c.command = commands[i]
 	c.flags = newFlags(c.command.name)
@@ -109,83 +111,4 @@ func printVersion(w io.Writer) error {
 	_, commit, _ := strings.Cut(version, "-")
 	_, err := fmt.Fprintf(w, "minirunc version %s\ncommit: %s\nspec: %s\ngo: %s\n", version, commit, specs.Version, runtime.Version())
 	return err
-}
-
-// An output is standard output that remembers the first write that failed: most
-// output is printed line by line, and a full disk is an error of the command.
-type output struct {
-	to  io.Writer
-	err error
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	if o.err != nil {
-		return 0, o.err
-	}
-	n, err := o.to.Write(p)
-	if err != nil {
-		o.err = fmt.Errorf("standard output: %w", err)
-	}
-	return n, o.err
-}
-
-// fewestDescriptors is how many files must be allowed to be open before anything
-// is begun: with fewer, Go's runtime cannot make its poller, and panics.
-const fewestDescriptors = 16
-
-func checkDescriptors() error {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil && limit.Cur < fewestDescriptors {
-		return fmt.Errorf("limit of open files (RLIMIT_NOFILE, ulimit -n) is %d: want %d at least", limit.Cur, fewestDescriptors)
-	}
-	return nil
-}
-
-// An exit is an error that only sets the exit code. The program in the
-// container, or an earlier message, has said why.
-type exit int
-
-func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
-
-// A failure is an error with an exit code of its own.
-type failure struct {
-	error
-	code int
-}
-
-func (f failure) Unwrap() error { return f.error }
-
-// exitCode is the exit code of minirunc: the program's own, or
-//
-//	1    an error of minirunc
-//	3    no such command
-//	255  an error of exec
-//	125 to 127  see [peopleCode]
-func exitCode(err error) int {
-	var code exit
-	var own failure
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &code):
-		return int(code)
-	case errors.As(err, &own):
-		return own.code
-	}
-	return 1
-}
-
-// exited turns the exit code of a program into an error; 0 is none.
-func exited(code int) error {
-	if code == 0 {
-		return nil
-	}
-	return exit(code)
-}
-
-// oneLine is an error as it can be printed. An error repeats words of a
-// configuration or a command line, and those could contain codes that make a
-// terminal or a log show something else.
-func oneLine(err error) string {
-	return plan.Printable(strings.ReplaceAll(err.Error(), "\n", "; "))
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/container"
 )
 
@@ -45,14 +46,14 @@ type people struct {
 // peopleCode is the exit code of run and exec for an error of their own, as
 // docker has it: 127 if the program was not found, 126 if it cannot be executed,
 // else 125.
-func peopleCode(err error) failure {
+func peopleCode(err error) error {
 	switch {
 	case !errors.Is(err, container.ErrProgram):
-		return failure{err, 125}
+		return report.Failure{Err: err, Code: 125}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return failure{err, 127}
+		return report.Failure{Err: err, Code: 127}
 	}
-	return failure{err, 126}
+	return report.Failure{Err: err, Code: 126}
 }
 
 // clean executes the command that removes container and bundle, and waits for it.

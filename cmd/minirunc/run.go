@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/protect"
 	"minirun/container/sockets"
@@ -50,7 +51,7 @@ func run(c *call) error {
 	} else if err != nil {
 		return err
 	}
-	return exited(code)
+	return report.Exited(code)
 }
 
 // A runSession is the session of a container.
@@ -61,10 +62,10 @@ type runSession struct {
 }
 
 func (s *runSession) run(f runFlags) (code int, err error) {
-	if s.dir, s.spec, s.options.Config, err = f.read(s.call); err != nil {
+	var text []byte
+	if s.dir, s.spec, text, err = f.read(s.call); err != nil {
 		return 0, err
 	}
-	text := s.options.Config
 	if s.options, err = f.options(s.call); err != nil {
 		return 0, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/plan"
 )
 
@@ -40,10 +41,10 @@ func stopSignals() chan os.Signal {
 }
 
 // stopped is the exit code for a signal that has come, or 0. A nil channel has none.
-func stopped(stop chan os.Signal) exit {
+func stopped(stop chan os.Signal) report.Exit {
 	select {
 	case s := <-stop:
-		return exit(128 + int(s.(unix.Signal)))
+		return report.Exit(128 + int(s.(unix.Signal)))
 	default:
 		return 0
 	}
@@ -72,7 +73,7 @@ func (c *catcher) interrupted() error {
 		select {
 		case s := <-c.signals:
 			if slices.Contains(stopping, s) {
-				return exit(128 + int(s.(unix.Signal)))
+				return report.Exit(128 + int(s.(unix.Signal)))
 			}
 		default:
 			return nil

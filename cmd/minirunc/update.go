@@ -51,7 +51,7 @@ func update(c *call) error {
 			continue
 		}
 		if err := l.set(*l.value); err != nil {
-			return c.usage(fmt.Errorf("--%s %q: %w", l.name, *l.value, err))
+			return fmt.Errorf("update: --%s %q: %w", l.name, *l.value, err)
 		}
 	}
 	for _, name := range []string{"kernel-memory", "kernel-memory-tcp"} {

@@ -41,6 +41,7 @@ type Request struct {
 	CapAdd     []string
 	CapDrop    []string
 	Remove     bool
+	Systemd    bool     // systemd decides where the cgroup is
 	Without    []string // layers to take away, see [LayerNames]; nil: none
 
 	ConsoleSize *specs.Box

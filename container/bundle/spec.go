@@ -41,6 +41,9 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 			Seccomp:       seccomp.Default(caps),
 		},
 	}
+	if r.Systemd {
+		spec.Linux.CgroupsPath = ""
+	}
 	if spec.Linux.Resources, err = r.resources(); err != nil {
 		return nil, err
 	}
@@ -151,6 +154,3 @@ func (r *Request) resources() (*specs.LinuxResources, error) {
 	}
 	return limits, nil
 }
-
-// Example is [example.Spec].
-func Example(rootless bool) *specs.Spec { return example.Spec(rootless) }

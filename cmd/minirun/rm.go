@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"minirun/cmd/report"
+	"minirun/container"
+	"minirun/container/bundle"
+)
+
+func rmCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "rm",
+		Usage:     "remove containers, with all that they wrote",
+		ArgsUsage: "CONTAINER...",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end those that run"},
+			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Hidden: true},
+		},
+		Action: func(c *cli.Context) error {
+			return each(c, func(word string) error { return remove(c, word) })
+		},
+	}
+}
+
+func remove(c *cli.Context, word string) error {
+	b, err := bundleOf(c, word)
+	if err != nil {
+		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
+			tell(err) // as with docker: rm -f of what is not there is no failure
+			return report.Exit(0)
+		}
+		return err
+	}
+	k, err := root(c).Lock(b.ID)
+	switch {
+	case errors.Is(err, container.ErrNotExist):
+		return store(c).Delete(b)
+	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+		return errors.Join(discard(c, b.ID, err), store(c).Delete(b))
+	case err != nil:
+		return err
+	}
+	defer k.Unlock()
+	if s, err := k.Status(); err != nil {
+		return fmt.Errorf("remove %s: %w", word, err)
+	} else if !c.Bool("force") && (s == "running" || s == "paused") {
+		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
+	}
+	if err := k.Delete(true); err != nil {
+		return err
+	}
+	return store(c).Delete(b)
+}
+
+// discard removes what is left of a container whose state cannot be read.
+func discard(c *cli.Context, id string, why error) error {
+	warn(why.Error() + ": if its process runs, it goes on")
+	return root(c).Discard(id)
+}

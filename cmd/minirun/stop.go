@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"minirun/cmd/report"
+	"minirun/container"
+	"minirun/container/bundle"
+)
+
+// each does something with every container that is named, echoes those that
+// went well, and goes on after those that did not.
+func each(c *cli.Context, do func(word string) error) error {
+	if !c.Args().Present() {
+		return usage{fmt.Errorf("%s: want %s", c.Command.Name, c.Command.ArgsUsage)}
+	}
+	var failed error
+	for _, word := range c.Args().Slice() {
+		if err := do(word); err == report.Exit(0) {
+			continue // nothing was done, and do has said so
+		} else if err != nil {
+			if failed != nil {
+				tell(failed)
+			}
+			failed = err
+			continue
+		}
+		fmt.Fprintln(c.App.Writer, word)
+	}
+	return failed
+}
+
+func stopCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "stop",
+		Usage:     "end containers: a signal, and SIGKILL if that does not help",
+		ArgsUsage: "CONTAINER...",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "timeout", Aliases: []string{"t", "time"}, Usage: "wait `SECONDS` before SIGKILL", Value: 10},
+			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL` instead of the image's, or SIGTERM"},
+		},
+		Action: func(c *cli.Context) error {
+			return each(c, func(word string) error { return stop(c, word) })
+		},
+	}
+}
+
+func stop(c *cli.Context, word string) error {
+	b, err := bundleOf(c, word)
+	if err != nil {
+		return err
+	}
+	k, err := root(c).Load(b.ID)
+	if errors.Is(err, container.ErrNotExist) {
+		return nil // it is stopped already
+	} else if err != nil {
+		return err
+	}
+	name := c.String("signal")
+	if name == "" {
+		name = b.Annotation(bundle.Signal)
+	}
+	signal, err := parseSignal(name, unix.SIGTERM)
+	if err != nil {
+		return err
+	}
+	if err := k.Kill(signal, false); err != nil {
+		return ignore(err, container.ErrNotRunning)
+	}
+	if limit := time.Duration(c.Int("timeout")) * time.Second; limit > 0 {
+		if ended, err := k.Wait(limit); ended || err != nil {
+			return err
+		}
+	}
+	if err := k.Kill(unix.SIGKILL, false); err != nil {
+		return ignore(err, container.ErrNotRunning)
+	}
+	_, err = k.Wait(0)
+	return err
+}
+
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}
