@@ -1,16 +1,14 @@
 package main
 
 import (
-	"minirun/plan/print"
-
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -26,7 +24,9 @@ func planCommand() *cli.Command {
 			"   minirun plan -o json -m 64m httpd  for scripts",
 		Flags: append(requestFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "with a monitor, as run -d"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text, sh or json", Value: "text"}),
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text, sh or json", Value: "text"},
+			&cli.BoolFlag{Name: "all", Usage: "print every step in full, on a terminal too"},
+			&cli.BoolFlag{Name: "source", Usage: "print the function that records each step"}),
 		Action: printPlan,
 	}
 }
@@ -47,15 +47,9 @@ func printPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	switch c.String("output") {
-	case "text":
-		return print.Text(c.App.Writer, p, print.Options{})
-	case "sh":
-		return print.Sh(c.App.Writer, p)
-	case "json":
-		return print.JSON(c.App.Writer, p)
-	}
-	return usage{fmt.Errorf("output %q: want text, sh or json", c.String("output"))}
+	how := print.Terminal(os.Stdout, c.Bool("all"))
+	how.Source = c.Bool("source")
+	return print.Write(c.App.Writer, p, c.String("output"), how)
 }
 
 // planOptions are those that run would have with the same words: the steps are
