@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -31,7 +32,7 @@ func arguments(s *plan.Step) []string {
 	for i, a := range s.Args {
 		if m, ok := a.(*plan.Memory); ok && m.Show != nil {
 			list[i] = m.Show()
-		} else if known := notation[s.Call]; i < len(known) && known[i] != nil && !pointless(a) {
+		} else if known := notation()[s.Call]; i < len(known) && known[i] != nil && !pointless(a) {
 			list[i] = known[i](s, a)
 		} else {
 			list[i] = argument(a)
@@ -75,43 +76,46 @@ func argument(a plan.Arg) string {
 type writer func(s *plan.Step, a plan.Arg) string
 
 // notation says how the arguments of a call are written: by name, in octal, or
-// as what is in memory. A missing writer is that of any argument.
-var notation = map[string][]writer{
-	"openat":         {nil, nil, number(openString), number(octal)},
-	"openat2":        {nil, nil, memory(openHow)},
-	"dup3":           {nil, nil, flags(openNames)},
-	"read":           {nil, memory(func([]byte) string { return "[...]" })},
-	"write":          {nil, memory(func(b []byte) string { return quote(string(b)) })},
-	"mkdirat":        {nil, nil, number(octal)},
-	"mknodat":        {nil, nil, number(nodeString), number(deviceString)},
-	"fchownat":       {nil, nil, nil, nil, flags(atNames)},
-	"fchmod":         {nil, number(octal)},
-	"statx":          {nil, nil, flags(atNames), flags([]named{{unix.STATX_TYPE, "STATX_TYPE"}}), verified},
-	"ioctl":          {nil, one(ioctlNames), ioctlArgument},
-	"socket":         {one(domainNames), flags(socketNames)},
-	"sendto":         {nil, nil, nil, flags([]named{{unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"}})},
-	"sendmsg":        {nil, message},
-	"mount":          {nil, nil, nil, flags(mountNames)},
-	"umount2":        {nil, flags(umountNames)},
-	"fsopen":         {nil, flags([]named{{unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC"}})},
-	"fsconfig":       {nil, one(fsconfigNames)},
-	"fsmount":        {nil, flags([]named{{unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"}}), flags(mountAttrNames)},
-	"open_tree":      {nil, nil, flags(openTreeNames)},
-	"move_mount":     {nil, nil, nil, nil, flags(moveMountNames)},
-	"mount_setattr":  {nil, nil, flags(atNames), mountAttr},
-	"clone3":         {cloneArgs},
-	"unshare":        {flags(cloneNames)},
-	"setns":          {nil, flags(cloneNames)},
-	"umask":          {number(octal)},
-	"prctl":          {one(prctlNames), prctlArgument, prctlCapability},
-	"capset":         {memory(func([]byte) string { return "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}" }), memory(capabilitySets)},
-	"setgroups":      {nil, groups},
-	"prlimit64":      {nil, one(rlimitNames), memory(limits)},
-	"seccomp":        {one([]named{{unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"}}), flags(seccompNames), memory(filter)},
-	"rt_sigprocmask": {one([]named{{unix.SIG_SETMASK, "SIG_SETMASK"}})},
-	"execve":         {nil, stringList, stringList},
-	"bpf":            {nil, bpfAttr},
-}
+// as what is in memory. A missing writer is that of any argument. The table is
+// made when it is first used, because most runs print nothing.
+var notation = sync.OnceValue(func() map[string][]writer {
+	return map[string][]writer{
+		"openat":         {nil, nil, number(openString), number(octal)},
+		"openat2":        {nil, nil, memory(openHow)},
+		"dup3":           {nil, nil, flags(openNames)},
+		"read":           {nil, memory(func([]byte) string { return "[...]" })},
+		"write":          {nil, memory(func(b []byte) string { return quote(string(b)) })},
+		"mkdirat":        {nil, nil, number(octal)},
+		"mknodat":        {nil, nil, number(nodeString), number(deviceString)},
+		"fchownat":       {nil, nil, nil, nil, flags(atNames)},
+		"fchmod":         {nil, number(octal)},
+		"statx":          {nil, nil, flags(atNames), flags([]named{{unix.STATX_TYPE, "STATX_TYPE"}}), verified},
+		"ioctl":          {nil, one(ioctlNames), ioctlArgument},
+		"socket":         {one(domainNames), flags(socketNames)},
+		"sendto":         {nil, nil, nil, flags([]named{{unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"}})},
+		"sendmsg":        {nil, message},
+		"mount":          {nil, nil, nil, flags(mountNames)},
+		"umount2":        {nil, flags(umountNames)},
+		"fsopen":         {nil, flags([]named{{unix.FSOPEN_CLOEXEC, "FSOPEN_CLOEXEC"}})},
+		"fsconfig":       {nil, one(fsconfigNames)},
+		"fsmount":        {nil, flags([]named{{unix.FSMOUNT_CLOEXEC, "FSMOUNT_CLOEXEC"}}), flags(mountAttrNames)},
+		"open_tree":      {nil, nil, flags(openTreeNames)},
+		"move_mount":     {nil, nil, nil, nil, flags(moveMountNames)},
+		"mount_setattr":  {nil, nil, flags(atNames), mountAttr},
+		"clone3":         {cloneArgs},
+		"unshare":        {flags(cloneNames)},
+		"setns":          {nil, flags(cloneNames)},
+		"umask":          {number(octal)},
+		"prctl":          {one(prctlNames), prctlArgument, prctlCapability},
+		"capset":         {memory(func([]byte) string { return "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}" }), memory(capabilitySets)},
+		"setgroups":      {nil, groups},
+		"prlimit64":      {nil, one(rlimitNames), memory(limits)},
+		"seccomp":        {one([]named{{unix.SECCOMP_SET_MODE_FILTER, "SECCOMP_SET_MODE_FILTER"}}), flags(seccompNames), memory(filter)},
+		"rt_sigprocmask": {one([]named{{unix.SIG_SETMASK, "SIG_SETMASK"}})},
+		"execve":         {nil, stringList, stringList},
+		"bpf":            {nil, bpfAttr},
+	}
+})
 
 // number, flags, one and memory make a writer of a function of the bare value.
 

@@ -20,7 +20,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"regexp"
 	"runtime"
 	"strings"
 
@@ -126,27 +125,53 @@ func (t *text) step(s *plan.Step) {
 func (t *text) line(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	if t.o.Fold {
-		line = ids.ReplaceAllStringFunc(line, func(id string) string { return id[:12] })
+		line = shortenIDs(line)
 	}
 	indent := "#   "
 	if line[0] != '#' {
 		indent = strings.Repeat(" ", t.side+7)
 	}
 	if t.o.Width > 0 {
-		line = wrap(names.ReplaceAllStringFunc(line, noBreak), indent, max(t.o.Width, 40))
+		line = wrap(keepNames(line), indent, max(t.o.Width, 40))
 	}
 	t.b.WriteString(strings.ReplaceAll(line, noBreakSpace, " ") + "\n")
 }
 
-// names are those of descriptors, which are not broken at their spaces.
-var names = regexp.MustCompile(`<[^<>]*>`)
+// keepNames keeps the names of descriptors, such as <new /proc>, on one line.
+func keepNames(line string) string {
+	var b strings.Builder
+	for {
+		before, rest, ok := strings.Cut(line, "<")
+		name, after, closed := strings.Cut(rest, ">")
+		if !ok || !closed {
+			return b.String() + line
+		}
+		b.WriteString(before + "<" + noBreak(name) + ">")
+		line = after
+	}
+}
 
 const noBreakSpace = "\u00a0"
 
 func noBreak(s string) string { return strings.ReplaceAll(s, " ", noBreakSpace) }
 
-// ids are the names that programs give containers and layers.
-var ids = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+// shortenIDs shortens what programs call containers and layers: 64 hexadecimal
+// digits.
+func shortenIDs(line string) string {
+	digits := 0
+	for i := 0; i <= len(line); i++ {
+		if i < len(line) && strings.IndexByte("0123456789abcdef", line[i]) >= 0 {
+			digits++
+			continue
+		}
+		if digits == 64 {
+			line = line[:i-52] + line[i:]
+			i -= 52
+		}
+		digits = 0
+	}
+	return line
+}
 
 // wrap breaks a line at spaces, and names of flags after "|". A word that is
 // still longer than a line is cut.

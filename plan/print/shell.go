@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -112,37 +113,39 @@ func born(steps []*plan.Step) plan.Side {
 
 // command is the equivalent of a step; "" if there is none.
 func (sh *shell) command(s *plan.Step) string {
-	if write := commands[s.Call]; write != nil && !s.Function {
+	if write := commands()[s.Call]; write != nil && !s.Function {
 		return write(sh, s)
 	}
 	return ""
 }
 
 // commands are those of the calls that have one.
-var commands = map[string]func(sh *shell, s *plan.Step) string{
-	"chdir":         words("cd", 0),
-	"chroot":        (*shell).chroot,
-	"clone3":        (*shell).clone,
-	"execve":        execCommand,
-	"fchdir":        (*shell).fchdir,
-	"fchownat":      (*shell).chown,
-	"ioctl":         ioctlCommand,
-	"keyctl":        keyctlCommand,
-	"mkdirat":       (*shell).mkdir,
-	"mknodat":       (*shell).mknod,
-	"mount":         mountCommand,
-	"mount_setattr": (*shell).remount,
-	"move_mount":    (*shell).attach,
-	"open_tree":     (*shell).openTree,
-	"pivot_root":    (*shell).chroot,
-	"setdomainname": words("domainname", 0),
-	"sethostname":   words("hostname", 0),
-	"statx":         (*shell).checkDevice,
-	"symlinkat":     (*shell).symlink,
-	"umask":         umaskCommand,
-	"umount2":       words("umount -l", 0),
-	"write":         (*shell).write,
-}
+var commands = sync.OnceValue(func() map[string]func(sh *shell, s *plan.Step) string {
+	return map[string]func(sh *shell, s *plan.Step) string{
+		"chdir":         words("cd", 0),
+		"chroot":        (*shell).chroot,
+		"clone3":        (*shell).clone,
+		"execve":        execCommand,
+		"fchdir":        (*shell).fchdir,
+		"fchownat":      (*shell).chown,
+		"ioctl":         ioctlCommand,
+		"keyctl":        keyctlCommand,
+		"mkdirat":       (*shell).mkdir,
+		"mknodat":       (*shell).mknod,
+		"mount":         mountCommand,
+		"mount_setattr": (*shell).remount,
+		"move_mount":    (*shell).attach,
+		"open_tree":     (*shell).openTree,
+		"pivot_root":    (*shell).chroot,
+		"setdomainname": words("domainname", 0),
+		"sethostname":   words("hostname", 0),
+		"statx":         (*shell).checkDevice,
+		"symlinkat":     (*shell).symlink,
+		"umask":         umaskCommand,
+		"umount2":       words("umount -l", 0),
+		"write":         (*shell).write,
+	}
+})
 
 // words is a command whose words are arguments of the call.
 func words(command string, args ...int) func(*shell, *plan.Step) string {
