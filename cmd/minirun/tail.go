@@ -113,10 +113,8 @@ func seekTail(f *os.File, n int) error {
 		if err != nil && err != io.EOF { // it was cut meanwhile
 			return err
 		}
-		text := buffer[:read]
-		if last {
-			text, last = withoutEnd(text)
-		}
+		var text []byte
+		text, last = withoutEnd(buffer[:read], last)
 		begin, missing := lastLines(text, n)
 		if missing == 0 {
 			_, err := f.Seek(at+begin, io.SeekStart)
@@ -128,9 +126,13 @@ func seekTail(f *os.File, n int) error {
 	return err
 }
 
-// withoutEnd leaves out the end of the last line, which is not that of the line
-// before, and a hole behind it. If nothing is there, the last line is yet to come.
-func withoutEnd(text []byte) (rest []byte, empty bool) {
+// withoutEnd leaves out, of the last text of a log, the end of the last line, which is
+// not that of the line before, and a hole behind it. If nothing else is there, the
+// last line is yet to come.
+func withoutEnd(text []byte, last bool) (rest []byte, stillLast bool) {
+	if !last {
+		return text, false
+	}
 	text = bytes.TrimRight(text, "\x00")
 	return bytes.TrimSuffix(text, []byte("\n")), len(text) == 0
 }
