@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -20,6 +22,7 @@ func planCommand() *cli.Command {
 		ArgsUsage: "IMAGE [COMMAND [ARG...]]",
 		Description: "Examples:\n" +
 			"   minirun plan httpd                 in strace notation, with the reasons\n" +
+			"   minirun plan --source httpd        with the function that records each\n" +
 			"   minirun plan -o sh httpd           as the equivalent commands\n" +
 			"   minirun plan -o json -m 64m httpd  for scripts",
 		Flags: append(requestFlags(),
@@ -32,6 +35,9 @@ func planCommand() *cli.Command {
 }
 
 func printPlan(c *cli.Context) error {
+	if format := c.String("output"); !slices.Contains([]string{"text", "sh", "json"}, format) {
+		return usage{fmt.Errorf("output %q: want text, sh or json", format)}
+	}
 	if err := checkManager(c); err != nil {
 		return err
 	}
@@ -47,9 +53,9 @@ func printPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	how := print.Terminal(os.Stdout, c.Bool("all"))
-	how.Source = c.Bool("source")
-	return print.Write(c.App.Writer, p, c.String("output"), how)
+	options := print.Terminal(os.Stdout, c.Bool("all"))
+	options.Source = c.Bool("source")
+	return print.Write(c.App.Writer, p, c.String("output"), options)
 }
 
 // planOptions are those that run would have with the same words: the steps are
