@@ -350,46 +350,85 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
-// TestFaults lets every step fail, and kills at every step, of a plan with and
-// without a monitor: always an error, never a process that stays.
+// joining is a plan with an intermediate process, as for a user namespace.
+func joining(script string) *Plan {
+	p := &Plan{}
+	p.Clone3(Clone{})
+	p.On(Intermediate)
+	p.Prctl(unix.PR_SET_DUMPABLE, 0)
+	p.Clone3(Clone{Flags: unix.CLONE_PARENT}).Reported()
+	p.ExitGroup(0)
+	p.On(Child)
+	p.Gate("known", func() { p.Do("nothing", func(*Process) error { return nil }) })
+	p.Ready()
+	p.RtSigprocmask()
+	p.Execve("/bin/sh", []string{"sh", "-c", script}, nil)
+	return p
+}
+
+// TestIntermediate: a process between us and the child ends; the child is ours.
+func TestIntermediate(t *testing.T) {
+	p := joining("exit 7")
+	if got := run(t, p, Options{}); got != 7 {
+		t.Errorf("exit status %d, want 7", got)
+	}
+	if _, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); err != unix.ECHILD {
+		t.Errorf("wait4 = %v, want %v: the intermediate process is left", err, unix.ECHILD)
+	}
+	p.On(Monitor)
+	if _, err := p.Start(Options{}); err == nil || !strings.Contains(err.Error(), "not both") {
+		t.Errorf("Start() with a monitor, too = %v", err)
+	}
+}
+
+// TestFaults lets every step fail, and kills at every step, of plans with a
+// monitor and with an intermediate process: always an error, never a process
+// that stays.
 func TestFaults(t *testing.T) {
 	out, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	build := func() (*Plan, Options) { return monitored(out, "exit 0") }
-	steps, _ := build()
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) // what a killed monitor leaves comes to us
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
-	for _, s := range steps.Steps {
-		if s.Side == Monitor && s.Index > 4 {
-			continue // the monitor has let go of us, or is about to
-		}
-		for _, errno := range []unix.Errno{unix.ENOMEM, 0} {
-			if errno == 0 && s.Side == Runtime {
-				continue // that would be us
+	for name, build := range map[string]func() (*Plan, Options){
+		"monitor":      func() (*Plan, Options) { return monitored(out, "exit 0") },
+		"intermediate": func() (*Plan, Options) { return joining("exit 0"), Options{} },
+	} {
+		steps, _ := build()
+		cloned := slices.IndexFunc(steps.Steps, func(s *Step) bool { return s.report })
+		for _, s := range steps.Steps {
+			if s.Side == steps.Steps[cloned].Side && s.Index > cloned+1 {
+				continue // this process has let go of us, or is about to
 			}
-			if errno == 0 && s.quiet {
-				continue // nobody is asked before it, so nobody can be killed
-			}
-			p, o := build()
-			o.Fault = Fault{Step: s.Index, Errno: errno}
-			r, err := p.Start(o)
-			if err == nil {
-				waitFor(r.cloned) // killed between ready and execve: told by the exit status
-				continue
-			}
-			var failed *StepError
-			if errno != 0 && (!errors.As(err, &failed) || failed.Step.Index != s.Index || !errors.Is(err, unix.ENOMEM)) {
-				t.Errorf("fault at %v: %v, want an error that names the step", s, err)
-			}
-			if errno == 0 && !errors.Is(err, ErrKilled) {
-				t.Errorf("kill at %v: %v, want %v", s, err, ErrKilled)
+			for _, errno := range []unix.Errno{unix.ENOMEM, 0} {
+				if errno == 0 && (s.Side == Runtime || s.quiet) {
+					continue // it would be us; or nobody is asked before, so nobody can be killed
+				}
+				p, o := build()
+				o.Fault = Fault{Step: s.Index, Errno: errno}
+				fails(t, name, s, errno, p, o)
 			}
 		}
 	}
 	reapAll(t)
+}
+
+// fails carries out a plan with a fault at a step.
+func fails(t *testing.T, name string, s *Step, errno unix.Errno, p *Plan, o Options) {
+	r, err := p.Start(o)
+	if err == nil {
+		waitFor(r.cloned) // killed between ready and execve: told by the exit status
+		return
+	}
+	var failed *StepError
+	if errno != 0 && (!errors.As(err, &failed) || failed.Step.Index != s.Index || !errors.Is(err, unix.ENOMEM)) {
+		t.Errorf("%s, fault at %v: %v, want an error that names the step", name, s, err)
+	}
+	if errno == 0 && !errors.Is(err, ErrKilled) {
+		t.Errorf("%s, kill at %v: %v, want %v", name, s, err, ErrKilled)
+	}
 }
 
 // TestLastWord: a child that has failed ended without reading that it may go on.

@@ -1,16 +1,16 @@
 package main
 
 import (
-	"minirun/plan/print"
-
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"minirun/container"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -22,16 +22,22 @@ func planCommand() *cli.Command {
 		ArgsUsage: "IMAGE [COMMAND [ARG...]]",
 		Description: "Examples:\n" +
 			"   minirun plan httpd                 in strace notation, with the reasons\n" +
+			"   minirun plan --source httpd        with the function that records each\n" +
 			"   minirun plan -o sh httpd           as the equivalent commands\n" +
 			"   minirun plan -o json -m 64m httpd  for scripts",
 		Flags: append(requestFlags(),
 			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "with a monitor, as run -d"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text, sh or json", Value: "text"}),
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: text, sh or json", Value: "text"},
+			&cli.BoolFlag{Name: "all", Usage: "print every step in full, on a terminal too"},
+			&cli.BoolFlag{Name: "source", Usage: "print the function that records each step"}),
 		Action: printPlan,
 	}
 }
 
 func printPlan(c *cli.Context) error {
+	if format := c.String("output"); !slices.Contains([]string{"text", "sh", "json"}, format) {
+		return usage{fmt.Errorf("output %q: want text, sh or json", format)}
+	}
 	if err := checkManager(c); err != nil {
 		return err
 	}
@@ -47,15 +53,9 @@ func printPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	switch c.String("output") {
-	case "text":
-		return print.Text(c.App.Writer, p, print.Options{})
-	case "sh":
-		return print.Sh(c.App.Writer, p)
-	case "json":
-		return print.JSON(c.App.Writer, p)
-	}
-	return usage{fmt.Errorf("output %q: want text, sh or json", c.String("output"))}
+	options := print.Terminal(os.Stdout, c.Bool("all"))
+	options.Source = c.Bool("source")
+	return print.Write(c.App.Writer, p, c.String("output"), options)
 }
 
 // planOptions are those that run would have with the same words: the steps are
