@@ -15,6 +15,7 @@ import (
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
+	"minirun/container/hooks"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
 	"minirun/namespaces/join"
@@ -111,6 +112,7 @@ type builder struct {
 	host    host
 	sources bool // the plan remembers who recorded each step, to be printed
 
+	hooks      *hooks.Hooks
 	namespaces *namespaces.Set
 	joins      *join.Joins     // nil: all namespaces are new
 	subids     *subids.Maps    // nil: root, or no new user namespace
@@ -192,7 +194,7 @@ func (b *builder) mknodDenied(err error) bool {
 // check lets every room look at its part of the spec. Nothing has been changed
 // on the host when it fails.
 func (b *builder) check() (err error) {
-	if err := b.checkHooks(); err != nil {
+	if b.hooks, err = hooks.New(b.spec, b.forHooks(), b.facts); err != nil {
 		return err
 	}
 	if err := b.checkNamespaces(); err != nil {
@@ -283,12 +285,12 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.root.Mounts(p)
 	p.Heading("devices")
 	b.root.Devices(p)
-	b.hookGate(p, prestart, createRuntime)
+	b.hooks.Gate(p, hooks.Prestart, hooks.CreateRuntime)
 	b.terminal(p)
 	b.root.MakeDirectory(p, b.spec.Process.Cwd)
 	b.identity.labels.Record(p, b.root.Proc)
 	b.sysctls.Write(p, b.root.Proc)
-	b.hookGate(p, createContainer)
+	b.hooks.Gate(p, hooks.CreateContainer)
 	p.Heading("masks")
 	b.root.Masks(p)
 	p.Heading("the new root")
