@@ -88,19 +88,27 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	}
 	b.tasks = b.Class.Add(p)
 	if b.unit != nil {
-		b.namespaces.Moved()
+		b.namespaces.DeferCgroup()
 	}
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
 	p.Heading("a process of its own")
 	c.PidFD = true
-	b.namespaces.Clone(p, c, b.user())
-	if b.unit != nil || b.namespaces.Between(b.user()) {
+	b.born(p, c)
+	if b.unit != nil || b.joins.Indirectly() {
 		return b.pidGate(p)
 	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil
+}
+
+// born records the clone3 of the container process.
+func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
+	if b.joins != nil {
+		return b.joins.Clone(p, c)
+	}
+	return b.namespaces.Clone(p, c)
 }
 
 // devices records the device filter. Without privileges there can be none, and
@@ -127,7 +135,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
 	p.PrctlName("minirunc")
 	p.Heading("a process of its own")
-	child := b.namespaces.Clone(p, c, b.user()).As("container").Reported()
+	child := b.born(p, c).As("container").Reported()
 	p.Heading("a monitor")
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Inherited("exit"), 3, 0)
@@ -157,7 +165,7 @@ func (b *builder) pidGate(p *plan.Plan) (err error) {
 		p.Do("state.json: the container process", b.cloned)
 		err = b.scope(p)
 	})
-	b.namespaces.Settle(p)
+	b.namespaces.UnshareCgroup(p)
 	return err
 }
 

@@ -12,6 +12,12 @@ import (
 	"minirun/cgroups"
 	"minirun/container/descriptors"
 	"minirun/namespaces"
+	"minirun/namespaces/clocks"
+	"minirun/namespaces/join"
+	"minirun/namespaces/mapping"
+	"minirun/namespaces/netdevices"
+	"minirun/namespaces/subids"
+	"minirun/namespaces/sysctls"
 	"minirun/plan"
 	"minirun/process"
 	"minirun/rootfs"
@@ -100,6 +106,11 @@ type builder struct {
 	sources bool // the plan remembers who recorded each step, to be printed
 
 	namespaces *namespaces.Set
+	joins      *join.Joins     // nil: all namespaces are new
+	subids     *subids.Maps    // nil: root, or no new user namespace
+	clocks     *clocks.Offsets // nil: no new time namespace
+	netdevices netdevices.List
+	sysctls    sysctls.List
 	root       *rootfs.Root
 	identity   *process.Identity
 	cgroup     *cgroups.Group // nil: the caller's own
@@ -173,7 +184,7 @@ func (b *builder) check() (err error) {
 	if err := b.checkHooks(); err != nil {
 		return err
 	}
-	if b.namespaces, err = namespaces.New(b.spec, b.user()); err != nil {
+	if err := b.checkNamespaces(); err != nil {
 		return err
 	}
 	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
@@ -184,8 +195,8 @@ func (b *builder) check() (err error) {
 	}
 	b.warn(b.identity.Warnings)
 	b.identity.Fifo, b.identity.Keep, b.identity.OldKeys = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
-	b.identity.NoSets = b.namespaces.DeniesSetgroups(b.user())
-	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.namespaces.Between(b.user()))
+	b.identity.NoSets = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
+	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.joins.Indirectly())
 	if err := b.identity.Linux(b.spec.Linux); err != nil {
 		return err
 	}
@@ -198,7 +209,7 @@ func (b *builder) check() (err error) {
 		Tree:   b.host.tree,
 		Opens:  b.facts.Euid == 0 && b.namespaces.Has(specs.UserNamespace),
 
-		Mapping: namespaces.Mapping,
+		Mapping: mapping.Open,
 	})
 	if err != nil {
 		return err
@@ -209,6 +220,21 @@ func (b *builder) check() (err error) {
 		return err
 	}
 	return errors.Join(b.findClass(), b.findGroup())
+}
+
+// checkNamespaces reads the namespaces, and what the spec changes in them.
+func (b *builder) checkNamespaces() (err error) {
+	linux := b.spec.Linux
+	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.ownNS); err != nil {
+		return err
+	}
+	b.subids = subids.New(linux, b.namespaces, b.facts)
+	var errs [4]error
+	b.joins, errs[0] = join.New(b.namespaces, b.facts)
+	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
+	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)
+	b.netdevices, errs[3] = netdevices.New(linux, b.namespaces)
+	return errors.Join(errs[:]...)
 }
 
 func (b *builder) warn(warnings []string) {
@@ -225,7 +251,7 @@ func (b *builder) warn(warnings []string) {
 func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{Sources: b.sources}
 	p.On(plan.Runtime)
-	b.namespaces.Before(p)
+	b.joins.Open(p)
 	b.root.Before(p)
 	if err := b.clone(p); err != nil {
 		return nil, err
@@ -234,14 +260,19 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.identity.First(p)
 	cgroups.EnterClass(p, b.tasks)
 	p.Heading("names and loopback")
-	b.namespaces.Enter(p, b.user())
+	b.namespaces.WriteIDMaps(p)
+	b.subids.Write(p)
+	b.clocks.Set(p)
+	b.joins.Enter(p)
+	b.namespaces.SetUp(p)
+	b.netdevices.Move(p)
 	p.Heading("root and mounts")
 	b.root.Build(p)
 	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
 	b.root.Directory(p, b.spec.Process.Cwd)
 	b.identity.Early(p, b.root.Proc)
-	b.sysctls(p)
+	b.sysctls.Write(p, b.root.Proc)
 	b.hookGate(p, createContainer)
 	b.root.Finish(p)
 	p.Heading("the new root")
@@ -252,13 +283,4 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.waitForStart(p)
 	b.identity.Exec(p)
 	return p, p.Err()
-}
-
-// sysctls records the writing of kernel parameters through our own procfs.
-func (b *builder) sysctls(p *plan.Plan) {
-	for _, s := range b.namespaces.Sysctls() {
-		f := p.OpenProc(b.root.Proc(p), s.Path, unix.O_WRONLY).As(s.Path)
-		p.Write(f, s.Value)
-		p.Close(f)
-	}
 }

@@ -9,22 +9,39 @@
 //	  state.json                  who and where; replaced by rename
 //	  config.json                 as it was when the container was made
 //	  exec.fifo                   between create and start
-//	  exit                        how it ended, if somebody waited
+//	  exit                        how it ended, if a monitor waited for it
+//	  notify/                     the socket for READY=1, if a service manager asked
 //
-// The life, after the runtime-spec (runtime.md, Lifecycle):
+// The life, after the runtime-spec (runtime.md, Lifecycle), and where to read it:
 //
-//	Create   the directory, the cgroup, the plan; the child waits on exec.fifo
-//	Start    one byte into exec.fifo; the child becomes the program
-//	Run      both at once, without the wait
-//	Exec     one more process in the same namespaces and cgroup
-//	Kill     a signal, to a process that is certainly the container's
-//	Delete   what is left: the cgroup, the directory
+//	New     create.go  the directory, the cgroup, the plan; plan() there is the table of
+//	                   contents of the whole program
+//	        clone.go   how the process comes into being: by the runtime or by a monitor
+//	        run.go     what the plan is given, running it, and what is reported
+//	Start   start.go   one byte into exec.fifo; the child becomes the program. New does
+//	                   both at once if nobody is to wait
+//	Exec    exec.go    one more process in the same namespaces and cgroup
+//	Kill    kill.go    a signal, to a process that is certainly the container's
+//	Delete  kill.go    what is left goes: the cgroup, the directory
 //
-// State is never trusted further than it can be checked: a process counts as
-// the container's only if its start time is the recorded one, since process
-// ids are used again.
+//	state.go           what is written down, and what of it is true now (Status)
+//	root.go            the directory of states: find, lock, list
+//	exit.go            how a container ended
+//	facts.go           what must be known of the machine to write a plan
 //
-// Left out: images and names (package bundle), checkpoint and restore.
+// The commands are in cmd/minirunc: each reads its flags and calls one of these.
+// Signals to a foreground run, such as SIGTERM, are passed on there (signals.go).
+//
+// State is never trusted further than it can be checked: a process counts as the
+// container's only if its start time is the recorded one, since process ids are
+// used again (package pidfd).
+//
+// What only some containers have is in the rooms below: config (reading
+// config.json), hooks, listener (seccomp), notify, descriptors (passed on), sockets
+// (passing files), events, update, freezer (pause), processes, features, procfs; and
+// for minirun alone bundle (images and names).
+//
+// Left out: checkpoint and restore.
 //
 // Kernel: Linux 5.14, cgroup v2. Sources: the runtime-spec's runtime.md and
 // config.md; [pidfd_open(2)], [fifo(7)], [flock(2)].

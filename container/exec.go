@@ -17,6 +17,7 @@ import (
 	"minirun/container/descriptors"
 	"minirun/container/pidfd"
 	"minirun/namespaces"
+	"minirun/namespaces/join"
 	"minirun/plan"
 	"minirun/process"
 	"minirun/rootfs"
@@ -134,7 +135,7 @@ func (c *Container) open() (int, error) {
 // cgroup, or in a group below that. The container process is given as
 // "container", a pidfd.
 func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
-	set, err := namespaces.Of(c.Namespaces)
+	set, err := namespaces.List(c.Namespaces)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -158,7 +159,7 @@ func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 	}
 	tasks := c.Class.Join(p)
-	set.Exec(p, plan.Inherited("container"), root, clone, namespaces.Host{Euid: os.Geteuid()})
+	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	cgroups.EnterClass(p, tasks)
 	return p, set, nil
@@ -197,7 +198,7 @@ func (b *builder) enter(process int) (*plan.Process, error) {
 // label records the labels of a process that joins, through a procfs in which
 // the container has no hand. From within a user namespace that sees /proc in
 // parts only none can be mounted: there it is the host's, which nobody in the
-// container can get at. Elsewhere somebody might (see [namespaces.Set.Exec]).
+// container can get at. Elsewhere somebody might (see [join.Exec]).
 func (b *builder) label(p *plan.Plan) (err error) {
 	b.identity.Early(p, func(p *plan.Plan) plan.FD {
 		if !b.namespaces.Has(specs.UserNamespace) {

@@ -7,11 +7,10 @@ import (
 
 	"minirun/cgroups"
 	"minirun/namespaces"
+	"minirun/namespaces/join"
 	"minirun/plan"
 	"minirun/process"
 	"minirun/rootfs"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // facts asks the machine, once, what every room must know of it.
@@ -30,7 +29,7 @@ type host struct {
 	isDir     func(path string) bool                          // is the source of a bind mount a directory?
 	tree      func(root, path string) ([]rootfs.Entry, error) // what a tmpfs has to be filled with
 	isPipe    func(fd int) bool                               // is a standard file a pipe?
-	ours      func(string, specs.LinuxNamespaceType) bool     // is the namespace at a path our own?
+	ownNS     func(path string, kind namespaces.Kind) bool    // is the namespace at a path our own?
 	grants    func() (uint64, error)                          // the runtime's own capabilities
 	hierarchy func() (*cgroups.Hierarchy, error)              // where cgroup2 is mounted
 	systemd   func(user bool) (string, error)                 // the group below which systemd makes others
@@ -47,7 +46,7 @@ func thisHost() host {
 		},
 		tree:      rootfs.Tree,
 		isPipe:    isPipe,
-		ours:      namespaces.Ours,
+		ownNS:     join.IsOwn,
 		grants:    process.OwnCapabilities,
 		hierarchy: cgroups.Find,
 		systemd:   cgroups.FindSystemd,
@@ -59,9 +58,4 @@ func thisHost() host {
 func isPipe(fd int) bool {
 	var s unix.Stat_t
 	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
-}
-
-// user is what the namespaces must know of us.
-func (b *builder) user() namespaces.Host {
-	return namespaces.Host{Euid: b.facts.Euid, Confined: b.facts.Confined, NoSets: b.facts.NoSetgroups, Ours: b.host.ours}
 }

@@ -281,7 +281,7 @@ func (c *Container) joinAsContainer(h specs.Hook, pidfd int, in, out *os.File, l
 
 // joinAsRuntime starts a hook that is a program of the host's.
 func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, look plan.Options) (*plan.Process, error) {
-	p, set, err := c.joining("")
+	p, _, err := c.joining("")
 	if err != nil {
 		return nil, err
 	}
@@ -295,7 +295,7 @@ func (c *Container) joinAsRuntime(h specs.Hook, pidfd int, in, out *os.File, loo
 	p.RtSigprocmask()
 	p.Execve(h.Path, h.Args, h.Env)
 	look.Inherited = map[plan.Inherited]int{"container": pidfd, stdin: int(in.Fd()), stdout: int(out.Fd())}
-	return set.OnThread(func() (*plan.Process, error) { return p.Start(look) })
+	return p.Start(look)
 }
 
 // talk starts a process, writes its input, reads its output, and waits for its

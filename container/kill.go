@@ -61,8 +61,8 @@ func (c *Container) kill(signal unix.Signal) error {
 	return nil
 }
 
-// Wait waits until the container process has ended. It need not be our child.
-// Zero is no time limit; false says that it ran out.
+// Wait waits until the container process has ended, which need not be our child.
+// A limit of zero is no limit; false says that time ran out.
 func (c *Container) Wait(limit time.Duration) (bool, error) {
 	fd, err := c.open()
 	if errors.Is(err, ErrNotRunning) {
@@ -74,9 +74,9 @@ func (c *Container) Wait(limit time.Duration) (bool, error) {
 	return pidfd.Wait(fd, limit), nil
 }
 
-// Delete removes what is left of a stopped container: its cgroup, with all
-// groups in it, and its directory. With force it is first ended, whatever it
-// does; without, a created one is ended and a running one is an error.
+// Delete removes what is left of a stopped container: its cgroup, with all groups in
+// it, and its directory. A created container is first ended. With force, so is a
+// running one; without, that is an error.
 func (c *Container) Delete(force bool) error {
 	status, err := c.Status()
 	if err != nil {
@@ -88,8 +88,7 @@ func (c *Container) Delete(force bool) error {
 	if c.Cgroup != "" && c.Unit == "" {
 		c.group().Heard()
 	}
-	// Most often the group is empty, and it is quicker to be told so by rmdir
-	// than to ask.
+	// Most often the group is empty, and rmdir is the quickest way to find out.
 	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
 		if err := c.clear(); err != nil {
 			return fmt.Errorf("delete %s: %w", c.ID, err)
@@ -113,14 +112,14 @@ func (c *Container) clear() error {
 	return errors.Join(c.stopUnit(), c.group().Clear())
 }
 
-// end kills every process of the container. The cgroup knows them all, also
-// those of a create that was itself killed before it could write down a pid.
+// end kills every process of the container. The cgroup knows them all, even if
+// create was killed before it could write down the pid.
 func (c *Container) end() error {
 	var err error
 	if c.Cgroup != "" {
 		err = c.group().Kill()
 	}
-	if err = errors.Join(err, unless(c.kill(unix.SIGKILL), ErrNotRunning)); err != nil {
+	if err = errors.Join(err, ignore(c.kill(unix.SIGKILL), ErrNotRunning)); err != nil {
 		return err
 	}
 	if ended, err := c.Wait(10 * time.Second); err != nil || ended {

@@ -50,7 +50,7 @@ func (root Root) make(id string) (*Container, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if err = c.Lock(); err != nil && !errors.Is(err, ErrNotExist) {
+		if err = c.acquire(); err != nil && !errors.Is(err, ErrNotExist) {
 			os.Remove(c.dir) // ENOTEMPTY: it is another command's by now
 			return nil, err
 		}
@@ -124,18 +124,30 @@ func (root Root) Lock(id string) (*Container, error) {
 	if err := c.Lock(); err != nil {
 		return nil, err
 	}
-	if err := c.read(); err != nil { // only now: without the lock it could still change
-		c.Unlock()
-		return nil, err
-	}
 	return c, nil
 }
 
-// Lock locks the container's directory with flock(2), which the kernel undoes when
-// we end, however we end. Use it for a container that New has returned; its state is
-// not read again. It is [ErrNotExist] if the container has been deleted, even if
-// another one has its id by now.
+// Lock keeps other commands away from a container that New has returned. The state
+// is decoded again only if another command has changed it meanwhile. It is
+// [ErrNotExist] if the container has been deleted, even if another one has its id now.
 func (c *Container) Lock() error {
+	pid, start := c.Pid, c.StartTime
+	if err := c.acquire(); err != nil {
+		return err
+	}
+	err := c.read() // only now: without the lock it could still change
+	if err == nil && pid != 0 && (c.Pid != pid || c.StartTime != start) {
+		err = fmt.Errorf("%s: %w", c.ID, ErrNotExist)
+	}
+	if err != nil {
+		c.Unlock()
+	}
+	return err
+}
+
+// acquire locks the container's directory with flock(2), which the kernel undoes when
+// we end, however we end.
+func (c *Container) acquire() error {
 	for {
 		f, err := os.Open(c.dir)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -152,17 +164,7 @@ func (c *Container) Lock() error {
 		}
 		locked, err := f.Stat()
 		if there, gone := os.Stat(c.dir); err == nil && gone == nil && os.SameFile(locked, there) {
-			// Not only the inode's number: the file system may give it to the next directory.
-			var made unix.Statx_t
-			if err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &made); err != nil {
-				f.Close()
-				return fmt.Errorf("statx %s: %w", c.dir, err)
-			}
-			if c.made != nil && (c.made.Ino != made.Ino || c.made.Btime != made.Btime) {
-				f.Close()
-				return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
-			}
-			c.lock, c.made = f, &made
+			c.lock = f
 			return nil
 		}
 		f.Close() // while we waited it was deleted, and perhaps made again
@@ -202,7 +204,7 @@ func (root Root) List() ([]*Container, error) {
 		c, err := root.Load(e.Name())
 		if err == nil {
 			list = append(list, c)
-		} else if err := unless(err, ErrNotExist, ErrDamaged, errID); err != nil {
+		} else if err := ignore(err, ErrNotExist, ErrDamaged, errID); err != nil {
 			return nil, err
 		}
 	}

@@ -75,7 +75,7 @@ func (b *builder) run(p *plan.Plan) (process *plan.Process, _ error) {
 		o.Inherited[plan.Listener] = agent.FD()
 		defer func() { b.listener = agent.Finish() }()
 	}
-	return b.namespaces.OnThread(func() (*plan.Process, error) { return p.Start(o) })
+	return b.joins.OnThread(func() (*plan.Process, error) { return p.Start(o) })
 }
 
 // openFiles fills in what the plan is given, and returns the files that were opened

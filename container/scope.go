@@ -56,5 +56,5 @@ func (c *Container) stopUnit() error {
 		return nil
 	}
 	unit := cgroups.Unit{Name: c.Unit, User: c.UserUnit}
-	return unless(unit.Stop(), cgroups.ErrNoSystemd)
+	return ignore(unit.Stop(), cgroups.ErrNoSystemd)
 }

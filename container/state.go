@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,8 +42,8 @@ type State struct {
 	Bundle      string                 `json:"bundle"`
 	Rootfs      string                 `json:"rootfs"`
 	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
-	Unit        string                 `json:"unit,omitempty"`     // of systemd's, whose group that is; "": we have made it ourselves
-	UserUnit    bool                   `json:"userUnit,omitempty"` // of the user's own systemd
+	Unit        string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
+	UserUnit    bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
 	Class       *cgroups.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
 	Created     time.Time              `json:"created"`
 	Started     time.Time              `json:"started"` // zero before start
@@ -57,16 +58,16 @@ type State struct {
 // runtime-spec has no word for it, runc and its callers have this.
 const Paused specs.ContainerState = "paused"
 
-// A Container is a container's directory, opened and, while a command changes
-// it, locked.
+// A Container is what is written down about a container, as a command has read it.
+// While the command changes it, its directory is locked.
 type Container struct {
 	State
 	Warn   func(text string) // told of what went wrong but changes nothing; may be nil
 	Notify notify.Socket     // on which the program may say that it is ready
 
 	dir  string
-	lock *os.File      // nil if it is only read
-	made *unix.Statx_t // the directory as it was first locked, by which a later one with its name is told; nil: never locked
+	lock *os.File // nil if it is only read
+	text []byte   // of state.json, as last read or written
 }
 
 // idCharacters are those of a container id.
@@ -85,13 +86,16 @@ func CheckID(id string) error {
 func (c *Container) read() error {
 	text, err := os.ReadFile(c.path("state.json"))
 	if errors.Is(err, fs.ErrNotExist) {
+		c.State = State{ID: c.ID}
 		return nil
-	} else if err != nil {
+	} else if err != nil || c.text != nil && bytes.Equal(text, c.text) {
 		return err
 	}
-	if err := config.Decode(text, &c.State); err != nil {
+	var state State
+	if err := config.Decode(text, &state); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, c.path("state.json"), err)
 	}
+	c.State, c.text = state, text
 	return nil
 }
 
@@ -99,17 +103,23 @@ func (c *Container) path(name string) string { return filepath.Join(c.dir, name)
 
 // Save writes the state: whole, or not at all. c must be locked.
 func (c *Container) Save() error {
-	data, err := json.Marshal(c.State)
+	text, err := json.Marshal(c.State)
 	if err != nil {
 		return err
 	}
-	return writeFile(c.path("state.json"), data, 0o600)
+	c.text = text
+	return writeFile(c.path("state.json"), text, 0o600)
 }
 
-// writeFile replaces a file by renaming a new one over it.
+// writeFile replaces a file by renaming a new one over it, so that nobody ever reads
+// half of it. The temporary name may be in use, by a file of ours from before a kill,
+// or by a link that another user has laid there: it goes first.
 func writeFile(path string, data []byte, perm os.FileMode) error {
 	temporary := path + ".new"
-	f, err := newFile(temporary, perm)
+	if err := ignore(os.Remove(temporary), fs.ErrNotExist); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return err
 	}
@@ -120,22 +130,9 @@ func writeFile(path string, data []byte, perm os.FileMode) error {
 	return os.Rename(temporary, path)
 }
 
-// newFile makes a file that is certainly new: what has the name, left by one of
-// us who was killed or a link that somebody else has laid, goes first.
-func newFile(path string, perm os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if !errors.Is(err, fs.ErrExist) {
-		return f, err
-	}
-	if err := os.Remove(path); err != nil {
-		return nil, err
-	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-}
-
 // Status says where in its life the container is: creating, created, running,
-// paused or stopped. What cannot be looked at (EMFILE, EIO) is an error, never
-// stopped: the next thing done to a stopped container is to remove it.
+// paused or stopped. If we cannot find out (EMFILE, EIO), that is an error and never
+// "stopped", because the next thing done to a stopped container is to remove it.
 func (c *Container) Status() (specs.ContainerState, error) {
 	if c.Pid == 0 && c.lock == nil {
 		if locked, err := c.locked(); locked || err != nil {
@@ -144,7 +141,7 @@ func (c *Container) Status() (specs.ContainerState, error) {
 	}
 	process, err := pidfd.Stat(c.Pid, c.StartTime)
 	if err != nil {
-		return specs.StateStopped, unless(err, pidfd.ErrEnded)
+		return specs.StateStopped, ignore(err, pidfd.ErrEnded)
 	}
 	if frozen, err := c.frozen(); frozen || err != nil {
 		return Paused, err
@@ -158,21 +155,21 @@ func (c *Container) Status() (specs.ContainerState, error) {
 	return specs.StateRunning, nil
 }
 
-// frozen says whether the processes are stopped. A group that is not there, or
-// not shown to us, is none that we have frozen.
+// frozen says whether the processes are stopped. A group that is gone, or that we
+// cannot see from where we are, does not count as frozen.
 func (c *Container) frozen() (bool, error) {
 	if c.Cgroup == "" {
 		return false, nil
 	}
 	frozen, err := c.group().Frozen()
-	return frozen && err == nil, unless(err, fs.ErrNotExist, unix.ENODEV)
+	return frozen && err == nil, ignore(err, fs.ErrNotExist, unix.ENODEV)
 }
 
 // locked says whether another command is at work on the container.
 func (c *Container) locked() (bool, error) {
 	f, err := os.Open(c.dir)
 	if err != nil {
-		return false, unless(err, fs.ErrNotExist)
+		return false, ignore(err, fs.ErrNotExist)
 	}
 	defer f.Close()
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.EWOULDBLOCK {
@@ -185,19 +182,19 @@ func (c *Container) locked() (bool, error) {
 // waiting says whether the container process waits for start.
 func (c *Container) waiting() (bool, error) {
 	_, err := os.Lstat(c.path("exec.fifo"))
-	return err == nil, unless(err, fs.ErrNotExist)
+	return err == nil, ignore(err, fs.ErrNotExist)
 }
 
 // alive says whether the recorded process is there: not another one with its
 // number, and not a zombie.
 func (c *Container) alive() (bool, error) {
 	_, err := pidfd.Stat(c.Pid, c.StartTime)
-	return err == nil, unless(err, pidfd.ErrEnded)
+	return err == nil, ignore(err, pidfd.ErrEnded)
 }
 
-// unless is err, or nil if err is one of those that were to be expected.
-func unless(err error, expected ...error) error {
-	if slices.ContainsFunc(expected, func(e error) bool { return errors.Is(err, e) }) {
+// ignore is err, or nil if err is one of those that are no failure here.
+func ignore(err error, harmless ...error) error {
+	if slices.ContainsFunc(harmless, func(e error) bool { return errors.Is(err, e) }) {
 		return nil
 	}
 	return err

@@ -67,7 +67,7 @@ var commands = []command{
 }
 
 func main() {
-	protect.PunctualChildren()
+	protect.RestoreTimerSlack()
 	words := os.Args[1:]
 	c := &call{out: &report.Output{To: os.Stdout}}
 	if slices.Contains(words, "--monitor") {

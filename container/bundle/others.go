@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	ns "minirun/namespaces"
+	"minirun/namespaces/subids"
 	"minirun/plan"
 	"minirun/rootfs/image"
 
@@ -71,13 +72,9 @@ func subordinate(path string) (specs.LinuxIDMapping, error) {
 }
 
 // isMapped says whether an id in the container is one outside.
-func isMapped(mappings []specs.LinuxIDMapping, id uint32) bool {
-	for _, m := range mappings {
-		if id >= m.ContainerID && id-m.ContainerID < m.Size {
-			return true
-		}
-	}
-	return false
+func isMapped(m []specs.LinuxIDMapping, id uint32) bool {
+	_, ok := ns.IDMap(m).ToHost(id)
+	return ok && len(m) > 0
 }
 
 // removeOthers removes what the container has written, as root of a user
@@ -87,17 +84,20 @@ func (b *Bundle) removeOthers() error {
 	if err != nil {
 		return err
 	}
-	host := ns.Host{Euid: os.Geteuid()}
-	set, err := ns.New(&specs.Spec{Linux: &specs.Linux{Namespaces: namespaces("user", "mount"),
-		UIDMappings: b.Spec.Linux.UIDMappings, GIDMappings: b.Spec.Linux.GIDMappings}}, host)
+	facts := plan.Facts{Euid: os.Geteuid()}
+	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: namespaces("user", "mount"),
+		UIDMappings: b.Spec.Linux.UIDMappings, GIDMappings: b.Spec.Linux.GIDMappings}}
+	set, err := ns.New(spec, facts, nil)
 	if err != nil {
 		return err
 	}
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
-	set.Clone(p, plan.Clone{PidFD: true}, host)
+	set.Clone(p, plan.Clone{PidFD: true})
 	p.On(plan.Child)
-	set.Enter(p, host)
+	set.WriteIDMaps(p)
+	subids.New(spec.Linux, set, facts).Write(p)
+	set.SetUp(p)
 	p.CloseRange(plan.Num(3), 0, plan.Channel)
 	p.CloseRange(plan.Channel, 1, nil)
 	p.Ready()

@@ -2,6 +2,8 @@
 package features
 
 import (
+	"slices"
+
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
 	"minirun/cgroups"
@@ -24,7 +26,7 @@ func All() *features.Features {
 
 		PotentiallyUnsafeConfigAnnotations: []string{cgroups.Annotation},
 		Linux: &features.Linux{
-			Namespaces: namespaces.Names(), Capabilities: plan.Capabilities,
+			Namespaces: namespaceNames(), Capabilities: plan.Capabilities,
 			Cgroup:  &features.Cgroup{V1: new(false), V2: new(true), Systemd: new(true), SystemdUser: new(true), Rdma: new(true)},
 			Seccomp: seccomp.Features(),
 
@@ -35,4 +37,13 @@ func All() *features.Features {
 			NetDevices:      &features.NetDevices{Enabled: new(true)},
 		},
 	}
+}
+
+// namespaceNames are the kinds of namespaces, sorted.
+func namespaceNames() (list []string) {
+	for _, k := range namespaces.Kinds {
+		list = append(list, string(k.Name))
+	}
+	slices.Sort(list)
+	return list
 }

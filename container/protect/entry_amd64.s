@@ -15,7 +15,7 @@
 //				execveat(fd, "", argv, envp, AT_EMPTY_PATH); // the same program, which begins here again
 //			}
 //		}
-//		prctl(PR_SET_TIMERSLACK, calmSlack);
+//		prctl(PR_SET_TIMERSLACK, largeSlack);
 //		envp = { "GOMAXPROCS=1", envp... }; // minirunc has nothing to do in parallel
 //		goto _rt0_amd64_linux;              // where a Go program begins
 //	}
@@ -100,7 +100,7 @@ protect:
 boot:
 	MOVQ $157, AX   // prctl
 	MOVQ $29, DI    // PR_SET_TIMERSLACK
-	MOVQ $const_calmSlack, SI
+	MOVQ $const_largeSlack, SI
 	SYSCALL
 
 	// argc, argv and their NULL go down by one place: what is free then is envp[0]

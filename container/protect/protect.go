@@ -8,74 +8,45 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process in a container can reach the program of another process as
-// /proc/PID/exe. While minirun enters a container, that program is minirun;
-// root in the container could open it for writing as soon as nobody executes
-// it any more, and the next command on the host would run what it left there
-// (CVE-2019-5736). So what can be reached must not be writable.
+const self = "/proc/self/exe"
 
-// Protect makes sure that a container cannot write to the running program: if
-// it might, the program is executed once more, from a read-only copy of its own
-// mount, or, where there is no right to make a mount, from a sealed copy in
-// memory. It returns nil if nothing was to be done. Call it as soon as it is known
-// that a process of the container's will be cloned: what ran before runs twice.
+// Protect makes sure that no container can write to the running program. If one
+// could, it executes the program again from a read-only copy of the mount that it
+// is on or, without the right to make a mount, from a sealed copy in memory. It
+// returns nil if there was nothing to do.
 //
-// Linux 5.12 (mount_setattr). Needs CAP_SYS_ADMIN for the mount.
+// Call it before anything else is done: what ran before it runs a second time.
+//
+// Linux 5.12 (mount_setattr). The mount needs CAP_SYS_ADMIN.
 func Protect() error {
-	if safe, err := protected(); safe || err != nil {
+	safe, err := protected()
+	if safe || err != nil {
 		return err
 	}
-	return Again(os.Args)
-}
-
-// Again executes the running program with other arguments, protected if it is
-// not yet. It returns only if that does not work.
-func Again(args []string) error {
-	program := "/proc/self/exe"
-	safe, err := protected()
-	if err == nil && !safe {
-		var fd int
-		if fd, err = readonlyMount(); errors.Is(err, unix.EPERM) {
-			fd, err = sealedCopy()
-		}
-		program = fmt.Sprintf("/proc/self/fd/%d", fd)
+	fd, err := readonlyMount()
+	if errors.Is(err, unix.EPERM) {
+		fd, err = sealedCopy()
 	}
 	if err != nil {
 		return fmt.Errorf("protect the runtime's own program: %w", err)
 	}
-	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, args, os.Environ()))
+	program := fmt.Sprintf("/proc/self/fd/%d", fd)
+	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, os.Args, os.Environ()))
 }
 
-// Go's runtime has a thread that looks after the others every 20 µs, and so
-// costs a program that lives for a few milliseconds a fifth of them. It sleeps
-// longer if its timer may be late, as the program's entry (entry_amd64.s) says
-// of the first thread, and each other inherits. [prctl(2)], PR_SET_TIMERSLACK.
-//
-// [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
-const (
-	normalSlack = 50_000    // nanoseconds; every process starts with it
-	calmSlack   = 5_000_000 // rare enough
-)
-
-// PunctualChildren lets the timers of what this thread executes or clones from
-// now on be as punctual as everybody's, although those of Go's runtime are not.
-// It fails on no kernel.
-func PunctualChildren() { unix.Prctl(unix.PR_SET_TIMERSLACK, normalSlack, 0, 0, 0) }
-
-// protected says whether nobody in a container can write to our program: it is
-// on a read-only mount, or not the property of the user that we are (and so
-// not of the one that is root in the container), or sealed.
+// protected says whether no container can write to our program, because it is on
+// a read-only mount or sealed, or because it belongs to another user: root in an
+// ordinary user's container has the rights of that user, no more.
 func protected() (bool, error) {
-	const self = "/proc/self/exe"
 	var mount unix.Statfs_t
 	if err := unix.Statfs(self, &mount); err != nil {
 		return false, fmt.Errorf("statfs %s: %w", self, err)
 	}
 	if mount.Flags&unix.ST_RDONLY != 0 {
-		return true, os.WriteFile("/proc/self/comm", []byte("minirunc"), 0) // it was the number of a descriptor
+		return true, rename()
 	}
 	if mount.Type == unix.TMPFS_MAGIC && sealed(self) {
-		return true, nil
+		return true, rename()
 	}
 	var file unix.Stat_t
 	if err := unix.Stat(self, &file); err != nil {
@@ -85,6 +56,12 @@ func protected() (bool, error) {
 	return uid != 0 && int(file.Uid) != uid && file.Mode&0o022 == 0, nil
 }
 
+// rename gives the process the name of its program, as ps(1) shows it. The kernel
+// names a process after the file that it executes, which may have been
+// /proc/self/fd/3.
+func rename() error { return os.WriteFile("/proc/self/comm", []byte("minirunc"), 0) }
+
+// sealed says whether a file in memory can no longer be written to.
 func sealed(path string) bool {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -95,19 +72,20 @@ func sealed(path string) bool {
 	return err == nil && seals&unix.F_SEAL_WRITE != 0
 }
 
-// readonlyMount is our program on a mount that is read-only and attached
-// nowhere: there is no path by which to make it writable again.
+// readonlyMount opens our program on a detached, read-only copy of the mount that
+// it is on.
 func readonlyMount() (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, "/proc/self/exe", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, self, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return -1, err
 	}
 	return fd, unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 }
 
-// sealedCopy is our program in memory that can no longer be written to.
+// sealedCopy copies our program to a file in memory that nobody can write to any
+// more.
 func sealedCopy() (int, error) {
-	program, err := os.Open("/proc/self/exe")
+	program, err := os.Open(self)
 	if err != nil {
 		return -1, err
 	}

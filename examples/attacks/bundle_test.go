@@ -26,9 +26,10 @@ type result struct {
 
 func (r result) String() string { return fmt.Sprintf("exit code %d, %q, %q", r.code, r.out, r.err) }
 
-// command is a call of minirun, as an engine or a user makes it.
-func command(args ...string) *exec.Cmd {
-	cmd := exec.Command(runner, args...)
+// command is a call of minirunc, as an engine makes it, or of minirun, as a user
+// does.
+func command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
 	cmd.Dir = "/"
 	return cmd
 }
@@ -61,18 +62,24 @@ func finish(t testing.TB, cmd *exec.Cmd) result {
 
 func minirun(t testing.TB, args ...string) result {
 	t.Helper()
-	return finish(t, command(args...))
+	return finish(t, command(people, args...))
+}
+
+func minirunc(t testing.TB, args ...string) result {
+	t.Helper()
+	return finish(t, command(runner, args...))
 }
 
 // A box is a bundle, and the container made from it.
 type box struct {
 	*specs.Spec
-	t   testing.TB
-	dir string
-	id  string
+	t    testing.TB
+	dir  string
+	id   string
+	root string // its root directory, as the host sees it
 }
 
-// newBox makes a bundle with the spec that `minirun spec` writes, without a
+// newBox makes a bundle with the spec that `minirunc spec` writes, without a
 // terminal and with a root directory that can be written to, whose program is
 // the probe.
 func newBox(t testing.TB, args ...string) *box {
@@ -80,9 +87,9 @@ func newBox(t testing.TB, args ...string) *box {
 	dir, err := os.MkdirTemp(work, "bundle")
 	must(t, err)
 	must(t, os.Chmod(dir, 0o755))
-	b := &box{Spec: example.Spec(false), t: t, dir: dir, id: filepath.Base(dir)}
+	b := &box{Spec: example.Spec(false), t: t, dir: dir, id: filepath.Base(dir), root: filepath.Join(dir, "rootfs")}
 	t.Cleanup(func() {
-		minirun(t, "delete", "--force", b.id) // there may be none
+		minirunc(t, "delete", "--force", b.id) // there may be none
 		must(t, os.RemoveAll(dir))
 	})
 	for _, d := range []string{"proc", "sys", "dev", "tmp", "etc"} {
@@ -95,7 +102,30 @@ func newBox(t testing.TB, args ...string) *box {
 }
 
 // rootfs is a path in the container's root directory, as the host sees it.
-func (b *box) rootfs(path string) string { return filepath.Join(b.dir, "rootfs", path) }
+func (b *box) rootfs(path string) string { return filepath.Join(b.root, path) }
+
+// newGuest runs a container of an image, named as the test is. It has no bundle of ours: what
+// looks up a user's name in a container is minirun.
+func newGuest(t testing.TB, name string) *box {
+	t.Helper()
+	if r := importImage(t, name, nil); r.code != 0 {
+		t.Fatalf("import: %v", r)
+	}
+	t.Cleanup(func() { minirun(t, "rmi", name) })
+	r := minirun(t, "run", "-d", "--name", name, name, "/probe", "sleep")
+	t.Cleanup(func() { minirun(t, "rm", "-f", name) })
+	if r.code != 0 {
+		t.Fatalf("run: %v", r)
+	}
+	pid := minirun(t, "inspect", "-f", "{{.State.Pid}}", name)
+	return &box{t: t, id: name, root: "/proc/" + pid.out + "/root"}
+}
+
+// execAs runs the probe in a guest as a user, who may have a name.
+func (b *box) execAs(user string, args ...string) result {
+	b.t.Helper()
+	return minirun(b.t, append([]string{"exec", "--user", user, b.id, "/probe"}, args...)...)
+}
 
 // file makes a file in the container's root directory.
 func (b *box) file(path, text string) {
@@ -125,7 +155,7 @@ func (b *box) save(replaced ...string) {
 func (b *box) run(flags ...string) result {
 	b.t.Helper()
 	b.save()
-	return minirun(b.t, append(append([]string{"run", "--bundle", b.dir}, flags...), b.id)...)
+	return minirunc(b.t, append(append([]string{"run", "--bundle", b.dir}, flags...), b.id)...)
 }
 
 // prints runs the container and compares what it prints.
@@ -141,7 +171,7 @@ func (b *box) prints(want string) {
 func (b *box) refused(word string) {
 	b.t.Helper()
 	r := b.run()
-	if r.code == 0 || r.out != "" || !strings.HasPrefix(r.err, "minirun: ") || !strings.Contains(r.err, word) {
+	if r.code == 0 || r.out != "" || !strings.HasPrefix(r.err, "minirunc: ") || !strings.Contains(r.err, word) {
 		b.t.Errorf("run = %v; want an error with %q", r, word)
 	}
 	oneLine(b.t, r.err)
@@ -161,7 +191,7 @@ func (b *box) start() {
 	b.t.Helper()
 	b.save()
 	for _, args := range [][]string{{"create", "--bundle", b.dir, b.id}, {"start", b.id}} {
-		if r := minirun(b.t, args...); r.code != 0 {
+		if r := minirunc(b.t, args...); r.code != 0 {
 			b.t.Fatalf("%s: %v", args[0], r)
 		}
 	}
@@ -171,7 +201,7 @@ func (b *box) start() {
 func (b *box) exec(flags []string, args ...string) result {
 	b.t.Helper()
 	words := append(append([]string{"exec"}, flags...), b.id)
-	return minirun(b.t, append(append(words, "/probe"), args...)...)
+	return minirunc(b.t, append(append(words, "/probe"), args...)...)
 }
 
 // execProcess does so with a process.json.
@@ -186,7 +216,7 @@ func (b *box) execProcess(change func(*specs.Process)) result {
 	must(b.t, err)
 	path := filepath.Join(b.dir, "process.json")
 	must(b.t, os.WriteFile(path, data, 0o644))
-	return minirun(b.t, "exec", "--process", path, b.id)
+	return minirunc(b.t, "exec", "--process", path, b.id)
 }
 
 // eventually waits until a file of the container's holds a word.

@@ -109,7 +109,7 @@ func nulStrings(t *testing.T) {
 		b := newBox(t, "say", "hello")
 		change(b)
 		b.save(mark, `\u0000`)
-		r := minirun(t, "run", "--bundle", b.dir, b.id)
+		r := minirunc(t, "run", "--bundle", b.dir, b.id)
 		if r.code == 0 || r.out != "" {
 			t.Errorf("a NUL in %s: %v", property, r)
 		}
@@ -140,7 +140,7 @@ func hostParameters(t *testing.T) {
 	b.refused("net.ipv4.ip_forward")
 }
 
-// CVE-2024-3154. minirun takes no property from an annotation unless systemd
+// CVE-2024-3154. minirunc takes no property from an annotation unless systemd
 // makes the cgroup, and then only harmless ones (package cgroups, unit.go).
 func annotations(t *testing.T) {
 	b := newBox(t, "say", "hello")
@@ -151,7 +151,7 @@ func annotations(t *testing.T) {
 	}
 	b.prints("hello")
 	b.save()
-	if r := minirun(t, "--systemd-cgroup", "run", "--bundle", b.dir, b.id); r.code == 0 {
+	if r := minirunc(t, "--systemd-cgroup", "run", "--bundle", b.dir, b.id); r.code == 0 {
 		t.Errorf("with --systemd-cgroup: %v", r)
 	}
 }
@@ -165,7 +165,7 @@ func hookEnvironment(t *testing.T) {
 	hook := []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "/usr/bin/env >>" + out}, Env: []string{"OWN=1"}}}
 	b.Hooks = &specs.Hooks{Prestart: hook, CreateRuntime: hook, CreateContainer: hook, Poststart: hook, Poststop: hook}
 	b.save()
-	cmd := command("run", "--bundle", b.dir, b.id)
+	cmd := command(runner, "run", "--bundle", b.dir, b.id)
 	cmd.Env = append(os.Environ(), "LD_PRELOAD_OF_CALLER=/owned.so")
 	if r := finish(t, cmd); r.out != "hello" {
 		t.Fatalf("run = %v", r)
@@ -180,7 +180,7 @@ func hookEnvironment(t *testing.T) {
 // CVE-2026-119101, CVE-2026-115520. There is nothing to restore.
 func noRestore(t *testing.T) {
 	for _, name := range []string{"checkpoint", "restore"} {
-		if r := minirun(t, name, "--image-path", canary, "id"); r.code == 0 {
+		if r := minirunc(t, name, "--image-path", canary, "id"); r.code == 0 {
 			t.Errorf("%s: %v", name, r)
 		}
 	}
@@ -195,7 +195,11 @@ func idPaths(t *testing.T) {
 			{"run", "--bundle", b.dir, "--", id}, {"create", "--bundle", b.dir, "--", id}, {"delete", "--force", "--", id + "x/../.."}, {"state", "--", id},
 			{"kill", "--", id, "KILL"}, {"exec", "--", id, "/probe"}, {"inspect", "--", id}, {"run", "--name", id + "/", "image"},
 		} {
-			r := minirun(t, args...)
+			program := runner
+			if args[0] == "inspect" || args[1] == "--name" {
+				program = people
+			}
+			r := finish(t, command(program, args...))
 			if r.code == 0 && (args[0] != "delete" || !strings.Contains(id, "x")) {
 				t.Errorf("%q: %v", args, r)
 			}
@@ -206,7 +210,7 @@ func idPaths(t *testing.T) {
 
 // What an error repeats of a configuration may be meant for a terminal.
 func errorText(t *testing.T) {
-	const evil = "/\x1b]0;owned\x07\x1b[2J\r\nminirun: all is well\u009b31m"
+	const evil = "/\x1b]0;owned\x07\x1b[2J\r\nminirunc: all is well\u009b31m"
 	for property, change := range map[string]func(b *box){
 		"args":        func(b *box) { b.Process.Args = []string{evil} },
 		"env":         func(b *box) { b.Process.Env = []string{evil} },
@@ -242,7 +246,7 @@ func errorText(t *testing.T) {
 			t.Errorf("%s: %v", property, r)
 		}
 		for line := range strings.Lines(r.err) { // a warning may come before the error
-			if !strings.HasPrefix(line, "minirun: ") && !strings.HasPrefix(line, "hint: ") {
+			if !strings.HasPrefix(line, "minirunc: ") && !strings.HasPrefix(line, "hint: ") {
 				t.Errorf("%s: a line %q", property, line)
 			}
 			oneLine(t, strings.TrimSpace(line))
@@ -250,6 +254,7 @@ func errorText(t *testing.T) {
 	}
 	for _, args := range [][]string{{evil}, {"run", evil}, {"exec", evil, "x"}, {"run", "--memory", evil, "x"}, {"run", "--" + evil}, {"kill", evil, evil}, {"inspect", evil}, {"load", "-i", evil}} {
 		oneLine(t, minirun(t, args...).err)
+		oneLine(t, minirunc(t, args...).err)
 	}
 }
 
@@ -261,7 +266,7 @@ func nestedConfig(t *testing.T) {
 		"number": `{"ociVersion":"1.0.0","linux":{"resources":{"memory":{"limit":` + strings.Repeat("9", 1<<16) + `}}}}`, "null": "null", "empty": "",
 	} {
 		must(t, os.WriteFile(filepath.Join(b.dir, "config.json"), []byte(text), 0o644))
-		r := minirun(t, "run", "--bundle", b.dir, b.id)
+		r := minirunc(t, "run", "--bundle", b.dir, b.id)
 		if r.code == 0 || strings.Contains(r.err, "goroutine") || len(r.err) > 1<<10 {
 			t.Errorf("%s: exit code %d, %.300q", about, r.code, fmt.Sprint(r.err))
 		}

@@ -28,7 +28,7 @@ func watch(t *testing.T, b *box, execs int, part ...string) string {
 	b.eventually("tmp/ready", "ready")
 	leaked := openDirectories(t)
 	for n := range execs {
-		cmd := command("exec", b.id, "/probe", "say", "hello")
+		cmd := command(runner, "exec", b.id, "/probe", "say", "hello")
 		cmd.ExtraFiles = leaked
 		if r := finish(t, cmd); r.out != "hello" {
 			t.Fatalf("exec %d: %v", n, r)
@@ -91,7 +91,7 @@ func overwriteByExec(t *testing.T) {
 	}
 }
 
-// CVE-2019-5736. The container's program is whatever executes it: then minirun
+// CVE-2019-5736. The container's program is whatever executes it: then minirunc
 // runs in the container, where others can hold on to its program.
 func executeSelf(t *testing.T) {
 	programs := []string{"/proc/self/exe", "/link", "/script"}
@@ -104,7 +104,7 @@ func executeSelf(t *testing.T) {
 	hostile(b)
 	for _, program := range programs {
 		b.Process.Args = []string{program, "sleep", "1000"}
-		if r := b.run(); r.code == 0 { // minirun has no such command
+		if r := b.run(); r.code == 0 { // minirunc has no such command
 			t.Errorf("%s: %v", program, r)
 		}
 	}
@@ -120,7 +120,7 @@ func executeSelf(t *testing.T) {
 	}
 }
 
-// CVE-2019-5736. However the command line says that there is a bundle, the
+// CVE-2019-5736. However the command line says that a container is to be made, the
 // program that a container could reach is one that nobody can write to. A hook,
 // whose parent is the runtime, looks.
 func anyForm(t *testing.T) {
@@ -129,13 +129,13 @@ func anyForm(t *testing.T) {
 	b.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{look}}
 	b.save()
 	for _, words := range [][]string{
-		{"run", "--bundle", b.dir}, {"run", "--bundle=" + b.dir}, {"run", "-bundle=" + b.dir}, {"run", "-b", b.dir}, {"run", "-b=" + b.dir}, {"run", "-b" + b.dir},
-		{"run", "-db", b.dir}, {"run", "-db=" + b.dir}, {"create", "-b=" + b.dir}, {"--root=/run/minirun", "create", "-b" + b.dir},
+		{"run", "--bundle", b.dir}, {"run", "--bundle=" + b.dir}, {"run", "-bundle=" + b.dir}, {"run", "-b", b.dir}, {"run", "-b=" + b.dir},
+		{"run", "-d", "-b", b.dir}, {"create", "-b=" + b.dir}, {"--root=/run/minirun", "create", "-b", b.dir}, {"-root", "/run/minirun", "--debug", "run", "-b", b.dir},
 	} {
-		if r := minirun(t, append(words, b.id)...); r.code != 0 {
+		if r := minirunc(t, append(words, b.id)...); r.code != 0 {
 			t.Errorf("%q: %v", words, r)
 		}
-		minirun(t, "delete", "--force", b.id)
+		minirunc(t, "delete", "--force", b.id)
 	}
 }
 
@@ -164,7 +164,7 @@ func cwdDescriptor(t *testing.T) {
 		}
 		b.Process.Cwd = cwd
 		b.save()
-		cmd := command("run", "--bundle", b.dir, b.id)
+		cmd := command(runner, "run", "--bundle", b.dir, b.id)
 		cmd.ExtraFiles = openDirectories(t)
 		if r := finish(t, cmd); r.code == 0 || strings.Contains(r.out, "the host's secret") {
 			t.Errorf("run with cwd %s: %v", cwd, r)
@@ -172,7 +172,7 @@ func cwdDescriptor(t *testing.T) {
 		if n%8 != 0 {
 			continue // the same code: a few will do
 		}
-		cmd = command("exec", "--workdir", cwd, running.id, "/probe", "cat", "secret")
+		cmd = command(runner, "exec", "--cwd", cwd, running.id, "/probe", "cat", "secret")
 		cmd.ExtraFiles = openDirectories(t)
 		if r := finish(t, cmd); r.code == 0 || strings.Contains(r.out, "the host's secret") {
 			t.Errorf("exec with cwd %s: %v", cwd, r)
@@ -191,7 +191,7 @@ func argsDescriptor(t *testing.T) {
 		b.Process.Args = []string{program, "say", "owned"}
 		b.save()
 		for _, args := range [][]string{{"run", "--bundle", b.dir, b.id}, {"exec", running.id, program, "say", "owned"}} {
-			cmd := command(args...)
+			cmd := command(runner, args...)
 			cmd.ExtraFiles = openDirectories(t)
 			if r := finish(t, cmd); r.code == 0 || r.out != "" {
 				t.Errorf("%s of %s: %v", args[0], program, r)
@@ -216,7 +216,7 @@ func inheritedDescriptors(t *testing.T) {
 		{[]string{"exec", running.id, "/probe", "fds"}, "0 1 2"},
 		{[]string{"exec", "--preserve-fds", "1", running.id, "/probe", "fds"}, "0 1 2 3"},
 	} {
-		cmd := command(c.args...)
+		cmd := command(runner, c.args...)
 		cmd.ExtraFiles = openDirectories(t)
 		if r := finish(t, cmd); r.out != c.want {
 			t.Errorf("%q: %v; want %q", c.args, r, c.want)

@@ -80,14 +80,14 @@ func exchangedNames(t *testing.T) {
 				server, path = consoleSocket(t)
 				args = []string{"create", "--console-socket", path, "--bundle", b.dir, b.id}
 			}
-			r := minirun(t, args...)
+			r := minirunc(t, args...)
 			if r.code == 0 {
 				made++
 			} else {
 				failed = r.err
 				oneLine(t, r.err)
 			}
-			minirun(t, "delete", "--force", b.id)
+			minirunc(t, "delete", "--force", b.id)
 			if server >= 0 {
 				unix.Close(server)
 			}

@@ -103,7 +103,7 @@ func consoleLink(t *testing.T) {
 		b.save()
 		server, path := consoleSocket(t)
 		b.file("tmp/inside", "")
-		r := minirun(t, "run", "--detach", "--console-socket", path, "--bundle", b.dir, b.id)
+		r := minirunc(t, "run", "--detach", "--console-socket", path, "--bundle", b.dir, b.id)
 		if (r.code == 0) != (want == "") || !strings.Contains(r.err, want) {
 			t.Errorf("/dev/console -> %s: %v; want an error with %q", target, r, want)
 		}
@@ -229,7 +229,7 @@ func deepCgroups(t *testing.T) {
 	if r := b.exec(nil, "deepen", "/sys/fs/cgroup", "30", "250"); r.out != "done" {
 		t.Errorf("exec: %v", r)
 	}
-	if r := minirun(t, "delete", "--force", b.id); r.code != 0 {
+	if r := minirunc(t, "delete", "--force", b.id); r.code != 0 {
 		t.Errorf("delete --force: %.300q", r.err)
 	}
 }
@@ -243,7 +243,7 @@ func deepDirectories(t *testing.T) {
 	if r := minirun(t, "run", "--name", "deep", "deep", "/probe", "deepen", "/dev/shm/../..", "1000", "9"); r.out != "done" {
 		t.Fatalf("run: %v", r)
 	}
-	cmd := exec.Command("/bin/sh", "-c", "ulimit -n 128; exec "+runner+" rm deep")
+	cmd := exec.Command("/bin/sh", "-c", "ulimit -n 128; exec "+people+" rm deep")
 	if r := finish(t, cmd); r.code != 0 {
 		t.Errorf("rm: %.300q", r.err)
 	}

@@ -19,9 +19,10 @@ import (
 const (
 	world  = "/srv"             // a tmpfs
 	canary = world + "/canary"  // the host's files, which nobody may touch
-	bin    = world + "/bin"     // minirun and the probe
+	bin    = world + "/bin"     // minirun, minirunc and the probe
 	work   = world + "/work"    // bundles
-	runner = bin + "/minirun"   // root's own, and writable for root: what an attacker wants
+	runner = bin + "/minirunc"  // root's own, and writable for root: what an attacker wants
+	people = bin + "/minirun"   // which executes minirunc
 	prober = bin + "/probe"     // the program in the containers
 	ground = "/sys/fs/cgroup"   // a pure cgroup2, rooted at the tests' own group
 	secret = canary + "/secret" // only root may read it
@@ -72,16 +73,20 @@ func isolated() int {
 	return 0
 }
 
-// build makes the two programs, static: minirun, unless $MINIRUN is one, and
-// the probe.
+// build makes the programs, static: the probe, and minirun and minirunc, unless
+// $MINIRUN and $MINIRUNC are made already.
 func build() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "minirun-attacks-"); err != nil {
 		return "", err
 	}
-	programs := [][]string{{"-o", dir + "/probe", "./probe"}, {"-tags", "urfave_cli_no_docs", "-o", dir + "/minirun", "minirun/cmd/minirun"}}
-	if made := os.Getenv("MINIRUN"); made != "" {
+	programs := [][]string{
+		{"-o", dir + "/probe", "./probe"},
+		{"-o", dir + "/minirunc", "minirun/cmd/minirunc"},
+		{"-tags", "urfave_cli_no_docs", "-o", dir + "/minirun", "minirun/cmd/minirun"},
+	}
+	if people, runner := os.Getenv("MINIRUN"), os.Getenv("MINIRUNC"); people != "" && runner != "" {
 		programs = programs[:1]
-		err = copyFile(made, dir+"/minirun")
+		err = errors.Join(copyFile(people, dir+"/minirun"), copyFile(runner, dir+"/minirunc"))
 	}
 	for _, args := range programs {
 		cmd := exec.Command("go", append([]string{"build"}, args...)...)
@@ -169,7 +174,7 @@ func newWorld(programs string) error {
 	}
 	return errors.Join(
 		os.WriteFile(ground+"/tests/cgroup.procs", []byte("0"), 0),
-		copyFile(programs+"/minirun", runner), copyFile(programs+"/probe", prober),
+		copyFile(programs+"/minirun", people), copyFile(programs+"/minirunc", runner), copyFile(programs+"/probe", prober),
 		os.WriteFile(secret, []byte("the host's secret\n"), 0o600),
 		os.WriteFile(canary+"/plain", []byte("the host's file\n"), 0o644),
 		os.Mkdir(canary+"/dir", 0o750),

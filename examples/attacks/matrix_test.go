@@ -56,9 +56,9 @@ func attack(t *testing.T, root bool, without ...string) probed {
 	for _, l := range without {
 		args = append(args, "--without", l)
 	}
-	cmd := command(append(args, "probe", "/probe")...)
+	cmd := command(people, append(args, "probe", "/probe")...)
 	if !root {
-		cmd = asUser(t, append(args, "probe", "/probe")...)
+		cmd = asUser(t, people, append(args, "probe", "/probe")...)
 	}
 	r := finish(t, cmd)
 	p := probed{state: map[string]string{}, why: map[string]string{}}
@@ -164,7 +164,7 @@ func TestMatrix(t *testing.T) {
 	needRoot(t)
 	hostServices(t)
 	for _, cmd := range []func(args ...string) result{
-		func(args ...string) result { return minirun(t, args...) }, func(args ...string) result { return finish(t, asUser(t, args...)) },
+		func(args ...string) result { return minirun(t, args...) }, func(args ...string) result { return finish(t, asUser(t, people, args...)) },
 	} {
 		if r := cmd("import", imageTar(t, nil), "probe"); r.code != 0 {
 			t.Fatalf("import: %v", r)

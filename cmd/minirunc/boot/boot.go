@@ -1,10 +1,13 @@
-// Package boot makes the start of minirun short: of a program that lives for some
-// milliseconds, making room for it is most of the work. It imports nothing, and so is
-// initialised before nearly all other packages: they have the room, too.
+// Package boot gives the main goroutine a large stack before main begins. A
+// goroutine starts with a small stack, and Go copies it to one of twice the size
+// each time it is full. A start of minirunc would do that five times, which is 3 % of
+// its processor time.
+//
+// The package imports nothing. So it is initialised before nearly all others, and
+// they have the large stack, too.
 package boot
 
 func init() { growStack() }
 
-// growStack makes the main goroutine's stack as large as a start needs it, at
-// once. To grow while it is in use, five times, is a twentieth of a start.
+// growStack calls for a stack of 24 KiB and more, and does nothing with it.
 func growStack()

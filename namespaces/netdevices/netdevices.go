@@ -1,6 +1,7 @@
-package namespaces
+package netdevices
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,69 +14,59 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"minirun/namespaces"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// This file moves network devices into the container (runtime-spec,
-// config-linux.md, "Network Devices"). A device is in one network namespace;
-// who may configure both can move it. On the way it loses its addresses and is
-// switched off; its MTU and hardware address it keeps. When the container's
-// namespace ends, the kernel gives physical devices back, and ends others: so if
-// the container does not come to be, the runtime fetches all of them first.
+// A List is the devices that go into one container, sorted by their names on the
+// host.
+type List []*device
 
-// checkDevices refuses names that no device can have.
-func (s *Set) checkDevices() error {
-	if len(s.spec.Linux.NetDevices) == 0 {
-		return nil
+// New reads the network devices of a spec. It refuses names that no device can
+// have.
+func New(linux *specs.Linux, set *namespaces.Set) (List, error) {
+	if len(linux.NetDevices) == 0 {
+		return nil, nil
 	}
-	if err := s.needs(specs.NetworkNamespace, "linux.netDevices"); err != nil {
-		return fmt.Errorf("%w: devices would stay on the host", err)
+	if err := set.Require(specs.NetworkNamespace, "linux.netDevices"); err != nil {
+		return nil, fmt.Errorf("%w: devices would stay on the host", err)
 	}
+	var list List
 	taken := map[string]string{}
-	for _, name := range s.devices() {
-		inside := s.inside(name)
+	for _, name := range slices.Sorted(maps.Keys(linux.NetDevices)) {
+		inside := cmp.Or(linux.NetDevices[name].Name, name)
 		for _, n := range []string{name, inside} {
 			if n == "" || n == "." || n == ".." || len(n) >= unix.IFNAMSIZ || strings.ContainsAny(n, "/: \t\n\v\f\r\x00") {
-				return fmt.Errorf("linux.netDevices: %q cannot be the name of a device (1 to %d bytes, no blanks, slashes or colons)", n, unix.IFNAMSIZ-1)
+				return nil, fmt.Errorf("linux.netDevices: %q cannot be the name of a device (1 to %d bytes, no blanks, slashes or colons)", n, unix.IFNAMSIZ-1)
 			}
 		}
 		if taken[inside] != "" {
-			return fmt.Errorf("linux.netDevices: %s and %s would both be %s", taken[inside], name, inside)
+			return nil, fmt.Errorf("linux.netDevices: %s and %s would both be %s", taken[inside], name, inside)
 		}
 		taken[inside] = name
+		list = append(list, &device{name: name, inside: inside})
 	}
-	return nil
+	return list, nil
 }
 
-func (s *Set) devices() []string { return slices.Sorted(maps.Keys(s.spec.Linux.NetDevices)) }
-
-// inside is the name of a device in the container.
-func (s *Set) inside(name string) string {
-	if n := s.spec.Linux.NetDevices[name].Name; n != "" {
-		return n
-	}
-	return name
-}
-
-// moveDevices records that the runtime moves them, while the child waits in the
-// namespace that they are to be in.
-func (s *Set) moveDevices(p *plan.Plan) {
-	if len(s.spec.Linux.NetDevices) == 0 {
+// Move records that the runtime moves the devices, while the child waits in the
+// network namespace to which they go.
+func (l List) Move(p *plan.Plan) {
+	if len(l) == 0 {
 		return
 	}
-	p.Note("network devices change namespaces from outside: in its own the container sees only what it has")
+	p.Note("the runtime moves network devices: the child sees only those of its own namespace")
 	p.Gate("network devices", func() {
-		own := home(p, kinds[index(specs.NetworkNamespace)])
-		p.Note("held open: should the container fail, its namespace does not end before the devices are back")
+		host := p.Openat(plan.CWD, "/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0).As("own net namespace")
+		p.Note("held open, so that the namespace of a container that fails does not end before the devices are back")
 		ns := p.Open("openat(/proc/PID/ns/net)", openNet).As("net namespace")
-		for _, name := range s.devices() {
-			d := &device{name: name, inside: s.inside(name)}
+		for _, d := range l {
 			p.Do("ip link set "+d.name+" netns PID name "+d.inside, func(r *plan.Process) error {
-				d.host, d.container = r.Result(own), r.Result(ns)
+				d.host, d.container = r.Result(host), r.Result(ns)
 				return d.move()
-			}).Undo("ip link set "+d.inside+" netns HOST name "+d.name, d.back)
+			}).Undo("ip link set "+d.inside+" netns HOST name "+d.name, d.moveBack)
 			p.Do("ip link set "+d.inside+" up, with its addresses", func(*plan.Process) error { return d.configure() })
 		}
 	})
@@ -87,14 +78,14 @@ func openNet(child *plan.Process) (int, error) {
 
 // A device is one that goes into the container.
 type device struct {
-	name, inside    string // what it is called on the host, in the container
-	host, container int    // descriptors of the network namespaces
+	name, inside    string // its name on the host, and in the container
+	host, container int    // descriptors of the network namespaces; set by the first step
 
-	addresses []netlink.Addr // that it had on the host
-	up        bool           // it was
+	addresses []netlink.Addr // those it had on the host
+	up        bool           // it was switched on there
 }
 
-// move moves it to the container, where it is off and without an address.
+// move moves the device to the container. There it is off and has no address.
 func (d *device) move() error {
 	h, link, err := find(d.host, d.name)
 	if err != nil {
@@ -111,8 +102,8 @@ func (d *device) move() error {
 	return nil
 }
 
-// configure gives it back, in the container, the addresses of global scope, and
-// switches it on.
+// configure gives the device in the container its addresses of global scope again
+// and switches it on.
 func (d *device) configure() error {
 	h, link, err := find(d.container, d.inside)
 	if err != nil {
@@ -121,7 +112,7 @@ func (d *device) configure() error {
 	defer h.Close()
 	for _, a := range d.addresses {
 		if a.Scope != unix.RT_SCOPE_UNIVERSE || a.Flags&unix.IFA_F_PERMANENT == 0 {
-			continue // the kernel's own, or a lease's
+			continue // set by the kernel, or leased by DHCP or router advertisements: both set it again
 		}
 		fresh := &netlink.Addr{IPNet: a.IPNet, Peer: a.Peer, Broadcast: a.Broadcast, Flags: a.Flags}
 		if err := h.AddrAdd(link, fresh); err != nil {
@@ -134,10 +125,11 @@ func (d *device) configure() error {
 	return nil
 }
 
-// back moves it to the host again, and makes it there what it was: its name, all
-// its addresses, on or off. What goes as it is switched off does not come back:
-// routes other than to its addresses' networks, and the bridge that it was in.
-func (d *device) back() error {
+// moveBack moves the device to the host again, with its old name and all its
+// addresses, and switches it on if it was on. Two things were lost when it was
+// switched off, and stay lost: routes other than those to the networks of its
+// addresses, and its membership in a bridge.
+func (d *device) moveBack() error {
 	inside, link, err := find(d.container, d.inside)
 	if err != nil {
 		return err
@@ -151,10 +143,10 @@ func (d *device) back() error {
 		return err
 	}
 	defer h.Close()
-	var errs []error // one address less is no reason to leave it off
+	var errs []error // collected: the device is switched on even if an address is refused
 	for _, a := range d.addresses {
 		if a.Broadcast == nil {
-			a.Broadcast = net.IPv4zero // none; to AddrAdd, nil means that it is to choose one
+			a.Broadcast = net.IPv4zero // none; for nil, AddrAdd would choose one
 		}
 		if err := h.AddrAdd(link, &a); err != nil {
 			errs = append(errs, fmt.Errorf("address %s: %w", a.IPNet, err))
@@ -166,7 +158,7 @@ func (d *device) back() error {
 	return errors.Join(errs...)
 }
 
-// find looks a device up over a socket that was made in the namespace ns.
+// find looks a device up through a netlink socket in the network namespace ns.
 func find(ns int, name string) (*netlink.Handle, netlink.Link, error) {
 	h, err := netlink.NewHandleAt(netns.NsHandle(ns), unix.NETLINK_ROUTE)
 	if err != nil {
@@ -181,9 +173,9 @@ func find(ns int, name string) (*netlink.Handle, netlink.Link, error) {
 }
 
 // transfer moves a device from one network namespace to another, where it gets a
-// name. Name and namespace go in one message: the name may be taken here, or
-// the old one there by a device that this one is to be told from. The caller
-// needs CAP_NET_ADMIN over both (rtnetlink(7)).
+// name. Name and namespace go in one message. In two, the first could fail: the
+// new name may be taken in the old namespace, and the old name in the new one.
+// The caller needs CAP_NET_ADMIN over both (rtnetlink(7)).
 func transfer(from, to, index int, name string) error {
 	socket, err := nl.GetNetlinkSocketAt(netns.NsHandle(from), netns.None(), unix.NETLINK_ROUTE)
 	if err != nil {

@@ -1,4 +1,4 @@
-package namespaces
+package netdevices
 
 import (
 	"errors"
@@ -10,6 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/examples/leftovers"
+	"minirun/namespaces"
+	"minirun/namespaces/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -19,7 +22,7 @@ import (
 // devices; false: this is that other host.
 func onOtherHost(t *testing.T) bool {
 	t.Helper()
-	needRoot(t)
+	nstest.NeedRoot(t)
 	if os.Getenv("OTHER_HOST") != "" {
 		return false
 	}
@@ -42,6 +45,34 @@ func shell(t *testing.T, script string) string {
 	return string(out)
 }
 
+// newList opens the first door.
+func newList(list []specs.LinuxNamespace, devices map[string]specs.LinuxNetDevice) (List, error) {
+	set, err := namespaces.List(list)
+	if err != nil {
+		return nil, err
+	}
+	return New(&specs.Linux{NetDevices: devices}, set)
+}
+
+// record is what package container records for a spec.
+func record(t *testing.T, spec *specs.Spec) *plan.Plan {
+	t.Helper()
+	set, err := namespaces.New(spec, plan.Facts{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := New(spec.Linux, set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plan.Plan{}
+	set.Clone(p, plan.Clone{})
+	p.On(plan.Child)
+	set.SetUp(p)
+	list.Move(p)
+	return p
+}
+
 // TestMoveDevices: a device goes into the container under another name, and
 // keeps its addresses, MTU and hardware address.
 func TestMoveDevices(t *testing.T) {
@@ -52,9 +83,10 @@ func TestMoveDevices(t *testing.T) {
 		ip link set eth7 mtu 1400 address 02:00:00:00:00:07 up
 		ip address add 192.0.2.7/24 dev eth7
 		ip address add 2001:db8::7/64 dev eth7 nodad`)
-	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace, specs.NetworkNamespace, specs.PIDNamespace),
+	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: nstest.Made(specs.MountNamespace, specs.NetworkNamespace, specs.PIDNamespace),
 		NetDevices: map[string]specs.LinuxNetDevice{"eth7": {Name: "uplink"}}}}
-	got := run(t, spec, plan.Clone{}, "ip -o address show dev uplink; ip link show dev uplink; ip -br link", nil)
+	p := record(t, spec)
+	got := nstest.Output(t, p, "ip -o address show dev uplink; ip link show dev uplink; ip -br link", nil, p.Start)
 	for _, want := range []string{"192.0.2.7/24", "2001:db8::7/64", "mtu 1400", "02:00:00:00:00:07", "UP"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the container's device: %s; want %s", got, want)
@@ -65,16 +97,7 @@ func TestMoveDevices(t *testing.T) {
 	}
 
 	spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"missing": {}}
-	s, err := New(spec, Host{})
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	p := &plan.Plan{}
-	s.Clone(p, plan.Clone{}, Host{})
-	p.On(plan.Child)
-	s.Enter(p, Host{})
-	_, err = p.Start(plan.Options{})
+	_, err := record(t, spec).Start(plan.Options{})
 	if want := "network device missing: Link not found"; err == nil || !strings.HasSuffix(err.Error(), want) {
 		t.Errorf("Start() with a device that there is not = %v, want %s", err, want)
 	}
@@ -103,15 +126,8 @@ func TestDevicesComeBack(t *testing.T) {
 	}
 	shell(t, "for i in $(seq 100); do ip -o link show dev eth7 | grep -q 'state UP' && exit; sleep 0.1; done; ip link; exit 1")
 	before := look()
-	s, err := New(&specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace, specs.NetworkNamespace, specs.PIDNamespace),
-		NetDevices: map[string]specs.LinuxNetDevice{"eth7": {Name: "uplink"}, "eth8": {}}}}, Host{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &plan.Plan{}
-	s.Clone(p, plan.Clone{}, Host{})
-	p.On(plan.Child)
-	s.Enter(p, Host{})
+	p := record(t, &specs.Spec{Linux: &specs.Linux{Namespaces: nstest.Made(specs.MountNamespace, specs.NetworkNamespace, specs.PIDNamespace),
+		NetDevices: map[string]specs.LinuxNetDevice{"eth7": {Name: "uplink"}, "eth8": {}}}})
 	p.Chdir("/missing")
 	moved := 0
 	for _, step := range p.Steps {
@@ -151,13 +167,14 @@ func TestDeviceNames(t *testing.T) {
 		`".." cannot be the name`:               {"eth0": {Name: ".."}},
 		"eth0 and eth1 would both be eth1":      {"eth0": {Name: "eth1"}, "eth1": {}},
 	} {
-		spec := &specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace, specs.NetworkNamespace), NetDevices: devices}}
-		if _, err := New(spec, Host{}); err == nil || !strings.HasPrefix(err.Error(), "linux.netDevices: "+want) {
+		if _, err := newList(nstest.Made(specs.NetworkNamespace), devices); err == nil || !strings.HasPrefix(err.Error(), "linux.netDevices: "+want) {
 			t.Errorf("New(%v) = %v, want %s", devices, err, want)
 		}
 	}
-	spec := &specs.Spec{Linux: &specs.Linux{Namespaces: made(specs.MountNamespace), NetDevices: map[string]specs.LinuxNetDevice{"eth0": {}}}}
-	if _, err := New(spec, Host{}); err == nil || err.Error() != "linux.netDevices: no network namespace: devices would stay on the host" {
+	if _, err := newList(nstest.Made(specs.MountNamespace), map[string]specs.LinuxNetDevice{"eth0": {}}); err == nil || err.Error() != "linux.netDevices: no network namespace: devices would stay on the host" {
 		t.Errorf("New() without a network namespace = %v, want a refusal", err)
 	}
 }
+
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }
