@@ -22,8 +22,10 @@ func TestBpfAgain(t *testing.T) {
 	code[len(code)-1] = exit
 	p := &Plan{}
 	p.On(Runtime)
-	attr := &Memory{Bytes: append(words32(unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(code))), make([]byte, 144)...)}
-	attr.Points = map[int]*Memory{8: {Bytes: words64(code...)}, 16: {Bytes: make([]byte, 1)}}
+	attr := &Memory{
+		Bytes:  append(words32(unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(code))), make([]byte, 144)...),
+		Points: map[int]*Memory{8: {Bytes: words64(code...)}, 16: {Bytes: make([]byte, 1)}},
+	}
 	p.Call("bpf", unix.SYS_BPF, Num(unix.BPF_PROG_LOAD), attr, Num(len(attr.Bytes))).Opens()
 	done := make(chan struct{})
 	defer close(done)

@@ -1,12 +1,9 @@
 package devices
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"minirun/plan"
 
@@ -118,40 +115,8 @@ func (f *Filter) Record(p *plan.Plan, dir plan.FD) {
 		return
 	}
 	p.Note("which devices may be opened: a small program that the kernel asks")
-	program := load(p, f.assemble()).As("device filter")
-	attach(p, dir, program)
-}
-
-// load records BPF_PROG_LOAD (bpf(2)) for a program of 8-byte instructions. Its
-// license is "", because it calls no kernel function that asks for the GPL.
-func load(p *plan.Plan, code []uint64) *plan.Step {
-	instructions := &plan.Memory{}
-	for _, c := range code {
-		instructions.Bytes = binary.NativeEndian.AppendUint64(instructions.Bytes, c)
-	}
-	attr := newAttr(unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(code)))
-	attr.Points = map[int]*plan.Memory{8: instructions, 16: {Bytes: make([]byte, 1)}}
-	return p.Call("bpf", unix.SYS_BPF, plan.Name{Value: unix.BPF_PROG_LOAD, Text: "BPF_PROG_LOAD"}, attr, plan.Num(attrSize)).Opens()
-}
-
-// attach records BPF_PROG_ATTACH: to a cgroup, besides programs that are there.
-func attach(p *plan.Plan, dir, program plan.FD) {
-	attr := newAttr(0, 0, unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI)
-	attr.FDs32 = map[int]plan.FD{0: dir, 4: program}
-	p.Call("bpf", unix.SYS_BPF, plan.Name{Value: unix.BPF_PROG_ATTACH, Text: "BPF_PROG_ATTACH"}, attr, plan.Num(attrSize))
-}
-
-// attrSize is the size of the whole union bpf_attr. The calls need less of it, but
-// kernels have written more of it than they were told that there is.
-const attrSize = 152
-
-// newAttr is a union bpf_attr that begins with these numbers.
-func newAttr(numbers ...uint32) *plan.Memory {
-	b := make([]byte, 0, attrSize)
-	for _, n := range numbers {
-		b = binary.NativeEndian.AppendUint32(b, n)
-	}
-	return &plan.Memory{Bytes: b[:attrSize]}
+	filter := load(p, f.assemble()).As("device filter")
+	attach(p, dir, filter)
 }
 
 // split makes two rules of one for both kinds of device.
