@@ -15,6 +15,7 @@ import (
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
+	"minirun/container/hooks"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
 	"minirun/namespaces/join"
@@ -109,6 +110,7 @@ type builder struct {
 	host    host
 	sources bool // the plan remembers who recorded each step, to be printed
 
+	hooks      *hooks.Hooks
 	namespaces *namespaces.Set
 	joins      *join.Joins     // nil: all namespaces are new
 	subids     *subids.Maps    // nil: root, or no new user namespace
@@ -188,7 +190,7 @@ func (b *builder) mknodDenied(err error) bool {
 // check lets every room look at its part of the spec. Nothing has been changed
 // on the host when it fails.
 func (b *builder) check() (err error) {
-	if err := b.checkHooks(); err != nil {
+	if b.hooks, err = hooks.New(b.spec, b.forHooks(), b.facts); err != nil {
 		return err
 	}
 	if err := b.checkNamespaces(); err != nil {
@@ -278,12 +280,12 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.netdevices.Move(p)
 	p.Heading("root and mounts")
 	b.root.Build(p)
-	b.hookGate(p, prestart, createRuntime)
+	b.hooks.Gate(p, hooks.Prestart, hooks.CreateRuntime)
 	b.terminal(p)
 	b.root.Directory(p, b.spec.Process.Cwd)
 	b.identity.Early(p, b.root.Proc)
 	b.sysctls.Write(p, b.root.Proc)
-	b.hookGate(p, createContainer)
+	b.hooks.Gate(p, hooks.CreateContainer)
 	b.root.Finish(p)
 	p.Heading("the new root")
 	b.root.Enter(p)

@@ -43,12 +43,6 @@ func (p *Plan) OpenStrictly(root FD, path string, flags int) *Step {
 	return p.Openat2(root, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
 }
 
-// OpenProc opens a file of our own procfs: below dir, without following any
-// link and without entering anything mounted over it.
-func (p *Plan) OpenProc(proc FD, path string, flags int) *Step {
-	return p.Openat2(proc, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
-}
-
 // Close closes a descriptor.
 func (p *Plan) Close(fd FD) *Step { return p.call("close", unix.SYS_CLOSE, fd) }
 
@@ -83,7 +77,7 @@ func (p *Plan) Write(fd FD, data string) *Step {
 // Sendfile copies n bytes, at most 2147479552, between descriptors, each from
 // its own position; a short copy is a failure.
 func (p *Plan) Sendfile(out, in FD, n int) *Step {
-	return p.call("sendfile", unix.SYS_SENDFILE, out, in, null, Num(n)).MustReturn(n)
+	return p.call("sendfile", unix.SYS_SENDFILE, out, in, Null, Num(n)).MustReturn(n)
 }
 
 // Mkdirat makes a directory.
@@ -189,12 +183,12 @@ func (p *Plan) FsconfigString(fs FD, key, value string) *Step {
 
 // FsconfigFlag sets a parameter that has no value.
 func (p *Plan) FsconfigFlag(fs FD, key string) *Step {
-	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), null, Num(0))
+	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), Null, Num(0))
 }
 
 // FsconfigCreate makes the file system of the context.
 func (p *Plan) FsconfigCreate(fs FD) *Step {
-	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), null, null, Num(0))
+	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), Null, Null, Num(0))
 }
 
 // Fsmount makes a mount of it that is not attached anywhere yet. attr is MOUNT_ATTR_….
@@ -310,12 +304,6 @@ func (p *Plan) Prctl(op int, arg uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(op), Num(arg), Num(0), Num(0), Num(0))
 }
 
-// PrctlName names the calling thread (PR_SET_NAME), in at most 15 bytes: what
-// ps(1) calls comm.
-func (p *Plan) PrctlName(name string) *Step {
-	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_SET_NAME), String(name))
-}
-
 // PrctlAmbient raises one ambient capability or, with PR_CAP_AMBIENT_CLEAR_ALL, drops all.
 func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(op), Num(capability), Num(0), Num(0))
@@ -323,7 +311,7 @@ func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 
 // KeyctlJoinSessionKeyring gives the process a session keyring of its own.
 func (p *Plan) KeyctlJoinSessionKeyring() *Step {
-	return p.call("keyctl", unix.SYS_KEYCTL, Name{unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"}, null)
+	return p.call("keyctl", unix.SYS_KEYCTL, Name{unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"}, Null)
 }
 
 // Capset sets the capabilities of the process; bit n is capability n.
@@ -352,7 +340,7 @@ func (p *Plan) Setresuid(uid uint32) *Step {
 // Prlimit sets a resource limit (RLIMIT_…) of the calling process. The soft
 // and hard limit are in the resource's own unit; ^uint64(0) is no limit.
 func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
-	return p.call("prlimit64", unix.SYS_PRLIMIT64, Num(0), Num(resource), &Memory{Bytes: words64(soft, hard)}, null)
+	return p.call("prlimit64", unix.SYS_PRLIMIT64, Num(0), Num(resource), &Memory{Bytes: words64(soft, hard)}, Null)
 }
 
 // SchedSetattr sets the scheduling policy of the calling process. Linux 3.14.
@@ -371,7 +359,7 @@ func (p *Plan) SchedSetattr(a *unix.SchedAttr) *Step {
 // mode is MPOL_…, bit n of nodes is node n. No nodes: nil, else whole words of
 // 64 bits.
 func (p *Plan) SetMempolicy(mode int, nodes []byte) *Step {
-	mask, count := Arg(null), 0
+	mask, count := Arg(Null), 0
 	if len(nodes) > 0 {
 		mask = &Memory{Bytes: nodes, Show: func() string { return fmt.Sprintf("[%#x]", nodes) }}
 		count = 8*len(nodes) + 1 // the kernel takes one less than it is told
@@ -391,26 +379,12 @@ func (p *Plan) Seccomp(flags uint, filter []unix.SockFilter) *Step {
 
 // RtSigprocmask lets all signals through: the child was born with all blocked.
 func (p *Plan) RtSigprocmask() *Step {
-	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, null, Num(8))
+	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, Null, Num(8))
 }
 
 // Execve becomes the program at path.
 func (p *Plan) Execve(path string, argv, env []string) *Step {
 	return p.call("execve", unix.SYS_EXECVE, String(path), stringArray(argv), stringArray(env))
-}
-
-// Waitid waits until the child that pid is the number of has ended, and leaves
-// the 128 bytes of siginfo_t in info.
-func (p *Plan) Waitid(pid *Step, info *Memory) *Step {
-	return p.call("waitid", unix.SYS_WAITID, Name{unix.P_PID, "P_PID"}, pid, info, Name{unix.WEXITED, "WEXITED"}, null)
-}
-
-// NewMemory returns a block of n zero bytes.
-func NewMemory(n int) *Memory { return &Memory{Bytes: make([]byte, n), Show: as("{...}")} }
-
-// WriteMemory writes a whole block.
-func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
-	return p.call("write", unix.SYS_WRITE, fd, b, Num(len(b.Bytes))).MustReturn(len(b.Bytes))
 }
 
 // ExitGroup ends the process.
@@ -421,34 +395,4 @@ func (p *Plan) ExitGroup(status int) *Step {
 // Faccessat checks the right to a file: X_OK to execute it.
 func (p *Plan) Faccessat(dir FD, path string, right uint32) *Step {
 	return p.call("faccessat", unix.SYS_FACCESSAT, dir, String(path), Name{uintptr(right), "X_OK"})
-}
-
-// BpfProgLoad loads a BPF program of 8-byte instructions that asks for no
-// privileged kernel function (license ""): returns its descriptor. Needs
-// CAP_BPF. [bpf(2)].
-//
-// [bpf(2)]: https://man7.org/linux/man-pages/man2/bpf.2.html
-func (p *Plan) BpfProgLoad(kind uint32, name string, code []uint64) *Step {
-	attr := &Memory{Bytes: words32(kind, uint32(len(code))), Points: map[int]*Memory{
-		8:  {Bytes: words64(code...)},
-		16: {Bytes: make([]byte, 1)},
-	}, Show: func() string {
-		return fmt.Sprintf("{prog_type=%s, insn_cnt=%d, insns=[...], license=\"\"}", name, len(code))
-	}}
-	attr.Bytes = append(attr.Bytes, make([]byte, bpfAttrSize-len(attr.Bytes))...)
-	return p.call("bpf", unix.SYS_BPF, Name{unix.BPF_PROG_LOAD, "BPF_PROG_LOAD"}, attr, Num(len(attr.Bytes))).Opens()
-}
-
-// bpfAttrSize is that of union bpf_attr: of the whole of it, since kernels have
-// written more of it than they were told that there is.
-const bpfAttrSize = 152
-
-// BpfProgAttach attaches a program to a cgroup, besides those that are there.
-func (p *Plan) BpfProgAttach(cgroup, program FD, kind uint32, name string) *Step {
-	attr := &Memory{Bytes: words32(0, 0, kind, unix.BPF_F_ALLOW_MULTI), FDs32: map[int]FD{0: cgroup, 4: program}}
-	attr.Show = func() string {
-		return fmt.Sprintf("{target_fd=<%s>, attach_bpf_fd=<%s>, attach_type=%s, attach_flags=BPF_F_ALLOW_MULTI}", cgroup.(*Step).Result, program.(*Step).Result, name)
-	}
-	attr.Bytes = append(attr.Bytes, make([]byte, bpfAttrSize-len(attr.Bytes))...)
-	return p.call("bpf", unix.SYS_BPF, Name{unix.BPF_PROG_ATTACH, "BPF_PROG_ATTACH"}, attr, Num(len(attr.Bytes)))
 }
