@@ -43,7 +43,7 @@ func (b *builder) waitForStart(p *plan.Plan) {
 		return
 	}
 	p.Note("can the program be executed at all? after create has returned it is too late to ask")
-	b.identity.Look(p)
+	b.identity.CheckExecutable(p)
 	p.Ready()
 	notDumpable := b.hooks.SetDumpable(p, hooks.StartContainer)
 	p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })

@@ -43,12 +43,6 @@ func (p *Plan) OpenStrictly(root FD, path string, flags int) *Step {
 	return p.Openat2(root, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
 }
 
-// OpenProc opens a file of our own procfs: below dir, without following any
-// link and without entering anything mounted over it.
-func (p *Plan) OpenProc(proc FD, path string, flags int) *Step {
-	return p.Openat2(proc, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
-}
-
 // Close closes a descriptor.
 func (p *Plan) Close(fd FD) *Step { return p.call("close", unix.SYS_CLOSE, fd) }
 
@@ -80,12 +74,6 @@ func (p *Plan) Write(fd FD, data string) *Step {
 	return p.call("write", unix.SYS_WRITE, fd, &Memory{Bytes: []byte(data)}, Num(len(data))).MustReturn(len(data))
 }
 
-// Sendfile copies n bytes, at most 2147479552, between descriptors, each from
-// its own position; a short copy is a failure.
-func (p *Plan) Sendfile(out, in FD, n int) *Step {
-	return p.call("sendfile", unix.SYS_SENDFILE, out, in, null, Num(n)).MustReturn(n)
-}
-
 // Mkdirat makes a directory.
 func (p *Plan) Mkdirat(dir FD, path string, perm uint32) *Step {
 	return p.call("mkdirat", unix.SYS_MKDIRAT, dir, String(path), Num(perm))
@@ -110,11 +98,6 @@ func (p *Plan) Symlinkat(target string, dir FD, path string) *Step {
 // 4294967295, which the kernel and strace call -1, leaves a user or group as it is.
 func (p *Plan) Fchownat(dir FD, path string, uid, gid uint32, flags int) *Step {
 	return p.call("fchownat", unix.SYS_FCHOWNAT, dir, String(path), Num(int32(uid)), Num(int32(gid)), Num(flags))
-}
-
-// Fchmod sets the mode of an open file.
-func (p *Plan) Fchmod(fd FD, perm uint32) *Step {
-	return p.call("fchmod", unix.SYS_FCHMOD, fd, Num(perm))
 }
 
 // Device makes sure that fd is a device of this kind (S_IFCHR, S_IFBLK) and with
@@ -189,12 +172,12 @@ func (p *Plan) FsconfigString(fs FD, key, value string) *Step {
 
 // FsconfigFlag sets a parameter that has no value.
 func (p *Plan) FsconfigFlag(fs FD, key string) *Step {
-	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), null, Num(0))
+	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), Null, Num(0))
 }
 
 // FsconfigCreate makes the file system of the context.
 func (p *Plan) FsconfigCreate(fs FD) *Step {
-	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), null, null, Num(0))
+	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), Null, Null, Num(0))
 }
 
 // Fsmount makes a mount of it that is not attached anywhere yet. attr is MOUNT_ATTR_….
@@ -310,20 +293,9 @@ func (p *Plan) Prctl(op int, arg uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(op), Num(arg), Num(0), Num(0), Num(0))
 }
 
-// PrctlName names the calling thread (PR_SET_NAME), in at most 15 bytes: what
-// ps(1) calls comm.
-func (p *Plan) PrctlName(name string) *Step {
-	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_SET_NAME), String(name))
-}
-
 // PrctlAmbient raises one ambient capability or, with PR_CAP_AMBIENT_CLEAR_ALL, drops all.
 func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(op), Num(capability), Num(0), Num(0))
-}
-
-// KeyctlJoinSessionKeyring gives the process a session keyring of its own.
-func (p *Plan) KeyctlJoinSessionKeyring() *Step {
-	return p.call("keyctl", unix.SYS_KEYCTL, Name{unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"}, null)
 }
 
 // Capset sets the capabilities of the process; bit n is capability n.
@@ -349,34 +321,10 @@ func (p *Plan) Setresuid(uid uint32) *Step {
 	return p.call("setresuid", unix.SYS_SETRESUID, Num(uid), Num(uid), Num(uid))
 }
 
-// Prlimit sets a resource limit (RLIMIT_…) of the calling process. The soft
+// Prlimit sets a resource limit (RLIMIT_…) of the process ([Plan.PID]). The soft
 // and hard limit are in the resource's own unit; ^uint64(0) is no limit.
 func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
-	return p.call("prlimit64", unix.SYS_PRLIMIT64, Num(0), Num(resource), &Memory{Bytes: words64(soft, hard)}, null)
-}
-
-// SchedSetattr sets the scheduling policy of the calling process. Linux 3.14.
-func (p *Plan) SchedSetattr(a *unix.SchedAttr) *Step {
-	b := append(words32(a.Size, a.Policy), words64(a.Flags)...)
-	b = append(b, words32(uint32(a.Nice), a.Priority)...)
-	b = append(b, words64(a.Runtime, a.Deadline, a.Period)...)
-	b = append(b, words32(a.Util_min, a.Util_max)...)
-	return p.call("sched_setattr", unix.SYS_SCHED_SETATTR, Num(0), &Memory{Bytes: b, Show: func() string {
-		return fmt.Sprintf("{sched_policy=%d, sched_flags=%#x, sched_nice=%d, sched_priority=%d, sched_runtime=%d, sched_deadline=%d, sched_period=%d}",
-			a.Policy, a.Flags, a.Nice, a.Priority, a.Runtime, a.Deadline, a.Period)
-	}}, Num(0))
-}
-
-// SetMempolicy says which memory nodes the memory of the process comes from:
-// mode is MPOL_…, bit n of nodes is node n. No nodes: nil, else whole words of
-// 64 bits.
-func (p *Plan) SetMempolicy(mode int, nodes []byte) *Step {
-	mask, count := Arg(null), 0
-	if len(nodes) > 0 {
-		mask = &Memory{Bytes: nodes, Show: func() string { return fmt.Sprintf("[%#x]", nodes) }}
-		count = 8*len(nodes) + 1 // the kernel takes one less than it is told
-	}
-	return p.call("set_mempolicy", unix.SYS_SET_MEMPOLICY, Num(mode), mask, Num(count))
+	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), Num(resource), &Memory{Bytes: words64(soft, hard)}, Null)
 }
 
 // Seccomp loads a filter: every later system call of the process passes it.
@@ -391,7 +339,7 @@ func (p *Plan) Seccomp(flags uint, filter []unix.SockFilter) *Step {
 
 // RtSigprocmask lets all signals through: the child was born with all blocked.
 func (p *Plan) RtSigprocmask() *Step {
-	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, null, Num(8))
+	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, Null, Num(8))
 }
 
 // Execve becomes the program at path.
@@ -399,26 +347,7 @@ func (p *Plan) Execve(path string, argv, env []string) *Step {
 	return p.call("execve", unix.SYS_EXECVE, String(path), stringArray(argv), stringArray(env))
 }
 
-// Waitid waits until the child that pid is the number of has ended, and leaves
-// the 128 bytes of siginfo_t in info.
-func (p *Plan) Waitid(pid *Step, info *Memory) *Step {
-	return p.call("waitid", unix.SYS_WAITID, Name{unix.P_PID, "P_PID"}, pid, info, Name{unix.WEXITED, "WEXITED"}, null)
-}
-
-// NewMemory returns a block of n zero bytes.
-func NewMemory(n int) *Memory { return &Memory{Bytes: make([]byte, n), Show: as("{...}")} }
-
-// WriteMemory writes a whole block.
-func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
-	return p.call("write", unix.SYS_WRITE, fd, b, Num(len(b.Bytes))).MustReturn(len(b.Bytes))
-}
-
 // ExitGroup ends the process.
 func (p *Plan) ExitGroup(status int) *Step {
 	return p.call("exit_group", unix.SYS_EXIT_GROUP, Num(status))
-}
-
-// Faccessat checks the right to a file: X_OK to execute it.
-func (p *Plan) Faccessat(dir FD, path string, right uint32) *Step {
-	return p.call("faccessat", unix.SYS_FACCESSAT, dir, String(path), Name{uintptr(right), "X_OK"})
 }
