@@ -118,13 +118,14 @@ func entry(below *os.Root, name string, d fs.DirEntry) (*Entry, error) {
 
 // New looks for the option tmpcopyup in the mounts of a spec, and lets each such
 // mount begin with what tree (see [Tree]) finds below it. root is that of the same
-// spec: it records the copying where it mounts the tmpfs.
-func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]Entry, error)) error {
+// spec: it records the copying where it mounts the tmpfs. uid and gid turn an id of the
+// host's into the container's; false if it has none.
+func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]Entry, error), uid, gid func(uint32) (uint32, bool)) error {
 	for i, m := range spec.Mounts {
 		if !slices.Contains(m.Options, "tmpcopyup") {
 			continue
 		}
-		if err := prepare(spec, root, i, tree); err != nil {
+		if err := prepare(root, i, tree, uid, gid); err != nil {
 			return rootfs.MountError(i, m, fmt.Errorf(`option "tmpcopyup": %w`, err))
 		}
 	}
@@ -132,7 +133,7 @@ func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]En
 }
 
 // prepare finds what the i-th mount begins with.
-func prepare(spec *specs.Spec, root *rootfs.Root, i int, tree func(root, path string) ([]Entry, error)) error {
+func prepare(root *rootfs.Root, i int, tree func(root, path string) ([]Entry, error), uid, gid func(uint32) (uint32, bool)) error {
 	m := root.Mount(i)
 	if m.Type != "tmpfs" {
 		return errors.New("only a tmpfs can have it")
@@ -148,12 +149,19 @@ func prepare(spec *specs.Spec, root *rootfs.Root, i int, tree func(root, path st
 		return err
 	}
 	for n := range list {
-		list[n].UID = inContainer(spec.Linux.UIDMappings, list[n].UID)
-		list[n].GID = inContainer(spec.Linux.GIDMappings, list[n].GID)
+		list[n].UID, list[n].GID = orRoot(uid(list[n].UID)), orRoot(gid(list[n].GID))
 	}
 	m.Options = withOwner(m.Options, list[0])
 	m.Fill = func(p *plan.Plan, below, tree plan.FD) { copyAll(p, list[1:], below, tree) }
 	return nil
+}
+
+// orRoot is the container's root for an id that the container does not have.
+func orRoot(id uint32, ok bool) uint32 {
+	if !ok {
+		return 0
+	}
+	return id
 }
 
 // withOwner adds mode and owner of the directory to the options of the tmpfs,
@@ -173,20 +181,6 @@ func withOwner(options []string, dir Entry) []string {
 	}
 	slices.Sort(options)
 	return options
-}
-
-// inContainer is an id as the container's user namespace has it; its root for an
-// id that it does not have. Without maps it is the host's id.
-func inContainer(maps []specs.LinuxIDMapping, id uint32) uint32 {
-	for _, m := range maps {
-		if id >= m.HostID && id-m.HostID < m.Size {
-			return m.ContainerID + id - m.HostID
-		}
-	}
-	if len(maps) > 0 {
-		return 0
-	}
-	return id
 }
 
 // permissions are a mode's bits as chmod(2) takes them.
@@ -226,12 +220,12 @@ func (e Entry) copy(p *plan.Plan, old, tree plan.FD) {
 	from := p.Openat2(old, e.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV).As("old " + e.Path)
 	to := p.Openat(tree, e.Path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600).As("new " + e.Path)
 	if e.Size > 0 {
-		p.Call("sendfile", unix.SYS_SENDFILE, plan.Ref(to), plan.Ref(from), plan.Named(0, "NULL"), plan.Number(int(e.Size))).MustReturn(int(e.Size))
+		p.Call("sendfile", unix.SYS_SENDFILE, to, from, plan.Null, plan.Num(int(e.Size))).MustReturn(int(e.Size))
 	}
 	if e.UID|e.GID != 0 {
 		p.Fchownat(to, "", e.UID, e.GID, unix.AT_EMPTY_PATH)
 	}
-	p.Call("fchmod", unix.SYS_FCHMOD, plan.Ref(to), plan.Number(int(permissions(e.Mode))))
+	p.Call("fchmod", unix.SYS_FCHMOD, to, plan.Num(int(permissions(e.Mode))))
 	p.Close(from)
 	p.Close(to)
 }
