@@ -19,8 +19,10 @@ import (
 	"minirun/namespaces/subids"
 	"minirun/namespaces/sysctls"
 	"minirun/plan"
-	"minirun/process"
 	"minirun/rootfs"
+	"minirun/rootfs/copyup"
+	"minirun/rootfs/detached"
+	"minirun/rootfs/idmap"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -112,7 +114,9 @@ type builder struct {
 	netdevices netdevices.List
 	sysctls    sysctls.List
 	root       *rootfs.Root
-	identity   *process.Identity
+	idmaps     idmap.Mounts
+	detached   *detached.Root // nil: the container has a mount namespace
+	identity   *identity
 	cgroup     *cgroups.Group // nil: the caller's own
 	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
 	units      string         // the group below which systemd does
@@ -187,36 +191,33 @@ func (b *builder) check() (err error) {
 	if err := b.checkNamespaces(); err != nil {
 		return err
 	}
-	if b.identity, err = process.New(b.spec.Process, b.spec.Linux.Seccomp); err != nil {
+	if b.identity, err = newIdentity(b.spec.Process, b.spec.Linux); err != nil {
 		return err
 	}
 	if err := b.grant(b.namespaces.Has(specs.UserNamespace)); err != nil {
 		return err
 	}
 	b.warn(b.identity.Warnings)
-	b.identity.Fifo, b.identity.Keep, b.identity.OldKeys = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
-	b.identity.NoSets = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
-	b.identity.Outside = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.joins.Indirectly())
-	if err := b.identity.Linux(b.spec.Linux); err != nil {
+	b.identity.ExecFifo, b.identity.KeepFDs, b.identity.NoNewKeyring = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
+	b.identity.SetgroupsDenied = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
+	b.identity.limitedByRuntime = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.joins.Indirectly())
+	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
 		return err
 	}
-	b.root, err = rootfs.New(b.spec, rootfs.Host{
-		Bundle: b.Bundle,
-		Mknod:  !b.namespaces.Has(specs.UserNamespace) && !b.facts.NoMknod,
-		OwnPID: b.namespaces.Has(specs.PIDNamespace) || !b.namespaces.Has(specs.UserNamespace),
-		OwnNS:  b.namespaces.Has(specs.MountNamespace),
-		IsDir:  b.host.isDir,
-		Tree:   b.host.tree,
-		Opens:  b.facts.Euid == 0 && b.namespaces.Has(specs.UserNamespace),
-
-		Mapping: mapping.Open,
-	})
-	if err != nil {
+	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
 		return err
+	}
+	if err := copyup.New(b.spec, b.root, b.host.tree); err != nil {
+		return err
+	}
+	if !b.namespaces.Has(specs.MountNamespace) {
+		if b.detached, err = detached.New(b.spec, b.root); err != nil {
+			return err
+		}
 	}
 	b.warn(b.root.Warnings)
 	b.Rootfs = b.root.Path()
-	if err := b.identity.Home(func() (io.ReadCloser, error) { return openPasswd(b.Rootfs, "etc/passwd") }); err != nil {
+	if err := b.identity.home(func() (io.ReadCloser, error) { return openPasswd(b.Rootfs, "etc/passwd") }); err != nil {
 		return err
 	}
 	return errors.Join(b.findClass(), b.findGroup())
@@ -252,12 +253,13 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{Sources: b.sources}
 	p.On(plan.Runtime)
 	b.joins.Open(p)
-	b.root.Before(p)
+	b.idmaps.Record(p, b.root, mapping.Open)
+	b.root.OpenSources(p)
 	if err := b.clone(p); err != nil {
 		return nil, err
 	}
 	p.On(plan.Child)
-	b.identity.First(p)
+	b.identity.first(p)
 	cgroups.EnterClass(p, b.tasks)
 	p.Heading("names and loopback")
 	b.namespaces.WriteIDMaps(p)
@@ -267,20 +269,42 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.namespaces.SetUp(p)
 	b.netdevices.Move(p)
 	p.Heading("root and mounts")
-	b.root.Build(p)
+	b.openRoot(p)
+	b.root.Mounts(p)
+	p.Heading("devices")
+	b.root.Devices(p)
 	b.hookGate(p, prestart, createRuntime)
 	b.terminal(p)
-	b.root.Directory(p, b.spec.Process.Cwd)
-	b.identity.Early(p, b.root.Proc)
+	b.root.MakeDirectory(p, b.spec.Process.Cwd)
+	b.identity.labels.Record(p, b.root.Proc)
 	b.sysctls.Write(p, b.root.Proc)
 	b.hookGate(p, createContainer)
-	b.root.Finish(p)
+	p.Heading("masks")
+	b.root.Masks(p)
 	p.Heading("the new root")
-	b.root.Enter(p)
+	b.enterRoot(p)
 	p.Heading("who it is")
-	b.identity.Become(p)
+	b.identity.become(p)
 	p.Heading("the program")
 	b.waitForStart(p)
-	b.identity.Exec(p)
+	b.identity.Execve(p)
 	return p, p.Err()
+}
+
+// openRoot records how the root directory becomes a mount, or a tree of mounts.
+func (b *builder) openRoot(p *plan.Plan) {
+	if b.detached != nil {
+		b.detached.Open(p)
+		return
+	}
+	b.root.Open(p)
+}
+
+// enterRoot records the change of the root directory.
+func (b *builder) enterRoot(p *plan.Plan) {
+	if b.detached != nil {
+		b.detached.Chroot(p)
+		return
+	}
+	b.root.PivotRoot(p)
 }

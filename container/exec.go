@@ -19,8 +19,8 @@ import (
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
-	"minirun/process"
 	"minirun/rootfs"
+	"minirun/rootfs/file"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -44,7 +44,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if err != nil {
 		return nil, err
 	}
-	if err := b.identity.Home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
+	if err := b.identity.home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
 		return nil, err
 	}
 	container, err := c.open()
@@ -69,14 +69,11 @@ func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) 
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
-	identity, err := process.New(spec, linux.Seccomp)
+	identity, err := newIdentity(spec, linux)
 	if err != nil {
 		return nil, err
 	}
-	if err := identity.Linux(linux); err != nil {
-		return nil, err
-	}
-	identity.Keep, identity.Outside = o.keptFDs(), true
+	identity.KeepFDs, identity.limitedByRuntime = o.keptFDs(), true
 	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, facts: facts(), host: thisHost(),
 		identity: identity, given: map[plan.Inherited]int{}}
 	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
@@ -97,7 +94,7 @@ func (b *builder) grant(userNS bool) error {
 	if err != nil {
 		return err
 	}
-	b.identity.Grant(own)
+	b.identity.LimitCapabilities(own)
 	return nil
 }
 
@@ -110,8 +107,8 @@ func (c *Container) Passwd(path string) (io.ReadCloser, error) {
 
 func openPasswd(root, path string) (io.ReadCloser, error) {
 	const enough = 1 << 20
-	f, err := rootfs.OpenFile(root, path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, rootfs.ErrNotRegular) {
+	f, err := file.Open(root, path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, file.ErrNotRegular) {
 		return io.NopCloser(strings.NewReader("")), nil
 	} else if err != nil {
 		return nil, err
@@ -172,10 +169,10 @@ func (b *builder) enter(process int) (*plan.Process, error) {
 		return nil, err
 	}
 	b.namespaces = set
-	if b.identity.NoSets, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
+	if b.identity.SetgroupsDenied, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
 	}
-	b.identity.Affinity(p)
+	b.identity.cpus.Record(p)
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
 		b.identity.Terminal(p, p.OpenIn(plan.CWD, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx"))
@@ -186,9 +183,9 @@ func (b *builder) enter(process int) (*plan.Process, error) {
 	if err := b.label(p); err != nil {
 		return nil, err
 	}
-	b.identity.Become(p)
+	b.identity.become(p)
 	p.Ready()
-	b.identity.Exec(p)
+	b.identity.Execve(p)
 	if proc, ok := b.given["procfs"]; ok {
 		defer unix.Close(proc)
 	}
@@ -200,9 +197,9 @@ func (b *builder) enter(process int) (*plan.Process, error) {
 // parts only none can be mounted: there it is the host's, which nobody in the
 // container can get at. Elsewhere somebody might (see [join.Exec]).
 func (b *builder) label(p *plan.Plan) (err error) {
-	b.identity.Early(p, func(p *plan.Plan) plan.FD {
+	b.identity.labels.Record(p, func(p *plan.Plan) plan.FD {
 		if !b.namespaces.Has(specs.UserNamespace) {
-			return rootfs.Proc(p)
+			return rootfs.NewProc(p)
 		}
 		var fd int
 		if fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err == nil {

@@ -9,7 +9,7 @@ import (
 
 	"minirun/cgroups"
 	"minirun/plan"
-	"minirun/rootfs"
+	"minirun/rootfs/copyup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -56,7 +56,7 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 		isDir: func(path string) bool {
 			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
 		},
-		tree:      func(string, string) ([]rootfs.Entry, error) { return nil, nil },
+		tree:      func(string, string) ([]copyup.Entry, error) { return nil, nil },
 		isPipe:    func(int) bool { return false },
 		grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
 		delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },

@@ -10,7 +10,7 @@ import (
 	"minirun/namespaces/join"
 	"minirun/plan"
 	"minirun/process"
-	"minirun/rootfs"
+	"minirun/rootfs/copyup"
 )
 
 // facts asks the machine, once, what every room must know of it.
@@ -27,7 +27,7 @@ func facts() plan.Facts {
 // plans have a host of their own, so that a plan is the same on every machine.
 type host struct {
 	isDir     func(path string) bool                          // is the source of a bind mount a directory?
-	tree      func(root, path string) ([]rootfs.Entry, error) // what a tmpfs has to be filled with
+	tree      func(root, path string) ([]copyup.Entry, error) // what a tmpfs has to be filled with
 	isPipe    func(fd int) bool                               // is a standard file a pipe?
 	ownNS     func(path string, kind namespaces.Kind) bool    // is the namespace at a path our own?
 	grants    func() (uint64, error)                          // the runtime's own capabilities
@@ -44,7 +44,7 @@ func thisHost() host {
 			info, err := os.Stat(path)
 			return err == nil && info.IsDir()
 		},
-		tree:      rootfs.Tree,
+		tree:      copyup.Tree,
 		isPipe:    isPipe,
 		ownNS:     join.IsOwn,
 		grants:    process.OwnCapabilities,

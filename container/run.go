@@ -49,7 +49,7 @@ func (b *builder) stdio(p *plan.Plan) {
 			p.Dup3(standard[fd], fd, 0)
 		}
 		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.isPipe(file) {
-			b.identity.Own(p, fd)
+			b.identity.ChownStdio(p, fd)
 		}
 	}
 }
@@ -67,7 +67,7 @@ func (b *builder) run(p *plan.Plan) (process *plan.Process, _ error) {
 	}
 	o := b.options.Engine
 	o.FirstFD, o.Inherited, o.Notation = 3+b.options.keptFDs(), b.given, print.Step
-	if b.identity.Listens() {
+	if b.identity.HasListener() {
 		agent, err := b.agent()
 		if err != nil {
 			return nil, err

@@ -42,7 +42,7 @@ func (b *builder) waitForStart(p *plan.Plan) {
 		return
 	}
 	p.Note("can the program be executed at all? after create has returned it is too late to ask")
-	b.identity.Look(p)
+	b.identity.CheckExecutable(p)
 	p.Ready()
 	conceal := b.reveal(p, startContainer)
 	p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })

@@ -61,6 +61,10 @@ type Memory struct {
 	Show   func() string   // in the notation of strace(1); nil: package print knows it
 }
 
+// A ChildPID is the process id of the child, for a step of the runtime that acts
+// on the child: see [Plan.PID].
+type ChildPID struct{}
+
 func (Num) argument()       {}
 func (Name) argument()      {}
 func (String) argument()    {}
@@ -68,6 +72,7 @@ func (Inherited) argument() {}
 func (Offset) argument()    {}
 func (*Memory) argument()   {}
 func (*Step) argument()     {}
+func (ChildPID) argument()  {}
 
 func (Num) descriptor()       {}
 func (Inherited) descriptor() {}
@@ -79,6 +84,16 @@ func Number(n int) Arg { return Num(n) }
 
 // Named is a number that is printed as name, a constant of the man page.
 func Named(n uintptr, name string) Arg { return Name{n, name} }
+
+// PID is the process that the plan makes, for calls that take a process id: 0,
+// the caller itself, in a step of the child; a [ChildPID] in a step of the runtime,
+// which may have a privilege that the child lacks.
+func (p *Plan) PID() Arg {
+	if p.side == Runtime {
+		return ChildPID{}
+	}
+	return Num(0)
+}
 
 // Text is the address of a NUL-terminated string.
 func Text(s string) Arg { return String(s) }

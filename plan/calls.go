@@ -80,12 +80,6 @@ func (p *Plan) Write(fd FD, data string) *Step {
 	return p.call("write", unix.SYS_WRITE, fd, &Memory{Bytes: []byte(data)}, Num(len(data))).MustReturn(len(data))
 }
 
-// Sendfile copies n bytes, at most 2147479552, between descriptors, each from
-// its own position; a short copy is a failure.
-func (p *Plan) Sendfile(out, in FD, n int) *Step {
-	return p.call("sendfile", unix.SYS_SENDFILE, out, in, null, Num(n)).MustReturn(n)
-}
-
 // Mkdirat makes a directory.
 func (p *Plan) Mkdirat(dir FD, path string, perm uint32) *Step {
 	return p.call("mkdirat", unix.SYS_MKDIRAT, dir, String(path), Num(perm))
@@ -110,11 +104,6 @@ func (p *Plan) Symlinkat(target string, dir FD, path string) *Step {
 // 4294967295, which the kernel and strace call -1, leaves a user or group as it is.
 func (p *Plan) Fchownat(dir FD, path string, uid, gid uint32, flags int) *Step {
 	return p.call("fchownat", unix.SYS_FCHOWNAT, dir, String(path), Num(int32(uid)), Num(int32(gid)), Num(flags))
-}
-
-// Fchmod sets the mode of an open file.
-func (p *Plan) Fchmod(fd FD, perm uint32) *Step {
-	return p.call("fchmod", unix.SYS_FCHMOD, fd, Num(perm))
 }
 
 // Device makes sure that fd is a device of this kind (S_IFCHR, S_IFBLK) and with
@@ -321,11 +310,6 @@ func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(op), Num(capability), Num(0), Num(0))
 }
 
-// KeyctlJoinSessionKeyring gives the process a session keyring of its own.
-func (p *Plan) KeyctlJoinSessionKeyring() *Step {
-	return p.call("keyctl", unix.SYS_KEYCTL, Name{unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"}, null)
-}
-
 // Capset sets the capabilities of the process; bit n is capability n.
 func (p *Plan) Capset(effective, permitted, inheritable uint64) *Step {
 	const version3 = 0x20080522
@@ -349,34 +333,10 @@ func (p *Plan) Setresuid(uid uint32) *Step {
 	return p.call("setresuid", unix.SYS_SETRESUID, Num(uid), Num(uid), Num(uid))
 }
 
-// Prlimit sets a resource limit (RLIMIT_…) of the calling process. The soft
+// Prlimit sets a resource limit (RLIMIT_…) of the process ([Plan.PID]). The soft
 // and hard limit are in the resource's own unit; ^uint64(0) is no limit.
 func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
-	return p.call("prlimit64", unix.SYS_PRLIMIT64, Num(0), Num(resource), &Memory{Bytes: words64(soft, hard)}, null)
-}
-
-// SchedSetattr sets the scheduling policy of the calling process. Linux 3.14.
-func (p *Plan) SchedSetattr(a *unix.SchedAttr) *Step {
-	b := append(words32(a.Size, a.Policy), words64(a.Flags)...)
-	b = append(b, words32(uint32(a.Nice), a.Priority)...)
-	b = append(b, words64(a.Runtime, a.Deadline, a.Period)...)
-	b = append(b, words32(a.Util_min, a.Util_max)...)
-	return p.call("sched_setattr", unix.SYS_SCHED_SETATTR, Num(0), &Memory{Bytes: b, Show: func() string {
-		return fmt.Sprintf("{sched_policy=%d, sched_flags=%#x, sched_nice=%d, sched_priority=%d, sched_runtime=%d, sched_deadline=%d, sched_period=%d}",
-			a.Policy, a.Flags, a.Nice, a.Priority, a.Runtime, a.Deadline, a.Period)
-	}}, Num(0))
-}
-
-// SetMempolicy says which memory nodes the memory of the process comes from:
-// mode is MPOL_…, bit n of nodes is node n. No nodes: nil, else whole words of
-// 64 bits.
-func (p *Plan) SetMempolicy(mode int, nodes []byte) *Step {
-	mask, count := Arg(null), 0
-	if len(nodes) > 0 {
-		mask = &Memory{Bytes: nodes, Show: func() string { return fmt.Sprintf("[%#x]", nodes) }}
-		count = 8*len(nodes) + 1 // the kernel takes one less than it is told
-	}
-	return p.call("set_mempolicy", unix.SYS_SET_MEMPOLICY, Num(mode), mask, Num(count))
+	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), Num(resource), &Memory{Bytes: words64(soft, hard)}, null)
 }
 
 // Seccomp loads a filter: every later system call of the process passes it.
@@ -416,11 +376,6 @@ func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
 // ExitGroup ends the process.
 func (p *Plan) ExitGroup(status int) *Step {
 	return p.call("exit_group", unix.SYS_EXIT_GROUP, Num(status))
-}
-
-// Faccessat checks the right to a file: X_OK to execute it.
-func (p *Plan) Faccessat(dir FD, path string, right uint32) *Step {
-	return p.call("faccessat", unix.SYS_FACCESSAT, dir, String(path), Name{uintptr(right), "X_OK"})
 }
 
 // BpfProgLoad loads a BPF program of 8-byte instructions that asks for no

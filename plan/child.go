@@ -84,6 +84,7 @@ const (
 const (
 	messageSize = int(unsafe.Sizeof(message{}))
 	noStep      = -1
+	childPID    = -2 // in place of a step whose result is an argument: see ChildPID
 	noFD        = ^uintptr(0)
 	noResult    = ^uintptr(0)     // of a step that was skipped or failed, or is still to come
 	skipped     = ^uintptr(0) - 1 // in place of an errno: the step was left out

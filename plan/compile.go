@@ -227,6 +227,8 @@ func (c *compiled) argument(in *instruction, i int, a Arg) (err error) {
 		in.args[i], err = c.memory(a)
 	case *Step:
 		in.from[i] = int32(a.Index - 1)
+	case ChildPID:
+		in.from[i] = childPID
 	case Inherited:
 		in.args[i], err = c.descriptor(a)
 	case Offset:

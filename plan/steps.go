@@ -93,6 +93,10 @@ func (r *Process) arguments(in *instruction) ([6]uintptr, error) {
 		if from == noStep {
 			continue
 		}
+		if from == childPID {
+			args[i] = uintptr(r.Pid)
+			continue
+		}
 		if r.code.results[from] == noResult {
 			return args, errSkipped
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,14 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// This file makes the files in /dev. A device file is only a name for a driver of
+// the kernel: a type and two numbers. Whoever may open one talks to that driver, so
+// two things keep a container to its own devices: only these files exist, and the
+// device filter of its cgroup refuses to open others (package cgroups).
+//
+// In a user namespace mknod(2) is refused, because a device made there would give
+// access to the machine's hardware. The host's files are shown instead.
 
 // A device is a device file to make.
 type device struct {
@@ -22,8 +31,8 @@ type device struct {
 	uid, gid     uint32
 }
 
-// defaultDevices must exist in every container (runtime-spec, config-linux.md,
-// Default Devices).
+// defaultDevices exist in every container (runtime-spec, config-linux.md, "Default
+// Devices").
 var defaultDevices = []device{
 	{path: "/dev/null", kind: unix.S_IFCHR, major: 1, minor: 3, mode: 0o666},
 	{path: "/dev/zero", kind: unix.S_IFCHR, major: 1, minor: 5, mode: 0o666},
@@ -33,7 +42,8 @@ var defaultDevices = []device{
 	{path: "/dev/tty", kind: unix.S_IFCHR, major: 5, minor: 0, mode: 0o666},
 }
 
-// links are symbolic links in /dev that programs expect.
+// links are symbolic links in /dev that programs expect. With ptmx as a link, a
+// program that opens a terminal gets one of the container's own devpts.
 var links = []struct{ name, target string }{
 	{"fd", "/proc/self/fd"},
 	{"stdin", "/proc/self/fd/0"},
@@ -44,6 +54,7 @@ var links = []struct{ name, target string }{
 
 var deviceTypes = map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
 
+// checkDevices refuses devices that mknod(2) could not make.
 func (r *Root) checkDevices() error {
 	for i, d := range r.spec.Linux.Devices {
 		if _, ok := deviceTypes[d.Type]; !ok {
@@ -59,12 +70,13 @@ func (r *Root) checkDevices() error {
 	return nil
 }
 
-// devices records the default devices, those of the spec, and the links.
-func (r *Root) devices(p *plan.Plan) {
+// Devices records the default devices, those of the spec, and the links. It comes
+// after Mounts, because /dev usually is a new and empty tmpfs.
+func (r *Root) Devices(p *plan.Plan) {
 	p.Note("the devices that every container has")
 	dev := r.directory(p, "/dev")
 	for _, d := range defaultDevices {
-		if !r.overridden(d.path) {
+		if !r.specHas(d.path) {
 			r.device(p, dev, d)
 		}
 	}
@@ -76,32 +88,28 @@ func (r *Root) devices(p *plan.Plan) {
 	}
 }
 
-// empty says whether path is on a file system that is new: what is there already
-// we have made ourselves.
-func (r *Root) empty(path string) (fresh bool) {
+// isNew says whether path is on a new and empty file system: a file that is there
+// already is one that we have made ourselves.
+func (r *Root) isNew(path string) (isNew bool) {
 	for _, m := range r.mounts {
-		if strings.HasPrefix(path, m.destination+"/") {
-			fresh = m.fstype == "tmpfs" && !m.copyUp
+		if strings.HasPrefix(path, m.Destination+"/") {
+			isNew = m.Type == "tmpfs" && m.Fill == nil
 		}
 	}
-	return fresh
+	return isNew
 }
 
-// overridden says whether the spec itself makes or mounts something at path.
-func (r *Root) overridden(path string) bool {
-	for _, d := range r.spec.Linux.Devices {
-		if filepath.Clean(d.Path) == path {
-			return true
-		}
+// specHas says whether the spec itself makes or mounts something at path.
+func (r *Root) specHas(path string) bool {
+	isDevice := func(d specs.LinuxDevice) bool { return filepath.Clean(d.Path) == path }
+	isMount := func(m *Mount) bool {
+		return m.Destination == path || m.Destination == "/dev" && m.Type == "" // a bind-mounted /dev has its devices
 	}
-	for _, m := range r.mounts {
-		if m.destination == path || m.destination == "/dev" && m.fstype == "" {
-			return true // a bind-mounted /dev has its devices
-		}
-	}
-	return false
+	return slices.ContainsFunc(r.spec.Linux.Devices, isDevice) || slices.ContainsFunc(r.mounts, isMount)
 }
 
+// fromSpec is a device of the spec. Without a mode everybody may use it; who may
+// really is for the device filter to say.
 func fromSpec(d specs.LinuxDevice) device {
 	c := device{path: filepath.Clean(d.Path), kind: deviceTypes[d.Type], major: uint32(d.Major), minor: uint32(d.Minor), mode: 0o666}
 	if d.FileMode != nil {
@@ -116,53 +124,36 @@ func fromSpec(d specs.LinuxDevice) device {
 	return c
 }
 
-// Directory records that a directory of the container is made where it is
-// missing: the program's working directory has to exist.
-func (r *Root) Directory(p *plan.Plan, path string) { r.directory(p, filepath.Clean(path)) }
-
-// directory records a descriptor of a directory in the container, made if missing.
-func (r *Root) directory(p *plan.Plan, path string) plan.FD {
-	if fd, ok := r.parents[path]; ok {
-		return fd
-	}
-	if path == "/" {
-		return r.root
-	}
-	fd := r.target(p, path, true, false)
-	r.parents[path] = fd
-	return fd
-}
-
-// device records one device file. Where nobody may make one, as in a user
-// namespace, the host's is mounted on an empty file, if it is the same device. So
-// must be what the image has there already.
+// device records one device file. In a user namespace nobody can make one: then
+// the host's device is mounted on an empty file. A device of the host's, and one
+// that the image has, must be the right one: the child checks its numbers.
 func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 	name := filepath.Base(d.path)
-	if !r.host.Mknod && d.kind != unix.S_IFIFO {
+	if d.kind != unix.S_IFIFO && (r.facts.NoMknod || r.has(specs.UserNamespace)) {
 		tree := p.OpenTree(plan.CWD, d.path, unix.OPEN_TREE_CLONE).As("host's " + d.path)
 		p.Device(tree, d.kind, d.major, d.minor)
 		p.Mknodat(dir, name, unix.S_IFREG|d.mode, 0, 0).Tolerate(unix.EEXIST)
 		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.path, "/"), unix.O_PATH, 0).As(d.path))
 		return
 	}
-	if r.empty(d.path) {
+	if r.isNew(d.path) {
 		p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor).Tolerate(unix.EEXIST)
 	} else {
-		var there *plan.Step
+		var existing *plan.Step
 		p.Alternatives([]unix.Errno{unix.EEXIST}, func() {
 			p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor)
-			there = p.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).As(d.path)
+			existing = p.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).As(d.path)
 		})
-		p.Device(there, d.kind, d.major, d.minor)
+		p.Device(existing, d.kind, d.major, d.minor)
 	}
 	if d.uid|d.gid != 0 {
 		p.Fchownat(dir, name, d.uid, d.gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 }
 
-// Ptmx records the opening of the container's pseudo-terminal multiplexer: of
-// the devpts that we have just mounted, not of a path. Nil if the spec mounts
-// no devpts on /dev/pts.
+// Ptmx records the opening of the container's pseudo-terminal multiplexer, below
+// the devpts that Mounts has made and not by a path. It returns nil if the spec
+// mounts no devpts on /dev/pts.
 func (r *Root) Ptmx(p *plan.Plan) plan.FD {
 	if r.devpts == nil {
 		return nil
@@ -170,7 +161,9 @@ func (r *Root) Ptmx(p *plan.Plan) plan.FD {
 	return p.OpenIn(r.devpts, "ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx")
 }
 
-// Console records the terminal's appearance as /dev/console.
+// Console records that the terminal appears as /dev/console, where init systems
+// write their messages. slave is the terminal's slave end. A terminal is a file of a
+// devpts and cannot be moved, so it is mounted on an empty file.
 func (r *Root) Console(p *plan.Plan, slave plan.FD) {
 	tree := p.OpenTree(slave, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH).As("console")
 	p.Mknodat(r.directory(p, "/dev"), "console", unix.S_IFREG|0o600, 0, 0).Tolerate(unix.EEXIST)

@@ -1,36 +1,64 @@
 // Package rootfs gives the container its own view of the file system.
 //
-// A mount namespace is a private copy of the list of mounts: what is mounted
-// in it nobody outside sees. In it the container's root directory becomes a
-// mount, the pseudo file systems (proc, sysfs, tmpfs, devpts, mqueue, cgroup2)
-// are mounted below it, a few device files are made, some paths are hidden or
-// made read-only, and pivot_root(2) makes it the root of everything. The old
-// root, and with it every mount of the host, is then detached: not forbidden,
-// but gone.
+// A mount namespace is a private list of mounts: what is mounted in it, nobody
+// outside sees. In it the container's root directory becomes a mount; file systems
+// of the kernel (proc, sysfs, tmpfs, devpts, mqueue, cgroup2) are mounted below it;
+// a few devices are made; some paths are hidden or made read-only; and
+// pivot_root(2) makes it the root of everything. The old root is then detached.
+// With it goes every mount of the host: the container is not forbidden to use
+// them, they are not there.
 //
-// The files in the container's root are hostile: they come from an image, and
-// other containers may share and change them while we work. So no path of the
-// container is ever handed to mount(2). The root is a descriptor; a target is
-// opened below it with openat2(RESOLVE_IN_ROOT), which cannot be led out by a
-// link, by "..", or by a rename in mid-walk; a mount is made detached, as a
-// descriptor; and move_mount(2) joins the two descriptors. A device of the host's
-// that is shown in the container is looked at, by its descriptor, before it is.
+// The files in the root directory are hostile. They come from an image, and
+// another container may change them while we work. So mount(2), which takes paths,
+// is not used below the root. The root is a descriptor. A mount point is opened
+// below it with openat2(RESOLVE_IN_ROOT), out of which no link, no ".." and no
+// rename leads. A mount is made as a descriptor, attached nowhere; and
+// move_mount(2) joins the two descriptors. A device of the host's is checked, by its
+// descriptor, before the container gets it.
 //
-// A Root records these steps in a plan, in this order:
+// A [Root] records these steps in a plan, in this order:
 //
-//	Build  the root, the mounts, devices and links, masks
-//	Enter  pivot_root, detach the old root, read-only root
+//	OpenSources  the runtime opens bind mounts that the container's root could not
+//	Open         the root directory becomes a mount
+//	Mounts       those of the spec
+//	Devices      and links in /dev
+//	Proc         a procfs for sysctls and labels
+//	Masks        masked and read-only paths, the read-only root
+//	PivotRoot    the change of the root directory
 //
-// Left out: file systems that need a user-space helper, and images (package
-// rootfs/image).
+// # Why is /proc mounted, and why before pivot_root?
+//
+// The kernel tells programs about processes, and about themselves, in a file
+// system, procfs. Each mount of it shows one pid namespace: that of the process
+// that made the mount. The host's /proc would show every process of the machine.
+// So the child, which is in the container's pid namespace, mounts a new one. It
+// comes before pivot_root for these reasons:
+//
+//   - In a user namespace the kernel allows a new procfs (or sysfs) only while its
+//     mount namespace has another one that is fully visible. Otherwise a container
+//     could undo its masks by a new mount. The host's /proc is such a one; it goes
+//     with the old root.
+//   - Masked and read-only paths are mounts on top of /proc and /sys, and the null
+//     device that masks a file is the host's. So /proc comes before the masks, and
+//     both before the host's files go.
+//   - Sysctls and labels are written through a second procfs, which is attached
+//     nowhere (Proc). The first rule holds for it, too. The container's own /proc
+//     will not do, because a hostile mount could be in place of a file there.
+//
+// The rooms below have what few containers ask for: copyup, detached, idmap. Package
+// file reads hostile files, and package image is the store of images.
+//
+// Left out: file systems that need a helper in user space.
 //
 // Kernel: Linux 5.12 for mount_setattr. Man pages: [mount_namespaces(7)],
-// [openat2(2)], [fsopen(2)], [mount_setattr(2)], [pivot_root(2)]; the
-// runtime-spec's config.md (Mounts) and config-linux.md.
+// [openat2(2)], [fsopen(2)], [move_mount(2)], [mount_setattr(2)], [pivot_root(2)],
+// [proc(5)]; the runtime-spec's config.md (Mounts) and config-linux.md.
 //
 // [mount_namespaces(7)]: https://man7.org/linux/man-pages/man7/mount_namespaces.7.html
 // [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
 // [fsopen(2)]: https://man7.org/linux/man-pages/man2/fsopen.2.html
+// [move_mount(2)]: https://man7.org/linux/man-pages/man2/move_mount.2.html
 // [mount_setattr(2)]: https://man7.org/linux/man-pages/man2/mount_setattr.2.html
 // [pivot_root(2)]: https://man7.org/linux/man-pages/man2/pivot_root.2.html
+// [proc(5)]: https://man7.org/linux/man-pages/man5/proc.5.html
 package rootfs

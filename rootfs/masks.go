@@ -1,56 +1,93 @@
 package rootfs
 
 import (
+	"cmp"
+	"path/filepath"
+	"strings"
+
 	"golang.org/x/sys/unix"
 
 	"minirun/plan"
 )
 
-// mask records the hiding of paths: a directory below an empty read-only
-// tmpfs, a file below the host's null device. Which of the two a path is, only
-// the kernel knows when it comes to it; the plan tries the directory first.
-func (r *Root) mask(p *plan.Plan) {
+// Some files of /proc and /sys have no namespace: what a container reads there tells
+// about the host (/proc/kcore, /proc/timer_list), what it writes changes the host
+// (/proc/sysrq-trigger, most of /proc/sys). Nothing but a mount on top takes them
+// from a process that is root. Engines list them: maskedPaths cannot be read,
+// readonlyPaths cannot be written.
+
+// Masks records what comes last below the root: masked paths, read-only paths and
+// the read-only root. Nothing can be made in the root after it. It needs the new
+// /proc and /sys, where most of those paths are, and the host's /dev/null; so it
+// comes after Mounts and before PivotRoot.
+func (r *Root) Masks(p *plan.Plan) {
+	r.hide(p)
+	r.makeReadonly(p)
+	if r.spec.Root.Readonly {
+		p.Note("the root itself read-only; what is mounted below it keeps its own flags")
+		p.MountSetattr(r.root, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
+	}
+}
+
+// hide records the hiding of paths: a directory below an empty read-only tmpfs, a
+// file below the host's null device. Which of the two a path is only the kernel
+// knows, at that moment; the plan tries the directory first.
+func (r *Root) hide(p *plan.Plan) {
 	paths := r.spec.Linux.MaskedPaths
 	if len(paths) == 0 {
 		return
 	}
-	p.Note("what hides a file: the host's null device, opened while the host's files are still there")
+	p.Note("the host's null device will hide files: open it while the host's files are still there")
 	null := p.Openat(plan.CWD, "/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0).As("null")
-	p.Note("and looked at: where the host's is something else, that would be what the container has in every masked file's place")
+	p.Note("make sure that it is the null device: the container gets it in place of every masked file")
 	p.Device(null, unix.S_IFCHR, 1, 3)
 	for _, path := range paths {
 		var dir, file *plan.Step
-		from, rest := r.place(path)
+		base, rest := r.base(path)
 		p.Alternatives([]unix.Errno{unix.ENOENT, unix.ENOTDIR}, func() {
-			dir = p.OpenIn(from, rest, unix.O_PATH|unix.O_DIRECTORY, 0).As(path + "/")
-			file = p.OpenIn(from, rest, unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
+			dir = p.OpenIn(base, rest, unix.O_PATH|unix.O_DIRECTORY, 0).As(path + "/")
+			file = p.OpenIn(base, rest, unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
 		})
-		hideDirectory(p, dir).Shell("[ ! -d %[1]s ] || mount -t tmpfs -o ro,nr_inodes=2 tmpfs %[1]s", dir)
+		hideDirectory(p, dir)
 		tree := p.OpenTree(null, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH).Needs(file).As("cover")
-		p.MoveMount(tree, file).Shell("[ -d %[1]s ] || [ ! -e %[1]s ] || mount --bind /dev/null %[1]s", file)
+		p.MoveMount(tree, file)
 	}
 }
 
 // hideDirectory records an empty tmpfs on dir, if dir could be opened. Every
-// directory gets its own: a mount that is attached nowhere can be copied only
-// since Linux 6.15.
-func hideDirectory(p *plan.Plan, dir *plan.Step) *plan.Step {
+// directory gets its own: only since Linux 6.15 can a mount that is attached
+// nowhere be copied.
+func hideDirectory(p *plan.Plan, dir *plan.Step) {
 	fs := p.Fsopen("tmpfs").As("fs").Needs(dir)
 	p.FsconfigString(fs, "nr_inodes", "2")
 	p.FsconfigCreate(fs)
 	empty := p.Fsmount(fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("cover")
-	return p.MoveMount(empty, dir)
+	p.MoveMount(empty, dir)
 }
 
-// readonly records read-only paths: each mounted on itself, read-only. The
-// descriptor that was opened is the one that is mounted on; nothing is looked
-// up twice.
-func (r *Root) readonly(p *plan.Plan) {
+// makeReadonly records read-only paths: a read-only copy of each is mounted on the
+// path itself, by the descriptor that was copied. Nothing is looked up twice, so
+// nobody can exchange it between.
+func (r *Root) makeReadonly(p *plan.Plan) {
 	for _, path := range r.spec.Linux.ReadonlyPaths {
-		from, rest := r.place(path)
-		target := p.OpenIn(from, rest, unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
+		base, rest := r.base(path)
+		target := p.OpenIn(base, rest, unix.O_PATH, 0).As(path).Tolerate(unix.ENOENT, unix.ENOTDIR)
 		tree := p.OpenTree(target, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("copy of " + path)
 		p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
-		p.MoveMount(tree, target).Shell("[ ! -e %[1]s ] || { mount --rbind %[1]s %[1]s; mount -o remount,bind,ro %[1]s; }", target)
+		p.MoveMount(tree, target)
 	}
+}
+
+// base is the descriptor and the relative path by which a path is opened: from the
+// root or, if the path lies in procfs or sysfs, from that mount. On the way to a
+// mount the container's files could lead elsewhere.
+func (r *Root) base(path string) (dir plan.FD, rest string) {
+	path = filepath.Join("/", path)
+	dir, rest = r.root, path
+	for _, mount := range r.procs {
+		if path == mount || strings.HasPrefix(path, mount+"/") {
+			dir, rest = r.dirs[mount], strings.TrimPrefix(path, mount)
+		}
+	}
+	return dir, cmp.Or(strings.TrimPrefix(rest, "/"), ".")
 }

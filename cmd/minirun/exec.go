@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
-	"minirun/process"
+	"minirun/process/passwd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -89,17 +89,17 @@ func execProcess(c *cli.Context, k *container.Container) (*specs.Process, error)
 // execUser looks a user up in the container's own files, as they are now, and sets
 // HOME to the user's home directory, unless -e says otherwise.
 func execUser(c *cli.Context, k *container.Container, p *specs.Process) error {
-	passwd, err := k.Passwd("etc/passwd")
+	users, err := k.Passwd("etc/passwd")
 	if err != nil {
 		return err
 	}
-	defer passwd.Close()
-	group, err := k.Passwd("etc/group")
+	defer users.Close()
+	groups, err := k.Passwd("etc/group")
 	if err != nil {
 		return err
 	}
-	defer group.Close()
-	user, home, err := process.Lookup(c.String("user"), passwd, group)
+	defer groups.Close()
+	user, home, err := passwd.Lookup(c.String("user"), users, groups)
 	if err != nil {
 		return err
 	}

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/process"
-	"minirun/rootfs"
+	"minirun/process/passwd"
+	"minirun/rootfs/file"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -193,15 +193,15 @@ func lastWins(env []string) []string {
 
 // user looks the user up in the image's own files; also the home directory.
 func (r Request) user(img *image.Image) (specs.User, string, error) {
-	passwd, err := readLayers(img, "etc/passwd")
+	users, err := readLayers(img, "etc/passwd")
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	group, err := readLayers(img, "etc/group")
+	groups, err := readLayers(img, "etc/group")
 	if err != nil {
 		return specs.User{}, "", err
 	}
-	return process.Lookup(firstOf(r.User, img.Config.Config.User), bytes.NewReader(passwd), bytes.NewReader(group))
+	return passwd.Lookup(firstOf(r.User, img.Config.Config.User), bytes.NewReader(users), bytes.NewReader(groups))
 }
 
 // readLayers reads a small file of an image as overlayfs would show it: that of
@@ -210,9 +210,9 @@ func (r Request) user(img *image.Image) (specs.User, string, error) {
 func readLayers(img *image.Image, path string) ([]byte, error) {
 	const enough = 1 << 20
 	for _, dir := range img.Layers() {
-		f, err := rootfs.OpenFile(dir, path)
+		f, err := file.Open(dir, path)
 		switch {
-		case errors.Is(err, rootfs.ErrNotRegular):
+		case errors.Is(err, file.ErrNotRegular):
 			return nil, nil // a whiteout: deleted
 		case errors.Is(err, fs.ErrNotExist):
 			continue

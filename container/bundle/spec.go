@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"minirun/container/example"
-	"minirun/process"
 	"minirun/process/seccomp"
 	"minirun/rootfs/image"
 
@@ -18,7 +17,7 @@ import (
 
 // spec is the config.json of a request: the defaults, and what was asked for.
 func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
-	caps, err := process.AddDrop(process.DefaultCapabilities, r.CapAdd, r.CapDrop)
+	caps, err := addDrop(defaultCapabilities, r.CapAdd, r.CapDrop)
 	if err != nil {
 		return nil, err
 	}

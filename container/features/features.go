@@ -9,7 +9,7 @@ import (
 	"minirun/cgroups"
 	"minirun/namespaces"
 	"minirun/plan"
-	"minirun/process"
+	"minirun/process/affinity"
 	"minirun/process/seccomp"
 	"minirun/rootfs"
 
@@ -32,7 +32,7 @@ func All() *features.Features {
 
 			Apparmor: &features.Apparmor{Enabled: new(true)}, Selinux: &features.Selinux{Enabled: new(true)},
 			IntelRdt:        &features.IntelRdt{Enabled: new(true), Schemata: new(true), Monitoring: new(true)},
-			MemoryPolicy:    process.MemoryPolicy(),
+			MemoryPolicy:    affinity.MemoryFeatures(),
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: new(true)}},
 			NetDevices:      &features.NetDevices{Enabled: new(true)},
 		},

@@ -61,6 +61,8 @@ func argument(a plan.Arg) string {
 		return quote(string(a))
 	case plan.Inherited:
 		return "<" + string(a) + ">"
+	case plan.ChildPID:
+		return "PID"
 	case plan.Offset:
 		return argument(a.From) + fmt.Sprintf("%+d", a.By)
 	case *plan.Step:

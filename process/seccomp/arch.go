@@ -104,16 +104,6 @@ func lookup(name string) *systemCall {
 	return &syscalls[i]
 }
 
-// callName returns the name of a number, the x32 bit left out, or "".
-func (a *arch) callName(nr uint32) string {
-	for i := range syscalls {
-		if n := syscalls[i].numbers[a.column]; n != absent && uint32(n) == nr&^a.bit {
-			return syscalls[i].name
-		}
-	}
-	return ""
-}
-
 // A mux is a call that does the work of many: its first argument says which.
 type mux struct {
 	call string

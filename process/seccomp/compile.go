@@ -7,6 +7,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"minirun/process"
 )
 
 // maxInstructions is BPF_MAXINSNS: the kernel refuses longer programs.
@@ -16,32 +18,6 @@ const maxInstructions = 4096
 // has no business there. libseccomp kills the thread; without the thread the
 // rest of the program would hang rather than end, so this kills the process.
 const badArch = unix.SECCOMP_RET_KILL_PROCESS
-
-// A Filter is a compiled profile, ready for
-//
-//	seccomp(SECCOMP_SET_MODE_FILTER, Flags, &SockFprog{len(Program), &Program[0]})
-//
-// which needs CAP_SYS_ADMIN in the user namespace, or no_new_privs. See
-// [seccomp(2)].
-//
-// [seccomp(2)]: https://man7.org/linux/man-pages/man2/seccomp.2.html
-type Filter struct {
-	// Program is the classic BPF program: 1 to 4096 instructions.
-	Program []unix.SockFilter
-
-	// Flags are SECCOMP_FILTER_FLAG_* bits. SECCOMP_FILTER_FLAG_LOG is known
-	// since Linux 4.14, SPEC_ALLOW since 4.17, NEW_LISTENER since 5.0,
-	// WAIT_KILLABLE_RECV since 5.19; older kernels say EINVAL.
-	Flags uint
-
-	// Listener says that seccomp(2) returns a descriptor on which another
-	// process gets to decide calls, to be sent to the profile's listenerPath.
-	// Flags then has SECCOMP_FILTER_FLAG_NEW_LISTENER. The caller's own
-	// calls between seccomp(2) and execve(2) are filtered already.
-	Listener bool
-
-	goarch string // the machine it is for, for String
-}
 
 // Compile translates the seccomp section of a config.json for the machine it
 // runs on. For nil, and for a section with neither default action nor rules,
@@ -79,12 +55,12 @@ type Filter struct {
 // that is not valid, or say that the program is longer than the kernel takes.
 // SCMP_ACT_NOTIFY needs a listenerPath, and is neither for the default nor for
 // write, with which the container process reports its listener.
-func Compile(s *specs.LinuxSeccomp) (*Filter, error) {
+func Compile(s *specs.LinuxSeccomp) (*process.Filter, error) {
 	return compileFor(runtime.GOARCH, s)
 }
 
 // compileFor is Compile for any machine.
-func compileFor(goarch string, s *specs.LinuxSeccomp) (*Filter, error) {
+func compileFor(goarch string, s *specs.LinuxSeccomp) (*process.Filter, error) {
 	if s == nil || s.DefaultAction == "" && len(s.Syscalls) == 0 {
 		return nil, nil
 	}
@@ -104,7 +80,7 @@ func compileFor(goarch string, s *specs.LinuxSeccomp) (*Filter, error) {
 	if len(program) > maxInstructions {
 		return nil, fmt.Errorf("seccomp filter of %d instructions: the kernel takes %d", len(program), maxInstructions)
 	}
-	return &Filter{Program: program, Flags: flags, Listener: p.listener, goarch: goarch}, nil
+	return &process.Filter{Program: program, Flags: flags, Listener: p.listener}, nil
 }
 
 // flagsOf returns the flags for seccomp(2).

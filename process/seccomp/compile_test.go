@@ -11,6 +11,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"minirun/process"
 )
 
 var update = flag.Bool("update", false, "write golden files")
@@ -24,7 +26,7 @@ const (
 )
 
 // compileJSON compiles a profile as it stands in a config.json.
-func compileJSON(t *testing.T, goarch, text string) *Filter {
+func compileJSON(t *testing.T, goarch, text string) *process.Filter {
 	t.Helper()
 	var s specs.LinuxSeccomp
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
@@ -35,17 +37,17 @@ func compileJSON(t *testing.T, goarch, text string) *Filter {
 		t.Fatal(err)
 	}
 	if err := valid(f.Program); err != nil {
-		t.Fatalf("%v\n%s", err, f)
+		t.Fatalf("%v\n%s", err, explain(f))
 	}
 	return f
 }
 
 // answers checks what a filter says to calls.
-func (f *Filter) answers(t *testing.T, want uint32, calls ...data) {
+func answers(t *testing.T, f *process.Filter, want uint32, calls ...data) {
 	t.Helper()
 	for _, d := range calls {
 		if got, _ := execute(f.Program, d); got != want {
-			t.Errorf("call %+v = %s, want %s\n%s", d, returnName(got), returnName(want), f)
+			t.Errorf("call %+v = %s, want %s\n%s", d, returnName(got), returnName(want), explain(f))
 		}
 	}
 }
@@ -66,9 +68,9 @@ func TestActions(t *testing.T) {
 	} {
 		f := compileJSON(t, "amd64", `{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s",
 			"syscalls": [{"names": ["mount"], "action": `+action+`}]}`)
-		f.answers(t, want, data{nr: 165, arch: x64})
-		f.answers(t, allowed, data{nr: 164, arch: x64}, data{nr: 166, arch: x64}, data{nr: 9999, arch: x64})
-		f.answers(t, badArch, data{nr: 21, arch: i386}, data{nr: 165, arch: 0})
+		answers(t, f, want, data{nr: 165, arch: x64})
+		answers(t, f, allowed, data{nr: 164, arch: x64}, data{nr: 166, arch: x64}, data{nr: 9999, arch: x64})
+		answers(t, f, badArch, data{nr: 21, arch: i386}, data{nr: 165, arch: 0})
 		if f.Listener != strings.Contains(action, "NOTIFY") {
 			t.Errorf("%s: Listener = %v", action, f.Listener)
 		}
@@ -79,21 +81,21 @@ func TestArchitectures(t *testing.T) {
 	const profile = `{"defaultAction": "SCMP_ACT_ERRNO", "architectures": [ARCHES],
 		"syscalls": [{"names": ["write", "ioctl", "no_such_call", "set_tls"], "action": "SCMP_ACT_ALLOW"}]}`
 	f := compileJSON(t, "amd64", strings.Replace(profile, "ARCHES", `"SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_MIPS"`, 1))
-	f.answers(t, allowed, data{nr: 1, arch: x64}, data{nr: 4, arch: i386}, data{nr: x32Bit | 1, arch: x64}, data{nr: x32Bit | 514, arch: x64})
-	f.answers(t, eperm, data{nr: 2, arch: x64}, data{nr: 1, arch: i386}, data{nr: x32Bit | 16, arch: x64})
-	f.answers(t, enosys, data{nr: 17, arch: x64}, data{nr: 55, arch: i386}, data{nr: x32Bit | 515, arch: x64}, data{nr: skippedCall, arch: x64})
-	f.answers(t, badArch, data{nr: 64, arch: unix.AUDIT_ARCH_AARCH64})
+	answers(t, f, allowed, data{nr: 1, arch: x64}, data{nr: 4, arch: i386}, data{nr: x32Bit | 1, arch: x64}, data{nr: x32Bit | 514, arch: x64})
+	answers(t, f, eperm, data{nr: 2, arch: x64}, data{nr: 1, arch: i386}, data{nr: x32Bit | 16, arch: x64})
+	answers(t, f, enosys, data{nr: 17, arch: x64}, data{nr: 55, arch: i386}, data{nr: x32Bit | 515, arch: x64}, data{nr: skippedCall, arch: x64})
+	answers(t, f, badArch, data{nr: 64, arch: unix.AUDIT_ARCH_AARCH64})
 
 	f = compileJSON(t, "amd64", strings.Replace(profile, "ARCHES", ``, 1))
-	f.answers(t, allowed, data{nr: 1, arch: x64})
-	f.answers(t, badArch, data{nr: 4, arch: i386}, data{nr: x32Bit | 1, arch: x64}, data{nr: skippedCall - 1, arch: x64})
-	f.answers(t, enosys, data{nr: skippedCall, arch: x64}, data{nr: x32Bit - 1, arch: x64})
+	answers(t, f, allowed, data{nr: 1, arch: x64})
+	answers(t, f, badArch, data{nr: 4, arch: i386}, data{nr: x32Bit | 1, arch: x64}, data{nr: skippedCall - 1, arch: x64})
+	answers(t, f, enosys, data{nr: skippedCall, arch: x64}, data{nr: x32Bit - 1, arch: x64})
 
 	f = compileJSON(t, "arm64", strings.Replace(profile, "ARCHES", `"SCMP_ARCH_ARM", "SCMP_ARCH_AARCH64"`, 1))
 	arm, arm64 := uint32(unix.AUDIT_ARCH_ARM), uint32(unix.AUDIT_ARCH_AARCH64)
-	f.answers(t, allowed, data{nr: 64, arch: arm64}, data{nr: 4, arch: arm}, data{nr: 0xf0005, arch: arm})
-	f.answers(t, enosys, data{nr: 65, arch: arm64}, data{nr: 0xf0004, arch: arm}, data{nr: 0xf0006, arch: arm}, data{nr: 400, arch: arm})
-	f.answers(t, badArch, data{nr: 1, arch: x64})
+	answers(t, f, allowed, data{nr: 64, arch: arm64}, data{nr: 4, arch: arm}, data{nr: 0xf0005, arch: arm})
+	answers(t, f, enosys, data{nr: 65, arch: arm64}, data{nr: 0xf0004, arch: arm}, data{nr: 0xf0006, arch: arm}, data{nr: 400, arch: arm})
+	answers(t, f, badArch, data{nr: 1, arch: x64})
 }
 
 func TestOperators(t *testing.T) {
@@ -118,10 +120,10 @@ func TestOperators(t *testing.T) {
 		f := compileJSON(t, "amd64", `{"defaultAction": "SCMP_ACT_KILL", "syscalls": [{"names": ["ioctl", "write"], "action": "SCMP_ACT_ALLOW",
 			"args": [{"index": 5, "op": "SCMP_CMP_`+test.op+`", "value": `+test.value+`, "valueTwo": `+test.two+`}]}]}`)
 		for _, v := range test.yes {
-			f.answers(t, allowed, data{nr: 16, arch: x64, args: [6]uint64{5: v}})
+			answers(t, f, allowed, data{nr: 16, arch: x64, args: [6]uint64{5: v}})
 		}
 		for _, v := range test.no {
-			f.answers(t, unix.SECCOMP_RET_KILL_THREAD, data{nr: 1, arch: x64, args: [6]uint64{5: v}})
+			answers(t, f, unix.SECCOMP_RET_KILL_THREAD, data{nr: 1, arch: x64, args: [6]uint64{5: v}})
 		}
 	}
 }
@@ -155,7 +157,7 @@ func TestCombinations(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := compileJSON(t, "amd64", `{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [`+strings.Join(test.rules, ",")+`]}`)
-			f.answers(t, test.want, data{nr: 16, arch: x64, args: [6]uint64{test.a, test.b}})
+			answers(t, f, test.want, data{nr: 16, arch: x64, args: [6]uint64{test.a, test.b}})
 		})
 	}
 }
@@ -167,14 +169,14 @@ func TestMultiplexed(t *testing.T) {
 	f := compileJSON(t, "amd64", `{`+arches+`"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
 		{"names": ["semop"], "action": "SCMP_ACT_ERRNO"},
 		{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "op": "SCMP_CMP_EQ", "value": 38}]}]}`)
-	f.answers(t, eperm, data{nr: 102, arch: i386, args: [6]uint64{1}}, data{nr: 117, arch: i386, args: [6]uint64{0x10001}})
-	f.answers(t, allowed, data{nr: 102, arch: i386, args: [6]uint64{2}}, data{nr: 117, arch: i386, args: [6]uint64{2}}, data{nr: 102, arch: x64, args: [6]uint64{1}})
+	answers(t, f, eperm, data{nr: 102, arch: i386, args: [6]uint64{1}}, data{nr: 117, arch: i386, args: [6]uint64{0x10001}})
+	answers(t, f, allowed, data{nr: 102, arch: i386, args: [6]uint64{2}}, data{nr: 117, arch: i386, args: [6]uint64{2}}, data{nr: 102, arch: x64, args: [6]uint64{1}})
 
 	f = compileJSON(t, "amd64", `{`+arches+`"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
 		{"names": ["bind"], "action": "SCMP_ACT_ALLOW"},
 		{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "op": "SCMP_CMP_EQ", "value": 1}]}]}`)
-	f.answers(t, eperm, data{nr: 102, arch: i386, args: [6]uint64{1}})
-	f.answers(t, allowed, data{nr: 102, arch: i386, args: [6]uint64{2}}, data{nr: 359, arch: i386, args: [6]uint64{1}})
+	answers(t, f, eperm, data{nr: 102, arch: i386, args: [6]uint64{1}})
+	answers(t, f, allowed, data{nr: 102, arch: i386, args: [6]uint64{2}}, data{nr: 359, arch: i386, args: [6]uint64{1}})
 }
 
 func TestNewer(t *testing.T) {
@@ -183,10 +185,10 @@ func TestNewer(t *testing.T) {
 		"ALLOW": allowed, "LOG": unix.SECCOMP_RET_LOG, "TRACE": unix.SECCOMP_RET_TRACE | 1,
 	} {
 		f := compileJSON(t, "amd64", `{"defaultAction": "SCMP_ACT_`+def+`", "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_KILL_PROCESS"}]}`)
-		f.answers(t, want, data{nr: 166, arch: x64}, data{nr: 500, arch: x64})
+		answers(t, f, want, data{nr: 166, arch: x64}, data{nr: 500, arch: x64})
 	}
 	f := compileJSON(t, "amd64", `{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["set_tls"], "action": "SCMP_ACT_ALLOW"}]}`)
-	f.answers(t, eperm, data{nr: 0, arch: x64}, data{nr: 500, arch: x64})
+	answers(t, f, eperm, data{nr: 0, arch: x64}, data{nr: 500, arch: x64})
 }
 
 func TestFlags(t *testing.T) {
@@ -285,7 +287,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := compileJSON(t, "amd64", string(text)).String()
+	got := explain(compileJSON(t, "amd64", string(text)))
 	if *update {
 		if err := os.WriteFile("testdata/small.golden", []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -326,9 +328,9 @@ func FuzzCompile(f *testing.F) {
 				continue
 			}
 			if err := valid(filter.Program); err != nil {
-				t.Errorf("%v\n%s", err, filter)
+				t.Errorf("%v\n%s", err, explain(filter))
 			}
-			_ = filter.String()
+			_ = explain(filter)
 			for i := range arches {
 				execute(filter.Program, data{nr: uint32(i), arch: arches[i].audit})
 			}

@@ -29,8 +29,8 @@
 //
 // Where runtime-spec leaves things open, the answers are those of libseccomp
 // and so of runc and crun: see the comment of [Compile]. [Default] is the
-// profile of containers whose user names none. [Filter.String] explains a
-// compiled program.
+// profile of containers whose user names none. The tests explain a compiled
+// program in words (disasm_test.go).
 //
 // Since Linux 5.11 the kernel notes, when a filter is loaded, which calls it
 // allows whatever their arguments, and does not run it for those again. Filters
@@ -38,8 +38,8 @@
 //
 // # Left out
 //
-// Loading a filter, and passing a listener's descriptor on, is for the
-// caller. Architectures are those of amd64 and arm64 machines. Numbers of
+// Package process records the loading of a filter, and passes on a listener's
+// descriptor. Architectures are those of amd64 and arm64 machines. Numbers of
 // system calls are of the kernel release golang.org/x/sys/unix knows.
 //
 // Man pages: [seccomp(2)], [seccomp_unotify(2)], [bpf(4)] of FreeBSD, where

@@ -256,13 +256,13 @@ func TestCompileAgreesWithNaive(t *testing.T) {
 		}
 		compiled++
 		if err := valid(f.Program); err != nil {
-			t.Fatalf("compile %+v: %v\n%s", s, err, f)
+			t.Fatalf("compile %+v: %v\n%s", s, err, explain(f))
 		}
 		for range 40 {
 			d := randomCall(r, s)
 			got, _ := execute(f.Program, d)
 			if want := naive(goarch, s, d); got != want {
-				t.Fatalf("%s, profile %+v, call %+v = %s, want %s\n%s", goarch, s, d, returnName(got), returnName(want), f)
+				t.Fatalf("%s, profile %+v, call %+v = %s, want %s\n%s", goarch, s, d, returnName(got), returnName(want), explain(f))
 			}
 		}
 	}

@@ -19,14 +19,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/examples/leftovers"
+	"minirun/process"
 )
 
 // helperVariable names the helper that a process started by these tests plays.
 const helperVariable = "MINIRUN_SECCOMP_HELPER"
 
 // helpers are what runs under a filter. They print what they see.
-var helpers = map[string]func(*Filter) error{
-	"calls": func(f *Filter) error {
+var helpers = map[string]func(*process.Filter) error{
+	"calls": func(f *process.Filter) error {
 		if _, err := load(f); err != nil {
 			return err
 		}
@@ -39,18 +40,18 @@ var helpers = map[string]func(*Filter) error{
 		fmt.Println("600", errno(600, 0, 0))
 		return nil
 	},
-	"exec": func(f *Filter) error {
+	"exec": func(f *process.Filter) error {
 		if _, err := load(f); err != nil {
 			return err
 		}
 		return syscall.Exec("/bin/sh", []string{"sh", "-c", "echo $(ls -d /) | cat"}, os.Environ())
 	},
-	"listener": func(f *Filter) error {
+	"listener": func(f *process.Filter) error {
 		fd, err := load(f)
 		fmt.Println(err == nil && fd > 2)
 		return err
 	},
-	"load": func(*Filter) error { return loadMany() },
+	"load": func(*process.Filter) error { return loadMany() },
 }
 
 func TestMain(m *testing.M) {
@@ -76,7 +77,7 @@ func TestMain(m *testing.M) {
 }
 
 // load loads a filter for all threads of this process.
-func load(f *Filter) (fd uintptr, err error) {
+func load(f *process.Filter) (fd uintptr, err error) {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return 0, fmt.Errorf("prctl: %w", err)
 	}
@@ -116,7 +117,7 @@ func loadMany() error {
 		}
 		f.Flags = 0
 		if _, err := load(f); err != nil {
-			return fmt.Errorf("%w\n%s", err, f)
+			return fmt.Errorf("%w\n%s", err, explain(f))
 		}
 	}
 	fmt.Println("loaded")

@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/plan"
 )
 
 const (
@@ -239,18 +241,11 @@ func openIn(root *os.File, name string, resolve uint64) (*os.File, error) {
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
-	for {
-		fd, err := unix.Openat2(int(root.Fd()), name, &how)
-		// EAGAIN: somewhere on the machine something was renamed or mounted
-		// while ".." in a link was looked up. The manual page says: try again.
-		if err == unix.EAGAIN || err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return os.NewFile(uintptr(fd), name), nil
+	fd, err := plan.Openat2(int(root.Fd()), name, how)
+	if err != nil {
+		return nil, err
 	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // ensureDirectory makes base a directory if it is not one. One that takes the

@@ -1,0 +1,67 @@
+package idmap
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"minirun/examples/leftovers"
+	"minirun/plan"
+	"minirun/rootfs"
+	"minirun/rootfs/rootfstest"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func newRoot(t *testing.T, spec *specs.Spec) *rootfs.Root {
+	t.Helper()
+	has := rootfstest.Has(specs.MountNamespace, specs.PIDNamespace)
+	r, err := rootfs.New(spec, plan.Facts{}, has, rootfstest.Bundle, rootfstest.IsDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func mapping(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD {
+	return plan.Inherited("id map")
+}
+
+// TestGolden: by a mount's own maps, and by those of the user namespace.
+func TestGolden(t *testing.T) {
+	spec := rootfstest.Mapped(rootfstest.Spec(
+		specs.Mount{Destination: "/plain", Source: "/srv/data", Options: []string{"bind"}},
+		specs.Mount{Destination: "/mapped", Source: "/srv/data", Options: []string{"rbind", "ridmap"}, UIDMappings: rootfstest.Map, GIDMappings: rootfstest.Map},
+		specs.Mount{Destination: "/like", Source: "/srv/data", Options: []string{"bind", "idmap", "ro"}},
+	))
+	root := newRoot(t, spec)
+	list, err := New(spec, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &plan.Plan{}
+	p.On(plan.Runtime)
+	list.Record(p, root, mapping)
+	p.On(plan.Child)
+	root.Open(p)
+	root.Mounts(p)
+	rootfstest.Golden(t, "mapped", p)
+}
+
+// TestRefused: what cannot be mapped, and how that is said.
+func TestRefused(t *testing.T) {
+	for want, spec := range map[string]*specs.Spec{
+		`mounts[0] "/x": uidMappings: only a bind`:  rootfstest.Spec(specs.Mount{Destination: "/x", Type: "tmpfs", UIDMappings: rootfstest.Map, GIDMappings: rootfstest.Map}),
+		`mounts[0] "/x": uidMappings: an id-mapped`: rootfstest.Spec(specs.Mount{Destination: "/x", Source: "/y", Options: []string{"bind", "idmap"}}),
+	} {
+		if _, err := New(spec, newRoot(t, spec)); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("New() = %v, want %s", err, want)
+		}
+	}
+	if list, err := New(rootfstest.Spec(), nil); list != nil || err != nil {
+		t.Errorf("New() = %v, %v; want nothing", list, err)
+	}
+}
+
+// TestMain fails a package that leaves something behind.
+func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }

@@ -1,0 +1,219 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A Root is a container's file system, checked and ready to be recorded. Its
+// methods record one part each; doc.go says in which order.
+type Root struct {
+	Warnings []string // what the spec asks for that has no effect; nil if nothing
+
+	spec   *specs.Spec
+	facts  plan.Facts
+	has    func(specs.LinuxNamespaceType) bool
+	path   string // of the root directory on the host
+	mounts []*Mount
+
+	root     plan.FD            // the root directory, once it is recorded
+	detached bool               // the root is a tree of mounts that is attached nowhere
+	dirs     map[string]plan.FD // directories of new mounts, by their path in the container
+	procs    []string           // the mounts of procfs and sysfs, in their order; they are in dirs
+	ownProc  plan.FD            // see Proc
+	devpts   plan.FD            // the container's /dev/pts
+}
+
+// New checks the root, mounts, devices, masked and read-only paths of a spec. has
+// says whether the container is in another namespace of a kind than the runtime.
+// Relative paths of the spec start at bundle, an absolute path. isDir says whether
+// the source of a bind mount is a directory. Errors name the property.
+func New(spec *specs.Spec, facts plan.Facts, has func(specs.LinuxNamespaceType) bool, bundle string, isDir func(path string) bool) (*Root, error) {
+	if spec.Root == nil || spec.Root.Path == "" {
+		return nil, errors.New("root.path: missing")
+	}
+	r := &Root{spec: spec, facts: facts, has: has, path: absolute(bundle, spec.Root.Path), dirs: map[string]plan.FD{}}
+	for i, m := range spec.Mounts {
+		checked, err := newMount(m, bundle, isDir)
+		if err != nil {
+			return nil, MountError(i, m, err)
+		}
+		for _, option := range checked.dropOptions() {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: option %q: a bind mount makes no file system that could have it: left out", i, m.Destination, option))
+		}
+		r.mounts = append(r.mounts, checked)
+	}
+	if _, ok := propagations[spec.Linux.RootfsPropagation]; !ok && spec.Linux.RootfsPropagation != "" {
+		return nil, fmt.Errorf("linux.rootfsPropagation %q: not a propagation", spec.Linux.RootfsPropagation)
+	}
+	return r, r.checkDevices()
+}
+
+// MountError names the entry of the spec's mounts that an error is about.
+func MountError(i int, m specs.Mount, err error) error {
+	return fmt.Errorf("mounts[%d] %.100q: %w", i, m.Destination, err)
+}
+
+// Path is the root directory on the host.
+func (r *Root) Path() string { return r.path }
+
+// Mount is the i-th entry of the spec's mounts.
+func (r *Root) Mount(i int) *Mount { return r.mounts[i] }
+
+func absolute(bundle, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(bundle, path)
+}
+
+// Open records how the root directory becomes a mount and a descriptor: it is
+// mounted on itself, or stacked from the layers of an image.
+//
+// A new mount namespace begins as a copy of the host's. Where a mount of the host
+// is shared (systemd makes all of them so), its copy is shared with it: a mount in
+// one appears in the other. So the first step is to make every copy a slave.
+func (r *Root) Open(p *plan.Plan) {
+	p.Note("first cut the ties to the host: its mounts may be shared, and ours would appear there, too; pivot_root would refuse")
+	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
+	if i := slices.IndexFunc(r.mounts, func(m *Mount) bool { return m.Destination == "/" }); i >= 0 {
+		r.mountOverlay(p, r.mounts[i])
+		return
+	}
+	dir, tree := r.copyTree(p)
+	p.Note("why mount a directory on itself? pivot_root wants a mount")
+	p.MoveMount(tree, dir)
+	r.root = tree
+}
+
+// OpenTree is Open for a container without a mount namespace of its own (package
+// detached): the root is a copy of the mounts at the root directory. It is attached
+// nowhere, so the host does not see what is mounted in it.
+func (r *Root) OpenTree(p *plan.Plan) plan.FD {
+	_, tree := r.copyTree(p)
+	r.hideFromHost(p, tree)
+	r.root, r.detached = tree, true
+	return tree
+}
+
+func (r *Root) copyTree(p *plan.Plan) (dir, tree *plan.Step) {
+	dir = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root directory").
+		Explain(unix.ENOENT, "no such root directory (root.path)")
+	return dir, p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
+}
+
+// hostPropagation is what the container's copies of the host's mounts become.
+// Slaves still get what the host mounts later; private ones do not. Neither passes
+// anything on to the host.
+func (r *Root) hostPropagation() uintptr {
+	if strings.HasSuffix(r.spec.Linux.RootfsPropagation, "private") {
+		return unix.MS_PRIVATE
+	}
+	return unix.MS_SLAVE
+}
+
+// hideFromHost records that nothing which is mounted later in this copy of the
+// host's mounts appears on the host, whose mounts may be shared.
+func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
+	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
+}
+
+// mountOverlay records a root that is stacked from an image's layers: overlayfs
+// shows the lower directories, which are never written to, and puts every change
+// into the upper one. That is why many containers can share an image. It is
+// mounted in the container's own mount namespace, so it goes with the last
+// process of the container, and nobody has to clean up.
+func (r *Root) mountOverlay(p *plan.Plan, m *Mount) {
+	base, options := relativeLayers(m.Options)
+	p.Note("the options of one mount must fit in a page: the layers are named relative to their common directory")
+	p.Chdir(base)
+	p.Note("the image's layers, read-only, below a directory for what the container writes")
+	p.Mount("overlay", r.path, "overlay", 0, strings.Join(options, ","))
+	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+}
+
+// relativeLayers makes the directories in overlay options relative to the
+// directory that all of them are in.
+func relativeLayers(options []string) (base string, short []string) {
+	var dirs []string
+	for _, o := range options {
+		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
+			dirs = append(dirs, strings.Split(value, ":")...)
+		}
+	}
+	base = "/"
+	if len(dirs) > 0 {
+		base = filepath.Dir(dirs[0])
+	}
+	prefix := func() string { return strings.TrimSuffix(base, "/") + "/" }
+	for _, d := range dirs {
+		for !strings.HasPrefix(d, prefix()) {
+			base = filepath.Dir(base)
+		}
+	}
+	for _, o := range options {
+		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
+			o = key + "=" + strings.ReplaceAll(strings.TrimPrefix(value, prefix()), ":"+prefix(), ":")
+		}
+		short = append(short, o)
+	}
+	return base, short
+}
+
+var overlayDirs = map[string]bool{"lowerdir": true, "upperdir": true, "workdir": true}
+
+// Proc returns a procfs of our own, recorded at the first use. It is attached
+// nowhere, so the container cannot put anything in its place. It is not the
+// container's /proc: sysctls and labels that were written to that one could end
+// in a file of the container's. The first use must come before PivotRoot.
+//
+// A process in the host's pid namespace and in a user namespace of its own cannot
+// mount one; it gets the host's /proc.
+func (r *Root) Proc(p *plan.Plan) plan.FD {
+	switch {
+	case r.ownProc != nil:
+	case r.has(specs.PIDNamespace) || !r.has(specs.UserNamespace):
+		r.ownProc = NewProc(p)
+	default:
+		r.ownProc = p.Openat(plan.CWD, "/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("procfs")
+	}
+	return r.ownProc
+}
+
+// NewProc records a procfs of the caller's pid namespace that is attached nowhere.
+// It takes CAP_SYS_ADMIN over that namespace.
+func NewProc(p *plan.Plan) plan.FD {
+	p.Note("a procfs of our own, attached nowhere: the container cannot put something else in its place")
+	fs := p.Fsopen("proc").As("fs")
+	p.FsconfigCreate(fs)
+	return p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC).As("procfs")
+}
+
+// PivotRoot records the change of the root directory.
+//
+// pivot_root(2) exchanges the root of the mount namespace, and the kernel then
+// forbids nothing: the old root must be unmounted, too, or the program could go
+// back. Both arguments may be ".": the old root is then mounted over the new one,
+// at the same place, and umount2(".") takes it off again. So no directory for the
+// old root is needed in the image, which may be read-only. Why not chroot(2)? A
+// process with CAP_SYS_CHROOT can leave a chroot, and the host's mounts would stay.
+func (r *Root) PivotRoot(p *plan.Plan) {
+	p.Fchdir(r.root)
+	p.Note("this directory becomes the root; the old root now lies on top of it")
+	p.PivotRoot(".", ".")
+	p.Note("the old root goes, and with it every mount of the host")
+	p.Umount2(".", unix.MNT_DETACH)
+	p.Chdir("/")
+	if flags, ok := propagations[r.spec.Linux.RootfsPropagation]; ok {
+		p.Mount("", "/", "", flags, "")
+	}
+}
