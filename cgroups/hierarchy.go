@@ -1,7 +1,6 @@
 package cgroups
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -13,25 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file finds the mounted cgroup2 and says where in it a group lies.
+// This file finds the mounted cgroup2 and turns a cgroupsPath into a directory.
 
 // ErrNotMounted says that there is no cgroup2 file system to make groups in.
 var ErrNotMounted = errors.New("cgroup v2 is not mounted")
 
-// A Hierarchy is the mounted cgroup2 file system: the tree of all groups, or
-// the part of it that we can see.
+// A Hierarchy is the mounted cgroup2 file system: the tree of all groups, or the
+// part of it that our cgroup namespace shows.
 type Hierarchy struct {
 	// Mount is where it is mounted: /sys/fs/cgroup or, where the controllers of
 	// cgroup v1 have that place, /sys/fs/cgroup/unified.
 	Mount string
 
-	// Own is the path of our own group below Mount, such as /user.slice/x.
-	// "" means that [Hierarchy.Group] looks it up when a relative path needs it.
+	// Own is the path of the runtime's own group below Mount, such as
+	// /user.slice/x. If it is "", [Hierarchy.Group] looks it up for a relative path.
 	Own string
 }
 
-// places are where cgroup2 usually is. Asking for these two first spares us
-// the table of all mounts, which the kernel takes long to print.
+// places are where cgroup2 usually is. Find looks there first, because the kernel
+// takes long to print the table of all mounts.
 var places = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 
 // Find finds the mounted cgroup2. The error is [ErrNotMounted] if there is none.
@@ -54,15 +53,15 @@ func Find() (*Hierarchy, error) {
 }
 
 // isCgroup2 says whether path shows a cgroup2 (statfs(2)). The table of mounts
-// cannot: it also lists mounts that others cover.
+// does not tell, because it also lists mounts that are covered by others.
 func isCgroup2(path string) bool {
 	var s unix.Statfs_t
 	return unix.Statfs(path, &s) == nil && s.Type == unix.CGROUP2_SUPER_MAGIC
 }
 
-// Group returns the group that the spec's cgroupsPath means: an absolute path
-// is below the mount, a relative one is beside our own group. Whatever the
-// path, the group is below the mount. It need not exist.
+// Group returns the group that the spec's cgroupsPath means: an absolute path is
+// below the mount, a relative one is beside the runtime's own group. No path leads
+// out of the mount. The group need not exist.
 func (h *Hierarchy) Group(path string) (*Group, error) {
 	parent := "/"
 	if !filepath.IsAbs(path) {
@@ -72,15 +71,15 @@ func (h *Hierarchy) Group(path string) (*Group, error) {
 		}
 		parent = filepath.Dir(own)
 	}
-	// Why clean it as an absolute path? So ".." ends at the root instead of leading out.
+	// Why clean it as an absolute path? ".." at the root stays at the root.
 	below := filepath.Join(parent, filepath.Clean("/"+path))
 	if below == parent {
 		return nil, fmt.Errorf("cgroup %q: not the path of a group of its own", path)
 	}
-	return &Group{Dir: filepath.Join(h.Mount, below), top: h.Mount}, nil
+	return &Group{Dir: filepath.Join(h.Mount, below), mount: h.Mount}, nil
 }
 
-// own is our own group as a path below the mount.
+// own is the runtime's own group as a path below the mount.
 func (h *Hierarchy) own() (string, error) {
 	if h.Own != "" {
 		return h.Own, nil
@@ -89,43 +88,42 @@ func (h *Hierarchy) own() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := os.Open("/proc/self/cgroup")
+	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	path, err := parseOwn(f)
-	if err != nil {
-		return "", err
+	path, ok := ParsePath(string(text))
+	if !ok {
+		return "", errors.New("read /proc/self/cgroup: no line of cgroup v2")
 	}
 	return below(mounts, h.Mount, path)
 }
 
-// parseOwn finds the path of a process's cgroup v2 group in its
+// ParsePath finds the path of a process's cgroup v2 group in the text of its
 // /proc/PID/cgroup (cgroups(7)), which on a host with both versions reads
 //
 //	8:pids:/
 //	4:memory:/jobs
 //	0::/user.slice/session-1.scope
-func parseOwn(r io.Reader) (string, error) {
-	for s := bufio.NewScanner(r); s.Scan(); {
-		if path, ok := strings.CutPrefix(s.Text(), "0::"); ok {
-			return path, nil
+func ParsePath(text string) (path string, ok bool) {
+	for line := range strings.Lines(text) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			return path, true
 		}
 	}
-	return "", errors.New("read /proc/self/cgroup: no line of cgroup v2")
+	return "", false
 }
 
-// below turns the path of a group as the kernel gives it into one below the
-// mount, which may show only a part of the tree: its root is then not "/".
+// below turns the path of a group as the kernel prints it into a path below the
+// mount. The mount may show only a part of the tree: then its root is not "/".
 func below(mounts []*mountinfo.Info, mount, path string) (string, error) {
 	root := "/"
 	for _, m := range mounts {
 		if m.Mountpoint == mount && m.FSType == "cgroup2" {
-			root = m.Root // the last one counts: it covers those before
+			root = m.Root // the last mount counts: it covers those before it
 		}
 	}
-	// "/.." begins the root of a mount from outside of our cgroup namespace.
+	// The root of a mount from outside our cgroup namespace begins with "/..".
 	rel, err := filepath.Rel(root, path)
 	if err != nil || strings.HasPrefix(root, "/..") || strings.HasPrefix(rel, "..") {
 		return "", fmt.Errorf("our own group %s is not below %s, which shows %s", path, mount, root)

@@ -27,7 +27,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-func TestParseOwn(t *testing.T) {
+func TestParsePath(t *testing.T) {
 	for _, test := range []struct{ file, want string }{
 		{"0::/\n", "/"},
 		{"9:name=systemd:/\n4:memory:/jobs\n0::/user.slice/session-1.scope\n", "/user.slice/session-1.scope"},
@@ -35,9 +35,9 @@ func TestParseOwn(t *testing.T) {
 		{"4:memory:/jobs\n", ""},
 		{"", ""},
 	} {
-		got, err := parseOwn(strings.NewReader(test.file))
-		if got != test.want || (err == nil) != (test.want != "") {
-			t.Errorf("parseOwn(%q) = %q, %v, want %q", test.file, got, err, test.want)
+		got, ok := ParsePath(test.file)
+		if got != test.want || ok != (test.want != "") {
+			t.Errorf("ParsePath(%q) = %q, %v, want %q", test.file, got, ok, test.want)
 		}
 	}
 }
@@ -82,4 +82,16 @@ func TestV1Mount(t *testing.T) {
 			t.Errorf("v1Mount(%s) = %q, want %q", controller, got, want)
 		}
 	}
+}
+
+// FuzzParse: the parsers of what the kernel prints survive anything.
+func FuzzParse(f *testing.F) {
+	f.Add("usage_usec 30\nnr_periods 5\n")
+	f.Add("4:memory:/jobs\n0::/user.slice\n")
+	f.Add(hybrid)
+	f.Fuzz(func(t *testing.T, text string) {
+		ParseFlatKeyed(text)
+		ParsePath(text)
+		parseMounts(strings.NewReader(text))
+	})
 }

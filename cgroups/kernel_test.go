@@ -1,4 +1,4 @@
-package cgroups
+package cgroups_test
 
 import (
 	"errors"
@@ -15,37 +15,29 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/examples/leftovers"
+	"minirun/cgroups"
+	"minirun/examples/grouptest"
 	"minirun/plan"
 	"minirun/plan/print"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // These tests make real groups, as root. What needs
 // a controller runs wherever cgroup v2 has it.
 
-// TestMain fails a package that leaves something behind.
-// As "eat" the test binary is a process that uses up memory.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "eat" {
-		eat()
-	}
-	os.Exit(leftovers.Guard(m.Run))
-}
+func TestMain(m *testing.M) { grouptest.Main(m) }
 
-func eat() {
-	var all [][]byte
-	for {
-		b := make([]byte, 1<<20)
-		for i := range b {
-			b[i] = 1
-		}
-		all = append(all, b)
-		if len(all) > 256 {
-			os.Exit(0)
-		}
-	}
+var (
+	real  = grouptest.Real
+	born  = grouptest.Born
+	start = grouptest.Start
+)
+
+// usage is the processor time that the group has used, in microseconds.
+func usage(t testing.TB, g *cgroups.Group) uint64 {
+	t.Helper()
+	values, err := g.ReadFlatKeyed("cpu.stat")
+	check(t, "cpu.stat", err)
+	return values["usage_usec"]
 }
 
 // descriptors are ours, but for those of the Go runtime's poller.
@@ -70,92 +62,6 @@ func closeNew(before []string) {
 	}
 }
 
-// real returns a group that does not exist, gone again when the test ends, on
-// a kernel that has these controllers in v2.
-func real(t testing.TB, controllers ...string) *Group {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes groups")
-	}
-	h, err := Find()
-	if err != nil {
-		t.Skip(err)
-	}
-	available, err := fields(h.Mount, "cgroup.controllers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range controllers {
-		if slices.Contains(available, c) {
-			continue
-		}
-		if os.Getenv("MINIRUN_KERNEL") == "own" && slices.Contains([]string{"memory", "cpu", "pids", "io"}, c) {
-			t.Fatalf("needs the %s controller, which our own kernel should have", c)
-		}
-		t.Skipf("needs the %s controller in cgroup v2 (examples/kernel/run has cpu, io, memory, pids)", c)
-	}
-	g, err := h.Group("/" + leftovers.Group() + "-" + strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "/a/group")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		top := Open(filepath.Join(h.Mount, strings.Split(strings.TrimPrefix(g.Dir, h.Mount), "/")[1]))
-		if err := errors.Join(top.Kill(), top.Remove()); err != nil {
-			t.Error(err)
-		}
-	})
-	return g
-}
-
-// born records a process born in the group.
-func born(t testing.TB, g *Group, r *specs.LinuxResources, stdout plan.FD, argv ...string) *plan.Plan {
-	t.Helper()
-	p := &plan.Plan{}
-	fd, err := g.Add(p, r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.Clone3(plan.Clone{Cgroup: fd, PidFD: true, Flags: unix.CLONE_NEWCGROUP})
-	p.Close(fd)
-	p.On(plan.Child)
-	if stdout != nil {
-		p.Dup3(stdout, 1, 0)
-	}
-	p.RtSigprocmask() // a child is born with all signals blocked
-	p.Ready()
-	p.Execve(argv[0], argv, []string{"PATH=/usr/bin:/bin", "GOMEMLIMIT=off"})
-	return p
-}
-
-// start starts a process in the group; it is ended with the test.
-func start(t testing.TB, g *Group, r *specs.LinuxResources, argv ...string) *plan.Process {
-	t.Helper()
-	p, err := born(t, g, r, nil, argv...).Start(plan.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		unix.Kill(p.Pid, unix.SIGKILL)
-		p.Wait()
-	})
-	return p
-}
-
-func check(t testing.TB, what string, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
-	}
-}
-
-func content(t testing.TB, g *Group, file, want string) {
-	t.Helper()
-	got, err := os.ReadFile(filepath.Join(g.Dir, file))
-	if strings.TrimSpace(string(got)) != want {
-		t.Errorf("%s = %q, %v, want %q", file, got, err, want)
-	}
-}
-
 func TestLifecycle(t *testing.T) {
 	g := real(t)
 	p := start(t, g, nil, "/bin/sleep", "1000")
@@ -165,21 +71,19 @@ func TestLifecycle(t *testing.T) {
 	if _, err := g.Add(&plan.Plan{}, nil); err == nil || !strings.Contains(err.Error(), "has processes already") {
 		t.Errorf("Add() to a group in use = %v, want an error", err)
 	}
-	if err := Open(g.Dir).Remove(); !errors.Is(err, unix.EBUSY) {
-		t.Errorf("Remove() of a group in use = %v, want %v", err, unix.EBUSY)
+	if err := g.Rmdir(); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("rmdir() of a group in use = %v, want %v", err, unix.EBUSY)
 	}
-	s, err := g.Stats()
-	check(t, "Stats", err)
-	if s.CPU.Usage == 0 {
-		t.Errorf("Stats() = %+v, want some processor time", s)
+	if usage(t, g) == 0 {
+		t.Error("cpu.stat has no processor time")
 	}
 	check(t, "Kill", g.Kill())
 	if status, err := p.Wait(); !status.Signaled() || status.Signal() != unix.SIGKILL {
 		t.Errorf("Wait() = %v, %v, want killed", status, err)
 	}
 	check(t, "Kill again", g.Kill())
-	check(t, "Remove", g.Remove())
-	check(t, "Remove again", g.Remove())
+	check(t, "rmdir", g.Rmdir())
+	check(t, "rmdir again", g.Rmdir())
 	check(t, "Kill what is gone", g.Kill())
 	if pids, err := g.Procs(); len(pids) > 0 || err != nil {
 		t.Errorf("Procs() of no group = %v, %v, want none", pids, err)
@@ -197,14 +101,13 @@ func TestFreeze(t *testing.T) {
 	if frozen, err := g.Frozen(); !frozen || err != nil {
 		t.Errorf("Frozen() = %v, %v, want true", frozen, err)
 	}
-	before, err := g.Stats()
-	check(t, "Stats", err)
+	before := usage(t, g)
 	time.Sleep(50 * time.Millisecond)
-	if after, err := g.Stats(); after.CPU.Usage != before.CPU.Usage {
-		t.Errorf("used %v, then %v (%v), want nothing while frozen", before.CPU.Usage, after.CPU.Usage, err)
+	if after := usage(t, g); after != before {
+		t.Errorf("used %d us, then %d, want nothing while frozen", before, after)
 	}
 	check(t, "Thaw", g.Thaw())
-	check(t, "wait", g.wait("frozen", 0, patience))
+	check(t, "wait", g.WaitFor("frozen", 0))
 	if frozen, err := g.Frozen(); frozen || err != nil {
 		t.Errorf("Frozen() = %v, %v, want false", frozen, err)
 	}
@@ -215,7 +118,7 @@ func TestFreeze(t *testing.T) {
 	}
 	// What is born in it would wait for a thaw that never comes.
 	for _, path := range []string{g.Dir, g.Dir + "/below"} {
-		if _, err := Open(path).Add(&plan.Plan{}, nil); err == nil || !strings.Contains(err.Error(), "is frozen") {
+		if _, err := cgroups.Open(path).Add(&plan.Plan{}, nil); err == nil || !strings.Contains(err.Error(), "is frozen") {
 			t.Errorf("Add(%s) = %v, want an error: frozen", path, err)
 		}
 	}
@@ -238,12 +141,12 @@ func TestSignal(t *testing.T) {
 	if status, err := p.Wait(); status.ExitStatus() != 7 {
 		t.Errorf("Wait() = %v, %v, want exit status 7", status, err)
 	}
-	check(t, "wait", g.wait("populated", 0, patience))
+	check(t, "wait", g.WaitFor("populated", 0))
 	check(t, "Signal to nobody", g.Signal(unix.SIGTERM))
 }
 
-// TestClear: a paused group is cleared while others enter it.
-func TestClear(t *testing.T) {
+// TestDestroy: a paused group is removed while others enter it.
+func TestDestroy(t *testing.T) {
 	g := real(t)
 	start(t, g, nil, "/bin/sleep", "1000")
 	check(t, "Freeze", g.Freeze())
@@ -259,7 +162,7 @@ func TestClear(t *testing.T) {
 		check(t, "Procs", err)
 		inside = len(list)
 	}
-	check(t, "Clear", g.Clear())
+	check(t, "Destroy", g.Destroy())
 	check(t, "the others", others.Wait())
 	if _, err := os.Stat(g.Dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the group is still there: %v", err)
@@ -270,13 +173,13 @@ func TestClear(t *testing.T) {
 func TestNested(t *testing.T) {
 	g := real(t)
 	p := start(t, g, nil, "/bin/sleep", "1000")
-	nested := Open(g.Dir + "/of/the/container")
+	nested := cgroups.Open(g.Dir + "/of/the/container")
 	q := start(t, nested, nil, "/bin/sleep", "1000")
 	if pids, err := g.Procs(); !slices.Equal(pids, []int{p.Pid, q.Pid}) {
 		t.Errorf("Procs() = %v, %v, want %d and %d", pids, err, p.Pid, q.Pid)
 	}
 	check(t, "Signal", g.Signal(unix.SIGKILL))
-	check(t, "Remove", g.Remove())
+	check(t, "rmdir", g.Rmdir())
 }
 
 // TestNamespace pins that clone3 with CLONE_NEWCGROUP and CLONE_INTO_CGROUP
@@ -291,7 +194,7 @@ func TestNamespace(t *testing.T) {
 	check(t, "Start", err)
 	text, err := io.ReadAll(r)
 	p.Wait()
-	if path, _ := parseOwn(strings.NewReader(string(text))); path != "/" {
+	if path, _ := cgroups.ParsePath(string(text)); path != "/" {
 		t.Errorf("/proc/self/cgroup = %q, %v, want / as the path", text, err)
 	}
 }
@@ -300,7 +203,7 @@ func TestNamespace(t *testing.T) {
 func TestFaults(t *testing.T) {
 	g := real(t)
 	top := filepath.Dir(filepath.Dir(g.Dir))
-	limits := &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "3", "cgroup.max.descendants": "5"}}
+	limits := []cgroups.Write{{File: "cgroup.max.depth", Value: "3"}, {File: "cgroup.max.descendants", Value: "5"}}
 	before := descriptors()
 	for n, steps := 1, 1; n <= steps; n++ {
 		p := born(t, g, limits, nil, "/bin/true")
@@ -316,7 +219,7 @@ func TestFaults(t *testing.T) {
 		}
 		if _, err := os.Stat(top); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("fault at step %d (%s) leaves %s", n, p.Steps[n-1], top)
-			Open(top).Remove()
+			cgroups.Open(top).Rmdir()
 		}
 	}
 }
@@ -333,7 +236,7 @@ func TestFaultKeeps(t *testing.T) {
 	if _, statErr := os.Stat(g.Dir); !errors.Is(err, unix.ENOENT) || statErr != nil {
 		t.Errorf("Start() = %v, %v, want a failed execve and the group as it was", err, statErr)
 	}
-	check(t, "Remove", Open(top).Remove())
+	check(t, "rmdir", cgroups.Open(top).Rmdir())
 	p = born(t, g, nil, nil, "/nonexistent")
 	other := top + "/other"
 	_, err = p.Start(plan.Options{Before: func(s *plan.Step) error {
@@ -358,7 +261,7 @@ func TestFaultKeeps(t *testing.T) {
 func TestWrongValue(t *testing.T) {
 	g := real(t)
 	before := descriptors()
-	_, err := born(t, g, &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "deep"}}, nil, "/bin/true").Start(plan.Options{Notation: print.Step})
+	_, err := born(t, g, []cgroups.Write{{File: "cgroup.max.depth", Value: "deep"}}, nil, "/bin/true").Start(plan.Options{Notation: print.Step})
 	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), `write(<cgroup.max.depth>, "deep", 4)`) {
 		t.Errorf("Start() = %v, want EINVAL of cgroup.max.depth", err)
 	}
@@ -368,13 +271,13 @@ func TestWrongValue(t *testing.T) {
 // TestHeldByV1: on a host with both versions the error says who has the controller.
 func TestHeldByV1(t *testing.T) {
 	g := real(t)
-	mounts, err := readMounts()
+	mounts, err := cgroups.Mounts()
 	check(t, "mounts", err)
-	v1 := v1Mount(mounts, "memory")
+	v1 := cgroups.V1Mount(mounts, "memory")
 	if v1 == "" {
 		t.Skip("needs a host where cgroup v1 holds the memory controller")
 	}
-	_, err = g.Add(&plan.Plan{}, resources(t, `{"memory":{"limit":67108864}}`))
+	_, err = g.Add(&plan.Plan{}, []cgroups.Write{{File: "memory.max", Value: "67108864"}})
 	want := "memory.max 67108864: the memory controller is not available in cgroup v2: " + v1 + " (cgroup v1) holds it"
 	if err == nil || err.Error() != want {
 		t.Errorf("Add() = %v\nwant %s", err, want)
@@ -386,140 +289,53 @@ func TestHeldByV1(t *testing.T) {
 func TestInternalProcesses(t *testing.T) {
 	g := real(t, "memory")
 	p := start(t, g, nil, "/bin/sleep", "1000")
-	_, err := Open(g.Dir+"/x").Add(&plan.Plan{}, resources(t, `{"memory":{"limit":67108864}}`))
+	_, err := cgroups.Open(g.Dir+"/x").Add(&plan.Plan{}, []cgroups.Write{{File: "memory.max", Value: "67108864"}})
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "it has 1 processes of its own") {
 		t.Errorf("Add() below pid %d = %v, want EBUSY, explained", p.Pid, err)
 	}
 }
 
-func TestHugetlb(t *testing.T) {
-	g := real(t, "hugetlb")
-	start(t, g, resources(t, `{"hugepageLimits":[{"pageSize":"2MB","limit":4194304}]}`), "/bin/sleep", "1000")
-	content(t, g, "hugetlb.2MB.max", "4194304")
-	content(t, g, "hugetlb.2MB.rsvd.max", "4194304")
-	check(t, "Update", g.Update(resources(t, `{"hugepageLimits":[{"pageSize":"2MB","limit":0}]}`)))
-	content(t, g, "hugetlb.2MB.max", "0")
-	if s, err := g.Stats(); err != nil || s.Hugetlb["2MB"] != (HugetlbStats{}) {
-		t.Errorf("Stats() = %+v, %v, want a limit of 0", s, err)
+// TestRemoveBelow: trees that are wide, deep, or both.
+func TestRemoveBelow(t *testing.T) {
+	g := real(t)
+	for i := range 50 {
+		for j := range 3 {
+			check(t, "mkdir", os.MkdirAll(filepath.Join(g.Dir, fmt.Sprint(i), fmt.Sprint(j), "below"), 0o755))
+		}
+	}
+	deep := g.Dir
+	for len(deep) < 1500 {
+		deep = filepath.Join(deep, "deep")
+	}
+	check(t, "mkdir", os.MkdirAll(deep, 0o755))
+	p := start(t, cgroups.Open(filepath.Join(g.Dir, "7/with-a-process")), nil, "/bin/sleep", "1000")
+	if err := g.Rmdir(); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("rmdir() of a group in use = %v, want %v", err, unix.EBUSY)
+	}
+	if pids, err := g.Procs(); !slices.Equal(pids, []int{p.Pid}) {
+		t.Errorf("Procs() = %v, %v, want %d", pids, err, p.Pid)
+	}
+	check(t, "Destroy", g.Destroy())
+	if _, err := os.Stat(g.Dir); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("after Destroy() = %v, want %v", err, unix.ENOENT)
 	}
 }
 
-func TestMemory(t *testing.T) {
-	g := real(t, "memory")
-	p := start(t, g, resources(t, `{"memory":{"limit":16777216,"swap":16777216,"reservation":1048576}}`), "/proc/self/exe", "eat")
-	content(t, g, "memory.max", "16777216")
-	content(t, g, "memory.low", "1048576")
-	if status, err := p.Wait(); status.Signal() != unix.SIGKILL {
-		t.Errorf("Wait() = %v, %v, want killed for want of memory", status, err)
-	}
-	if killed, err := g.OOMKilled(); !killed || err != nil {
-		t.Errorf("OOMKilled() = %v, %v, want true", killed, err)
-	}
-	s, err := g.Stats()
-	check(t, "Stats", err)
-	if m := s.Memory; m == nil || m.Limit != 16777216 || m.Events["max"] == 0 || len(m.Stat) == 0 {
-		t.Errorf("Stats() = %+v, want a limit that was hit", m)
-	}
-}
-
-func TestMemoryUpdate(t *testing.T) {
-	g := real(t, "memory")
-	start(t, g, nil, "/bin/sleep", "1000")
+// TestLimits: limits of real controllers, first without them, and what the kernel
+// refuses.
+func TestLimits(t *testing.T) {
+	g := real(t, "memory", "pids")
+	start(t, g, []cgroups.Write{{File: "pids.max", Value: "9"}, {File: "memory.swap.max", Value: "0", Optional: true}}, "/bin/sleep", "1000")
+	content(t, g, "pids.max", "9")
 	content(t, g, "memory.max", "max")
-	check(t, "take back", writeFile(filepath.Dir(g.Dir), "cgroup.subtree_control", "-memory"))
-	if s, err := g.Stats(); err != nil || s.Memory != nil {
-		t.Errorf("Stats() without the controller = %+v, %v, want no Memory", s, err)
-	}
-	check(t, "Update", g.Update(resources(t, `{"memory":{"limit":33554432,"swap":67108864}}`)))
+	check(t, "take back", cgroups.Line(filepath.Dir(g.Dir), "cgroup.subtree_control", "-memory"))
+	check(t, "Update", grouptest.Update(g, []cgroups.Write{{File: "memory.max", Value: "33554432"}}))
 	content(t, g, "memory.max", "33554432")
-	content(t, g, "memory.swap.max", "33554432")
-	if err := g.Update(resources(t, `{"memory":{"limit":4096,"checkBeforeUpdate":true}}`)); err == nil || !strings.Contains(err.Error(), "bytes are in use") {
-		t.Errorf("Update() below the usage = %v, want an error", err)
+	err := grouptest.Update(g, []cgroups.Write{{File: "pids.max", Value: "8"}, {File: "memory.max", Value: "much"}})
+	if !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), `write(<memory.max>, "much"`) {
+		t.Errorf("Update() = %v, want EINVAL of memory.max", err)
 	}
-	check(t, "Update", g.Update(resources(t, `{"memory":{"limit":-1}}`)))
-	content(t, g, "memory.max", "max")
-	content(t, g, "memory.swap.max", "max")
-	if killed, err := g.OOMKilled(); killed || err != nil {
-		t.Errorf("OOMKilled() = %v, %v, want false", killed, err)
-	}
-}
-
-func TestPids(t *testing.T) {
-	g := real(t, "pids")
-	p := start(t, g, resources(t, `{"pids":{"limit":0}}`), "/bin/sh", "-c", "/bin/true; exit 0")
-	content(t, g, "pids.max", "1")
-	if status, err := p.Wait(); status.ExitStatus() == 0 {
-		t.Errorf("Wait() = %v, %v, want a shell that cannot fork", status, err)
-	}
-	if events, err := pairs(g.Dir, "pids.events"); events["max"] == 0 {
-		t.Errorf("pids.events = %v, %v, want max", events, err)
-	}
-	if s, err := g.Stats(); err != nil || *s.Pids != (PidsStats{Current: 0, Limit: 1}) {
-		t.Errorf("Stats() = %+v, %v, want a limit of 1", s.Pids, err)
-	}
-}
-
-func TestCPU(t *testing.T) {
-	g := real(t, "cpu")
-	start(t, g, resources(t, `{"cpu":{"shares":512,"quota":20000,"burst":20000}}`), "/bin/sh", "-c", "while :; do :; done")
-	content(t, g, "cpu.weight", "59")
-	content(t, g, "cpu.max", "20000 100000")
-	content(t, g, "cpu.max.burst", "20000")
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		s, err := g.Stats()
-		check(t, "Stats", err)
-		if s.CPU.Throttled > 0 && s.CPU.ThrottledTime > 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("Stats() = %+v, want a throttled group", s.CPU)
-		}
-	}
-	// Less: cpu.max is refused until cpu.max.burst is lower. More: the other way round.
-	for _, quota := range []int{10_000, 50_000} {
-		check(t, "Update", g.Update(resources(t, fmt.Sprintf(`{"cpu":{"quota":%d,"burst":%d}}`, quota, quota))))
-		content(t, g, "cpu.max", strconv.Itoa(quota)+" 100000")
-		content(t, g, "cpu.max.burst", strconv.Itoa(quota))
-	}
-	if err := g.Update(resources(t, `{"cpu":{"quota":10000}}`)); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("Update() to a quota below the burst = %v, want %v", err, unix.EINVAL)
-	}
-	check(t, "Update", g.Update(resources(t, `{"cpu":{"quota":-1,"idle":1,"shares":512}}`)))
-	content(t, g, "cpu.max", "max 100000")
-	content(t, g, "cpu.idle", "1")
-	check(t, "Update", g.Update(resources(t, `{"cpu":{"idle":0,"shares":1024}}`)))
-	content(t, g, "cpu.idle", "0")
-	content(t, g, "cpu.weight", "100")
-}
-
-// TestIO limits the first block device there is.
-func TestIO(t *testing.T) {
-	g := real(t, "io")
-	disks, _ := filepath.Glob("/sys/block/*/dev")
-	if len(disks) == 0 {
-		exec.Command("modprobe", "loop").Run() // ENOENT: there is no such program
-		if disks, _ = filepath.Glob("/sys/block/*/dev"); len(disks) == 0 {
-			t.Skip("needs a block device (modprobe loop)")
-		}
-	}
-	var d specs.LinuxThrottleDevice
-	number, err := os.ReadFile(disks[0])
-	check(t, "read", err)
-	fmt.Sscanf(string(number), "%d:%d", &d.Major, &d.Minor)
-	d.Rate = 1 << 20
-	r := &specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{d}}}
-	start(t, g, r, "/bin/sleep", "1000")
-	content(t, g, "io.max", fmt.Sprintf("%d:%d rbps=1048576 wbps=max riops=max wiops=max", d.Major, d.Minor))
-	d.Rate = 0
-	r.BlockIO.ThrottleReadBpsDevice[0] = d
-	check(t, "Update", g.Update(r))
-	content(t, g, "io.max", "")
-	err = g.Update(resources(t, `{"blockIO":{"weight":500}}`))
-	if has(g.Dir, "io.bfq.weight") || has(g.Dir, "io.weight") {
-		check(t, "Update", err)
-	} else if !errors.Is(err, unix.ENOENT) || !strings.Contains(err.Error(), "io.weight") {
-		t.Errorf("Update() with a weight = %v, want %v of io.weight", err, unix.ENOENT)
-	}
+	content(t, g, "pids.max", "8")
 }
 
 // BenchmarkAdd writes the plan of the usual start: the level above exists and
@@ -537,27 +353,27 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkMkdir(b *testing.B) {
 	g := prepared(b)
 	for b.Loop() {
-		if err := errors.Join(unix.Mkdir(g.Dir, 0o755), g.Remove()); err != nil {
+		if err := errors.Join(unix.Mkdir(g.Dir, 0o755), g.Rmdir()); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 // prepared is a group whose levels above exist and hand everything down.
-func prepared(b *testing.B) *Group {
+func prepared(b *testing.B) *cgroups.Group {
 	g := real(b)
 	p, err := born(b, g, nil, nil, "/bin/true").Start(plan.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	p.Wait()
-	check(b, "Remove", g.Remove())
+	check(b, "rmdir", g.Rmdir())
 	return g
 }
 
 func BenchmarkFind(b *testing.B) {
 	for b.Loop() {
-		if _, err := Find(); err != nil {
+		if _, err := cgroups.Find(); err != nil {
 			b.Skip(err)
 		}
 	}
@@ -578,7 +394,7 @@ func BenchmarkKill(b *testing.B) {
 		}
 		b.StopTimer()
 		p.Wait()
-		check(b, "Remove", g.Remove())
+		check(b, "rmdir", g.Rmdir())
 		b.StartTimer()
 	}
 }

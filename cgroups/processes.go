@@ -11,33 +11,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is about all processes of a group at once, those of the groups
-// below it included. The kernel's events are in cgroup.events, one a line:
+// This file lists, signals, freezes and kills all processes of a group and of the
+// groups below it, and removes the group. The kernel tells the state of a group in
+// its file cgroup.events, one event a line:
 //
-//	populated 1     there is a process in it
-//	frozen 0        all of them are stopped
-//
-// A change of it makes poll(2) on the file return with POLLPRI.
+//	populated 1     1 if it has processes
+//	frozen 0        1 if all of its processes are stopped
 
-// patience is how long the kernel may take to freeze or to end the processes
-// of a group: some system calls, on a dead network disk for instance, take no
-// signal.
-const patience = 10 * time.Second
+// timeout is how long the kernel may take to freeze or to end the processes of a
+// group. A process in a system call on a dead network disk, for example, does
+// not react to either.
+const timeout = 10 * time.Second
 
-// ErrTimeout says that the kernel took too long.
-var ErrTimeout = errors.New("timed out after " + patience.String())
+var errTimeout = errors.New("timed out after " + timeout.String())
 
-// Procs lists the process ids, as seen from our pid namespace. A group that is
-// gone has none.
+// Procs lists the process ids, as seen from our pid namespace. A group that was
+// removed has none.
 func (g *Group) Procs() ([]int, error) {
 	var all []int
-	err := descend(g.Dir, func(dir string) error {
-		pids, err := numbers(dir, "cgroup.procs")
-		if errors.Is(err, unix.EOPNOTSUPP) || gone(err) {
-			return nil // a threaded group: those above list its processes
+	err := walk(g.Dir, func(dir string) error {
+		pids, err := readPids(dir, "cgroup.procs")
+		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) {
+			return nil // EOPNOTSUPP: a threaded group; the group above it lists its processes
 		}
 		for _, pid := range pids {
-			if pid != 0 { // outside our pid namespace; and kill(0) would be us
+			if pid != 0 { // 0: outside our pid namespace; and kill(0) would signal the runtime
 				all = append(all, pid)
 			}
 		}
@@ -46,31 +44,31 @@ func (g *Group) Procs() ([]int, error) {
 	return all, err
 }
 
-// Home is the directory of the group in which another process can be born
-// beside pid: this one. But one that hands controllers down can have no
-// processes of its own (cgroup-v2.rst, "No Internal Process Constraint"): a
-// container that divides its group has moved its processes into those below,
-// and then it is the one that pid is in.
-func (g *Group) Home(pid int) (string, error) {
-	given, err := fields(g.Dir, "cgroup.subtree_control")
-	if err != nil || len(given) == 0 {
+// DirFor returns the directory of the group in which exec can start a process
+// beside pid. Usually it is the group itself. But a group that hands controllers
+// down cannot have processes (cgroup-v2.rst, "No Internal Process Constraint"): a
+// container that divides its group has moved its processes to groups below. Then
+// it is the group that pid is in.
+func (g *Group) DirFor(pid int) (string, error) {
+	enabled, err := readWords(g.Dir, "cgroup.subtree_control")
+	if err != nil || len(enabled) == 0 {
 		return g.Dir, err
 	}
-	home := g.Dir
-	err = descend(g.Dir, func(dir string) error {
-		pids, err := numbers(dir, "cgroup.procs")
+	found := g.Dir
+	err = walk(g.Dir, func(dir string) error {
+		pids, err := readPids(dir, "cgroup.procs")
 		if err == nil && slices.Contains(pids, pid) {
-			home = dir
+			found = dir
 		}
-		return nil // EOPNOTSUPP: a threaded group; ENOENT, ENODEV: gone
+		return nil // EOPNOTSUPP: a threaded group; ENOENT: it was removed
 	})
-	return home, err
+	return found, err
 }
 
-// descend visits a group and all below it. Groups that go away meanwhile are
-// skipped, and those that lie deeper than any path can say: a container makes
-// them to be in the way. What kills and removes needs no paths.
-func descend(dir string, visit func(dir string) error) error {
+// walk visits a group and all groups below it. It skips groups that are removed
+// meanwhile, and groups too deep for a path: a container makes those to be in the
+// way. Kill and Destroy reach them nevertheless, because they need no paths.
+func walk(dir string, visit func(dir string) error) error {
 	if len(dir)+len("/cgroup.subtree_control") >= unix.PathMax {
 		return nil
 	}
@@ -78,12 +76,12 @@ func descend(dir string, visit func(dir string) error) error {
 		return err
 	}
 	entries, err := os.ReadDir(dir)
-	if err != nil && !gone(err) {
+	if err != nil && !isRemoved(err) {
 		return err
 	}
 	for _, e := range entries {
 		if e.IsDir() {
-			if err := descend(filepath.Join(dir, e.Name()), visit); err != nil {
+			if err := walk(filepath.Join(dir, e.Name()), visit); err != nil {
 				return err
 			}
 		}
@@ -91,12 +89,9 @@ func descend(dir string, visit func(dir string) error) error {
 	return nil
 }
 
-// gone says whether a group was removed before (ENOENT) or after (ENODEV) we opened its file.
-func gone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) }
-
-// Signal sends a signal to all processes. Those that are forked meanwhile get
-// it too: the list is read again until it has nobody new, or ten times, which
-// only a fork bomb reaches. SIGKILL is [Group.Kill], which nothing outruns.
+// Signal sends a signal to all processes, also to those that are forked meanwhile:
+// it reads the list again until there is no new process in it, or ten times, which
+// only a fork bomb needs. For SIGKILL it calls [Group.Kill], which no fork escapes.
 func (g *Group) Signal(sig unix.Signal) error {
 	if sig == unix.SIGKILL {
 		return g.Kill()
@@ -124,18 +119,19 @@ func (g *Group) Signal(sig unix.Signal) error {
 	return nil
 }
 
-// Kill ends all processes, frozen ones too, and waits until none is left, at
-// most ten seconds. No fork escapes: the kernel counts the kills of a group and
-// looks after each fork whether there was one. Who comes from outside meanwhile,
-// as an exec does, is ended, too. A group that is gone is success. Linux 5.14.
+// Kill ends all processes, also frozen ones, and waits until none is left, at most
+// ten seconds. No fork escapes: the kernel counts the kills of a group and checks
+// after each fork whether there was one. Kill repeats the kill for processes that
+// join from outside meanwhile, as an exec does. A group that was removed is a
+// success. Linux 5.14.
 //
 // Start nothing in the group afterwards. Since 6.14 (still in 6.18, and in older
-// kernels that got the same fix) clone3 compares the new group's count with
-// that of the caller's group, and CLONE_INTO_CGROUP ends in SIGKILL.
+// kernels that got the same fix) clone3 compares the new group's count with that
+// of the caller's group, and CLONE_INTO_CGROUP ends in SIGKILL.
 func (g *Group) Kill() error {
-	for end := time.Now().Add(patience); ; {
-		err := writeFile(g.Dir, "cgroup.kill", "1")
-		if gone(err) {
+	for end := time.Now().Add(timeout); ; {
+		err := write(g.Dir, "cgroup.kill", "1")
+		if isRemoved(err) {
 			if unix.Access(g.Dir, unix.F_OK) == unix.ENOENT {
 				return nil
 			}
@@ -144,86 +140,73 @@ func (g *Group) Kill() error {
 		if err != nil {
 			return err
 		}
-		if err := g.wait("populated", 0, patience/100); !errors.Is(err, ErrTimeout) || time.Now().After(end) {
+		if err := g.waitFor("populated", 0, timeout/100); !errors.Is(err, errTimeout) || time.Now().After(end) {
 			return err
 		}
 	}
 }
 
 // Freeze stops all processes and waits until they are stopped, at most ten
-// seconds; after that it lets them go on, and the error is [ErrTimeout].
-// Linux 5.2.
+// seconds. After that it thaws them and returns an error. Linux 5.2.
 func (g *Group) Freeze() error {
-	if err := writeFile(g.Dir, "cgroup.freeze", "1"); err != nil {
+	if err := write(g.Dir, "cgroup.freeze", "1"); err != nil {
 		return err
 	}
-	if err := g.wait("frozen", 1, patience); err != nil {
+	if err := g.waitFor("frozen", 1, timeout); err != nil {
 		return errors.Join(err, g.Thaw())
 	}
 	return nil
 }
 
-// Thaw lets them go on. It does not wait: from now on the kernel schedules them.
-func (g *Group) Thaw() error { return writeFile(g.Dir, "cgroup.freeze", "0") }
+// Thaw lets the processes continue. It does not wait.
+func (g *Group) Thaw() error { return write(g.Dir, "cgroup.freeze", "0") }
 
-// Frozen says whether all processes are stopped, by this group's freezer or by
-// that of one above it.
+// Frozen says whether all processes are stopped, by the freezer of this group or
+// of one above it.
 func (g *Group) Frozen() (bool, error) {
-	events, err := pairs(g.Dir, "cgroup.events")
+	events, err := g.ReadFlatKeyed("cgroup.events")
 	return events["frozen"] == 1, err
 }
 
-// wait waits until an event has a value, for so long. Why poll with a short time limit that
-// grows? The kernel tells of at most one change in 10 ms, so that the end of a
-// container that lived shorter would be told late.
-func (g *Group) wait(event string, want uint64, limit time.Duration) error {
-	f, err := os.Open(filepath.Join(g.Dir, "cgroup.events"))
-	if gone(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
-	buffer := make([]byte, 256)
+// waitFor waits at most limit until an event has a value. Why not with poll(2)? The
+// kernel reports at most one change in 10 ms, so it would report the end of a
+// short-lived container later than this loop sees it.
+func (g *Group) waitFor(event string, want uint64, limit time.Duration) error {
 	end := time.Now().Add(limit)
-	for pause := 1; time.Now().Before(end); pause = min(2*pause, 100) {
-		n, err := unix.Pread(int(fds[0].Fd), buffer, 0)
-		if err == unix.ENODEV {
-			return nil // removed
-		}
-		if err != nil {
-			return fmt.Errorf("read %s: %w", f.Name(), err)
-		}
-		if events, err := parsePairs(string(buffer[:n])); err != nil || events[event] == want {
+	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 10*time.Millisecond) {
+		events, err := g.ReadFlatKeyed("cgroup.events")
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			return nil // the group was removed
+		case err != nil || events[event] == want:
 			return err
-		}
-		unix.Poll(fds, pause) // EINTR: look again
-	}
-	return fmt.Errorf("cgroup %s: %s %d: %w", g.Dir, event, want, ErrTimeout)
-}
-
-// Clear is Kill and Remove, and both again as long as somebody comes in between,
-// for about a second.
-func (g *Group) Clear() error {
-	for pause := time.Millisecond; ; pause *= 2 {
-		if err := g.Kill(); err != nil {
-			return err
-		}
-		if err := remove(g.Dir); !errors.Is(err, unix.EBUSY) || pause > 512*time.Millisecond {
-			return err
+		case time.Now().After(end):
+			return fmt.Errorf("cgroup %s: %s %d: %w", g.Dir, event, want, errTimeout)
 		}
 		time.Sleep(pause)
 	}
 }
 
-// Remove removes the group and all groups below it. It does not kill: a group
-// with processes is an error, but those that are just ending are waited for,
-// for about a second. A group that is gone is success.
-func (g *Group) Remove() error {
+// Destroy ends all processes and removes the group with all groups below it. A
+// group that was removed is a success.
+func (g *Group) Destroy() error {
+	return retryBusy(func() error {
+		if err := g.Kill(); err != nil {
+			return err
+		}
+		return remove(g.Dir)
+	})
+}
+
+// rmdir removes the group and all groups below it, and ends no process: with
+// processes it is an error. It is the undo of [Group.Add].
+func (g *Group) rmdir() error { return retryBusy(func() error { return remove(g.Dir) }) }
+
+// retryBusy repeats a removal that fails because of processes (EBUSY), for about a
+// second: they may be about to end.
+func retryBusy(remove func() error) error {
 	for pause := time.Millisecond; ; pause *= 2 {
-		err := remove(g.Dir)
+		err := remove()
 		if !errors.Is(err, unix.EBUSY) || pause > 512*time.Millisecond {
 			return err
 		}
@@ -231,7 +214,7 @@ func (g *Group) Remove() error {
 	}
 }
 
-// remove removes a group, with those below it first if there are any (EBUSY).
+// remove removes a group. If it has groups below (EBUSY), those are removed first.
 func remove(dir string) error {
 	err := unix.Rmdir(dir)
 	if err == unix.EBUSY {
@@ -247,61 +230,75 @@ func remove(dir string) error {
 }
 
 // removeBelow removes all groups below one. Why not by their paths? A container
-// that may make groups makes them so deep that no path reaches the last
-// (ENAMETOOLONG), or as deep as there are descriptors. So it goes down and up
-// with one descriptor, a name at a time; nobody renames a group.
+// that can make groups makes them so deep that no path reaches the last one
+// (ENAMETOOLONG), or deeper than a process can open descriptors. So removeBelow
+// goes down and up with one descriptor, one name at a time, and reads each
+// directory once. ".." is safe here, because groups are never moved.
 func removeBelow(top string) error {
 	dir, err := unix.Open(top, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	var way []string // from top to dir
+	if err != nil {
+		return ignoreRemoved(err)
+	}
+	way := make([]visit, 1) // from top to dir
+	way[0].children, err = childrenOf(dir)
 	for err == nil {
-		var busy string
-		if busy, err = removeEmpty(dir); err != nil {
-			break
-		}
-		if busy != "" {
-			way = append(way, busy)
-			dir, err = step(dir, busy)
-			continue
-		}
-		if len(way) == 0 {
+		at := &way[len(way)-1]
+		switch n := len(at.children); {
+		case n > 0:
+			name := at.children[n-1]
+			at.children = at.children[:n-1]
+			err = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+			if err == unix.ENOENT {
+				err = nil
+			} else if err == unix.EBUSY { // it has groups or processes
+				if dir, err = moveTo(dir, name); err == nil {
+					below := visit{name: name}
+					below.children, err = childrenOf(dir)
+					way = append(way, below)
+				}
+			}
+		case len(way) == 1:
 			return unix.Close(dir)
-		}
-		if dir, err = step(dir, ".."); err == nil {
-			err = unix.Unlinkat(dir, way[len(way)-1], unix.AT_REMOVEDIR) // EBUSY: now that means processes
+		default:
+			if dir, err = moveTo(dir, ".."); err == nil {
+				err = unix.Unlinkat(dir, at.name, unix.AT_REMOVEDIR) // EBUSY: it has processes
+			}
 			way = way[:len(way)-1]
 		}
 	}
 	if dir >= 0 {
-		unix.Close(dir) // EIO cannot be for a directory
+		unix.Close(dir) // EIO is impossible for a directory
 	}
-	if gone(err) {
-		return nil // somebody else has removed it
+	return ignoreRemoved(err)
+}
+
+// A visit is to a group whose children are being removed.
+type visit struct {
+	name     string
+	children []string // those that are left
+}
+
+func childrenOf(dir int) (names []string, err error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", dir))
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// ignoreRemoved drops the error for a group that another process has removed.
+func ignoreRemoved(err error) error {
+	if isRemoved(err) {
+		return nil
 	}
 	return err
 }
 
-// removeEmpty removes the groups in a directory, up to the first that has
-// others in it, or processes, whose name it returns; "" if none is left.
-func removeEmpty(dir int) (busy string, err error) {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", dir))
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		switch err := unix.Unlinkat(dir, e.Name(), unix.AT_REMOVEDIR); err {
-		case nil, unix.ENOENT:
-		case unix.EBUSY:
-			return e.Name(), nil
-		default:
-			return "", err
-		}
-	}
-	return "", err
-}
-
-// step opens a directory relative to another, which it closes.
-func step(dir int, name string) (int, error) {
+// moveTo opens a directory relative to another one and closes that.
+func moveTo(dir int, name string) (int, error) {
 	next, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	unix.Close(dir) // EIO cannot be for a directory
+	unix.Close(dir) // EIO is impossible for a directory
 	return next, err
 }

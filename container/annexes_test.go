@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/stats"
 	"minirun/container"
 	"minirun/container/events"
 	"minirun/container/freezer"
@@ -105,7 +106,7 @@ func TestUpdate(t *testing.T) {
 func TestWatch(t *testing.T) {
 	c := container.StartBox(t, container.Options{}, nil, "sleep")
 	count := 0
-	err := events.Watch(c.Container, 10*time.Millisecond, func(s *cgroups.Stats) error {
+	err := events.Watch(c.Container, 10*time.Millisecond, func(s *stats.Stats) error {
 		if count++; count == 3 { // once: it takes a moment to end
 			return c.Kill(unix.SIGKILL, false)
 		}
@@ -138,7 +139,7 @@ func TestWatchOOM(t *testing.T) {
 		started <- errors.Join(err, again.Start())
 	})
 	ooms := 0
-	err := events.Watch(c.Container, time.Hour, func(*cgroups.Stats) error { return errors.New("an hour has passed") }, func() error { ooms++; return nil })
+	err := events.Watch(c.Container, time.Hour, func(*stats.Stats) error { return errors.New("an hour has passed") }, func() error { ooms++; return nil })
 	if err != nil || ooms != 1 || !events.OOMKilled(c.Container) {
 		t.Errorf("Watch() = %v after %d kills, want nil after 1", err, ooms)
 	}

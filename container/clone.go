@@ -6,7 +6,9 @@ import (
 	"os"
 	"time"
 
-	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/devices"
+	"minirun/cgroups/resources"
 	"minirun/container/procfs"
 	"minirun/plan"
 
@@ -21,6 +23,28 @@ import (
 // So the monitor is no program of its own but part of the plan: a copy of the runtime
 // that never returns to Go, and has no Go heap. It keeps the runtime's command line,
 // with the container's id in it, so that ps shows whose monitor it is.
+
+// checkGroup looks at the cgroup's part of the spec: limits, where the group is, the
+// device filter, and whether the group gets another owner. The last two need
+// privileges over the host. Without them no filter is needed: in a user namespace
+// nobody can make device files.
+func (b *builder) checkGroup() (err error) {
+	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
+		return err
+	}
+	if err := b.findGroup(); err != nil || b.cgroup == nil || !b.facts.Privileged() {
+		return err
+	}
+	var rules []specs.LinuxDeviceCgroup
+	if r := b.spec.Linux.Resources; r != nil {
+		rules = r.Devices
+	}
+	if b.filter, err = devices.New(rules); err != nil {
+		return err
+	}
+	b.delegation, err = delegation.New(b.spec, b.host.delegated)
+	return err
+}
 
 // findGroup decides which cgroup the container is born in.
 func (b *builder) findGroup() error {
@@ -45,12 +69,14 @@ func (b *builder) findGroup() error {
 	switch {
 	case b.options.NoCgroup:
 		without = "there is to be no cgroup (--cgroup-manager disabled)"
-	case !b.facts.Privileged() && !b.cgroup.Permitted():
+	case !b.facts.Privileged() && !b.cgroup.Writable():
 		without = "an ordinary user needs a delegated cgroup for it"
 	}
 	if without != "" {
-		if needed := b.cgroup.Needed(b.spec.Linux.Resources); needed != nil {
-			return fmt.Errorf("%w: %s", needed, without)
+		for _, w := range b.limits {
+			if !w.Optional {
+				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
+			}
 		}
 		b.cgroup = nil // without limits the caller's own group does as well
 		return nil
@@ -59,32 +85,17 @@ func (b *builder) findGroup() error {
 	return nil
 }
 
-// findClass decides on the class of processor resources.
-func (b *builder) findClass() error {
-	r := b.spec.Linux.IntelRdt
-	if r == nil {
-		return nil
-	}
-	mount, err := b.host.resctrl()
-	if err != nil {
-		return fmt.Errorf("linux.intelRdt: %w", err)
-	}
-	b.Class, err = cgroups.NewClass(mount, b.ID, r)
-	return err
-}
-
 // clone records the cgroup and the birth of the process in it, below a monitor
 // if there is to be one.
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")
 	if b.cgroup != nil && b.unit == nil {
-		if c.Cgroup, err = b.cgroup.Add(p, b.spec.Linux.Resources); err != nil {
+		if c.Cgroup, err = b.cgroup.Add(p, b.limits); err != nil {
 			return err
 		}
-		if err := errors.Join(b.devices(p, c.Cgroup), b.delegate(p, c.Cgroup)); err != nil {
-			return err
-		}
+		b.filter.Record(p, c.Cgroup)
+		b.delegation.Record(p, c.Cgroup)
 	}
 	b.tasks = b.Class.Add(p)
 	if b.unit != nil {
@@ -109,19 +120,6 @@ func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
 		return b.joins.Clone(p, c)
 	}
 	return b.namespaces.Clone(p, c)
-}
-
-// devices records the device filter. Without privileges there can be none, and
-// none is needed: in a user namespace no device file can be made.
-func (b *builder) devices(p *plan.Plan, group plan.FD) error {
-	if !b.facts.Privileged() {
-		return nil
-	}
-	var rules []specs.LinuxDeviceCgroup
-	if r := b.spec.Linux.Resources; r != nil {
-		rules = r.Devices
-	}
-	return cgroups.AddDevices(p, group, rules)
 }
 
 // monitor records the monitor's steps, with the birth of the container process

@@ -10,6 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/devices"
+	"minirun/cgroups/resctrl"
+	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -44,7 +48,7 @@ type Options struct {
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
 	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter
-	Systemd               bool     // systemd makes the cgroup, as a scope; see cgroups.Unit
+	Systemd               bool     // systemd makes the cgroup, as a scope; see package systemd
 
 	Config []byte // the text of config.json, which exec and hooks start from; nil: they read the bundle's again
 
@@ -118,9 +122,12 @@ type builder struct {
 	detached   *detached.Root // nil: the container has a mount namespace
 	identity   *identity
 	cgroup     *cgroups.Group // nil: the caller's own
-	unit       *cgroups.Unit  // as which systemd makes that; nil: we do
-	units      string         // the group below which systemd does
-	tasks      []plan.FD      // of the class that the container process puts itself into
+	limits     []cgroups.Write
+	filter     *devices.Filter        // nil: none
+	delegation *delegation.Delegation // nil: the group stays the host's
+	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
+	units      string                 // the group below which systemd does
+	tasks      []plan.FD              // of the class that the container process joins
 
 	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
 	listener error                  // why the seccomp listener did not reach its agent; nil: it did
@@ -220,7 +227,10 @@ func (b *builder) check() (err error) {
 	if err := b.identity.home(func() (io.ReadCloser, error) { return openPasswd(b.Rootfs, "etc/passwd") }); err != nil {
 		return err
 	}
-	return errors.Join(b.findClass(), b.findGroup())
+	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.resctrl); err != nil {
+		return err
+	}
+	return b.checkGroup()
 }
 
 // checkNamespaces reads the namespaces, and what the spec changes in them.
@@ -260,7 +270,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	}
 	p.On(plan.Child)
 	b.identity.first(p)
-	cgroups.EnterClass(p, b.tasks)
+	resctrl.Enter(p, b.tasks)
 	p.Heading("names and loopback")
 	b.namespaces.WriteIDMaps(p)
 	b.subids.Write(p)

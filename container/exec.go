@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
+	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/descriptors"
 	"minirun/container/pidfd"
@@ -145,7 +145,7 @@ func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
 		return nil, nil, fmt.Errorf("exec in %s: it has no cgroup of its own, and so none below that", c.ID)
 	case c.Cgroup != "":
 		if below == "" {
-			if home, err = c.group().Home(c.Pid); err != nil {
+			if home, err = c.group().DirFor(c.Pid); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -158,7 +158,7 @@ func (c *Container) joining(below string) (*plan.Plan, *namespaces.Set, error) {
 	tasks := c.Class.Join(p)
 	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
 	p.On(plan.Child)
-	cgroups.EnterClass(p, tasks)
+	resctrl.Enter(p, tasks)
 	return p, set, nil
 }
 

@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/resctrl"
+	"minirun/cgroups/systemd"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
@@ -49,9 +52,9 @@ func thisHost() host {
 		ownNS:     join.IsOwn,
 		grants:    process.OwnCapabilities,
 		hierarchy: cgroups.Find,
-		systemd:   cgroups.FindSystemd,
-		resctrl:   cgroups.FindResctrl,
-		delegated: cgroups.Delegated,
+		systemd:   systemd.Find,
+		resctrl:   resctrl.Find,
+		delegated: delegation.Files,
 	}
 }
 

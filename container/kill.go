@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/oom"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -86,7 +87,7 @@ func (c *Container) Delete(force bool) error {
 		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
 	}
 	if c.Cgroup != "" && c.Unit == "" {
-		c.group().Heard()
+		oom.WaitForReaders(c.group())
 	}
 	// Most often the group is empty, and rmdir is the quickest way to find out.
 	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
@@ -109,7 +110,7 @@ func (c *Container) clear() error {
 	if err := c.end(); err != nil || c.Cgroup == "" {
 		return err
 	}
-	return errors.Join(c.stopUnit(), c.group().Clear())
+	return errors.Join(c.stopUnit(), c.group().Destroy())
 }
 
 // end kills every process of the container. The cgroup knows them all, even if

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/notify"
 	"minirun/container/pidfd"
@@ -44,7 +45,7 @@ type State struct {
 	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
 	Unit        string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
 	UserUnit    bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
-	Class       *cgroups.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
+	Class       *resctrl.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
 	Created     time.Time              `json:"created"`
 	Started     time.Time              `json:"started"` // zero before start
 	Owner       int                    `json:"owner"`   // user id

@@ -67,7 +67,7 @@ func lookOwnCgroup() (string, error) {
 		return "", err
 	}
 	parent := filepath.Dir(g.Dir)
-	if !g.Permitted() {
+	if !g.Writable() {
 		return "", fmt.Errorf("%s is not delegated to user %d: no limits (a systemd user session delegates)", parent, os.Geteuid())
 	}
 	return "below " + parent, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
+	"minirun/cgroups/systemd"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
 	"minirun/rootfs/image"
@@ -140,7 +140,7 @@ func checkManager(c *cli.Context) error {
 	case !bySystemd(c):
 		return nil
 	}
-	if err := cgroups.Booted(); err != nil {
+	if err := systemd.Booted(); err != nil {
 		return fmt.Errorf("--systemd-cgroup: %w", err)
 	}
 	return nil

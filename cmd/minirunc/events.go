@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"minirun/cgroups"
+	cgroupstats "minirun/cgroups/stats"
 	watching "minirun/container/events"
 )
 
@@ -31,7 +31,7 @@ func events(c *call) error {
 		return err
 	}
 	out := json.NewEncoder(c.out)
-	print := func(s *cgroups.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
+	print := func(s *cgroupstats.Stats) error { return out.Encode(event{"stats", k.ID, statsOf(s)}) }
 	if *once {
 		s, err := watching.Stats(k)
 		if err != nil {

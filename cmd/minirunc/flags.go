@@ -10,7 +10,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"minirun/cgroups"
+	"minirun/cgroups/systemd"
 	"minirun/cmd/report"
 	"minirun/container"
 )
@@ -262,7 +262,7 @@ func (c *call) checkManager() error {
 	if !c.systemd {
 		return nil
 	}
-	if err := cgroups.Booted(); err != nil {
+	if err := systemd.Booted(); err != nil {
 		return fmt.Errorf("--systemd-cgroup: %w", err)
 	}
 	return nil

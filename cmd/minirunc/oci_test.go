@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"minirun/cgroups"
+	cgroupstats "minirun/cgroups/stats"
 
 	"minirun/cmd/testbed"
 )
@@ -29,13 +29,13 @@ func TestStrict(t *testing.T) {
 
 // TestStatsForm: the form of events, with all that the kernel can tell.
 func TestStatsForm(t *testing.T) {
-	full := &cgroups.Stats{
-		CPU:      cgroups.CPUStats{Usage: 3 * time.Microsecond, User: 2 * time.Microsecond, System: time.Microsecond, Periods: 4, Throttled: 5, ThrottledTime: 6},
-		Memory:   &cgroups.MemoryStats{Usage: 10, Limit: 20, Peak: 15, SwapUsage: 1, SwapLimit: 2, SwapPeak: 1, Stat: map[string]uint64{"file": 7, "anon": 3}, Events: map[string]uint64{"max": 9}},
-		Pids:     &cgroups.PidsStats{Current: 1, Limit: 2},
-		IO:       []cgroups.IOStats{{Major: 8, Minor: 16, ReadBytes: 1, WriteBytes: 2, ReadCount: 3, WriteCount: 4}},
-		Hugetlb:  map[string]cgroups.HugetlbStats{"2MB": {Usage: 1, Limit: 2, Failed: 3}},
-		Pressure: map[string]cgroups.Pressure{"cpu": {Some: cgroups.Stall{Avg10: 0.5, Total: 7 * time.Microsecond}}, "memory": {}, "io": {}},
+	full := &cgroupstats.Stats{
+		CPU:      cgroupstats.CPU{Usage: 3 * time.Microsecond, User: 2 * time.Microsecond, System: time.Microsecond, Periods: 4, Throttled: 5, ThrottledTime: 6},
+		Memory:   &cgroupstats.Memory{Usage: 10, Limit: 20, Peak: 15, SwapUsage: 1, SwapLimit: 2, SwapPeak: 1, Stat: map[string]uint64{"file": 7, "anon": 3}, Events: map[string]uint64{"max": 9}},
+		Pids:     &cgroupstats.Pids{Current: 1, Limit: 2},
+		IO:       []cgroupstats.IO{{Major: 8, Minor: 16, ReadBytes: 1, WriteBytes: 2, ReadCount: 3, WriteCount: 4}},
+		Hugetlb:  map[string]cgroupstats.Hugetlb{"2MB": {Usage: 1, Limit: 2, Failed: 3}},
+		Pressure: map[string]cgroupstats.Pressure{"cpu": {Some: cgroupstats.Stall{Avg10: 0.5, Total: 7 * time.Microsecond}}, "memory": {}, "io": {}},
 	}
 	const want = `{"type":"stats","id":"x","data":{"cpu":{"usage":{"total":3000,"kernel":1000,"user":2000},` +
 		`"throttling":{"periods":4,"throttledPeriods":5,"throttledTime":6},` +
@@ -49,9 +49,9 @@ func TestStatsForm(t *testing.T) {
 		`"psi":{"some":{"avg10":0,"avg60":0,"avg300":0,"total":0},"full":{"avg10":0,"avg60":0,"avg300":0,"total":0}}},` +
 		`"hugetlb":{"2MB":{"usage":1,"failcnt":3}},"intel_rdt":{},"network_interfaces":null}}`
 	for name, c := range map[string]struct {
-		stats *cgroups.Stats
+		stats *cgroupstats.Stats
 		want  string
-	}{"all": {full, want}, "nothing": {&cgroups.Stats{}, ""}} {
+	}{"all": {full, want}, "nothing": {&cgroupstats.Stats{}, ""}} {
 		data, err := json.Marshal(event{"stats", "x", statsOf(c.stats)})
 		testbed.Must(t, err)
 		if c.want != "" && string(data) != c.want {
@@ -61,8 +61,8 @@ func TestStatsForm(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	none := &cgroups.Stats{Memory: &cgroups.MemoryStats{Usage: 10, Limit: cgroups.Unlimited, SwapLimit: 5}, Pids: &cgroups.PidsStats{Limit: cgroups.Unlimited}}
-	if s := statsOf(none); s.Memory.Usage.Limit != cgroups.Unlimited || s.Memory.Swap.Limit != cgroups.Unlimited || s.Pids.Limit != 0 {
+	none := &cgroupstats.Stats{Memory: &cgroupstats.Memory{Usage: 10, Limit: cgroupstats.Unlimited, SwapLimit: 5}, Pids: &cgroupstats.Pids{Limit: cgroupstats.Unlimited}}
+	if s := statsOf(none); s.Memory.Usage.Limit != cgroupstats.Unlimited || s.Memory.Swap.Limit != cgroupstats.Unlimited || s.Pids.Limit != 0 {
 		t.Errorf("statsOf without limits = %+v", s)
 	}
 }

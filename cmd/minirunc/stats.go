@@ -1,7 +1,7 @@
 package main
 
 import (
-	"minirun/cgroups"
+	cgroupstats "minirun/cgroups/stats"
 )
 
 // The form in which events prints what a container uses. It was made for cgroup
@@ -100,7 +100,7 @@ type statsStall struct {
 	Total  uint64  `json:"total"` // microseconds, as the kernel has it
 }
 
-func statsOf(s *cgroups.Stats) stats {
+func statsOf(s *cgroupstats.Stats) stats {
 	t := stats{Memory: memoryStats(s), Hugetlb: map[string]statsPages{}}
 	t.CPU.Usage.Total, t.CPU.Usage.Kernel, t.CPU.Usage.User = uint64(s.CPU.Usage), uint64(s.CPU.System), uint64(s.CPU.User)
 	t.CPU.Throttling.Periods, t.CPU.Throttling.ThrottledPeriods = s.CPU.Periods, s.CPU.Throttled
@@ -108,7 +108,7 @@ func statsOf(s *cgroups.Stats) stats {
 	t.CPU.PSI, t.Memory.PSI, t.IO.PSI = pressure(s, "cpu"), pressure(s, "memory"), pressure(s, "io")
 	if s.Pids != nil {
 		t.Pids.Current = s.Pids.Current
-		if s.Pids.Limit != cgroups.Unlimited {
+		if s.Pids.Limit != cgroupstats.Unlimited {
 			t.Pids.Limit = s.Pids.Limit
 		}
 	}
@@ -124,23 +124,23 @@ func statsOf(s *cgroups.Stats) stats {
 
 // memoryStats counts swap as v1 did: with the memory, so that its own highest
 // value cannot be known.
-func memoryStats(s *cgroups.Stats) (m statsMemory) {
+func memoryStats(s *cgroupstats.Stats) (m statsMemory) {
 	if s.Memory == nil {
 		return m
 	}
 	m.Cache, m.Raw = s.Memory.Stat["file"], s.Memory.Stat
 	m.Usage = statsBytes{s.Memory.Limit, s.Memory.Usage, s.Memory.Peak, s.Memory.Events["max"]}
 	m.Swap = statsBytes{Limit: s.Memory.SwapLimit, Usage: s.Memory.Usage + s.Memory.SwapUsage}
-	if s.Memory.SwapLimit != cgroups.Unlimited && s.Memory.Limit != cgroups.Unlimited {
+	if s.Memory.SwapLimit != cgroupstats.Unlimited && s.Memory.Limit != cgroupstats.Unlimited {
 		m.Swap.Limit += s.Memory.Limit
 	} else {
-		m.Swap.Limit = cgroups.Unlimited
+		m.Swap.Limit = cgroupstats.Unlimited
 	}
 	return m
 }
 
 // pressure is that of one resource; nil if the kernel measures none.
-func pressure(s *cgroups.Stats, resource string) *statsPressure {
+func pressure(s *cgroupstats.Stats, resource string) *statsPressure {
 	p, ok := s.Pressure[resource]
 	if !ok {
 		return nil
@@ -148,6 +148,6 @@ func pressure(s *cgroups.Stats, resource string) *statsPressure {
 	return &statsPressure{stall(p.Some), stall(p.Full)}
 }
 
-func stall(s cgroups.Stall) statsStall {
+func stall(s cgroupstats.Stall) statsStall {
 	return statsStall{s.Avg10, s.Avg60, s.Avg300, uint64(s.Total.Microseconds())}
 }

@@ -1,7 +1,7 @@
 // Package events measures a container, and tells when the kernel has killed in it
 // for lack of memory: minirunc events, minirun stats.
 //
-// The numbers are those of the container's cgroup (package cgroups). A kill is seen
+// The numbers are those of the container's cgroup (package stats). A kill is seen
 // by poll(2) on the group's memory.events, and the container's end by poll(2) on a
 // pidfd; so one thread waits for both, and for the next interval.
 package events
@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/oom"
+	"minirun/cgroups/stats"
 	"minirun/container"
 	"minirun/container/pidfd"
 
@@ -20,11 +22,11 @@ import (
 )
 
 // Stats measures the container.
-func Stats(c *container.Container) (*cgroups.Stats, error) {
+func Stats(c *container.Container) (*stats.Stats, error) {
 	if err := check(c); err != nil {
 		return nil, err
 	}
-	return group(c).Stats()
+	return stats.Read(group(c))
 }
 
 // OOMKilled says whether the kernel has ended a process of the container for
@@ -33,7 +35,7 @@ func OOMKilled(c *container.Container) bool {
 	if c.Cgroup == "" {
 		return false
 	}
-	killed, err := group(c).OOMKilled()
+	killed, err := oom.Killed(group(c))
 	return err == nil && killed
 }
 
@@ -52,10 +54,11 @@ func check(c *container.Container) error {
 	return nil
 }
 
-// Watch measures the container once each interval, and calls oom as soon as the
-// kernel has ended one of its processes, or several at once, for lack of memory.
-// It returns when the container has ended, or with the first error of either.
-func Watch(c *container.Container, interval time.Duration, stats func(*cgroups.Stats) error, oom func() error) error {
+// Watch measures the container once each interval and reports it. It calls killed as
+// soon as the kernel has ended one of its processes, or several at once, for lack of
+// memory. It returns when the container has ended, or with the first error of either
+// function.
+func Watch(c *container.Container, interval time.Duration, report func(*stats.Stats) error, killed func() error) error {
 	if err := check(c); err != nil {
 		return err
 	}
@@ -64,7 +67,7 @@ func Watch(c *container.Container, interval time.Duration, stats func(*cgroups.S
 		return fmt.Errorf("events of %s: %w", c.ID, err)
 	}
 	defer unix.Close(process)
-	kills, err := group(c).WatchOOM()
+	kills, err := oom.NewWatch(group(c))
 	if err != nil {
 		return err
 	}
@@ -75,10 +78,10 @@ func Watch(c *container.Container, interval time.Duration, stats func(*cgroups.S
 			return fmt.Errorf("events of %s: poll: %w", c.ID, err)
 		}
 		// Kills first, then the end: a kill may be how the container has ended.
-		if killed, err := kills.Killed(); err != nil {
+		if some, err := kills.Killed(); err != nil {
 			return err
-		} else if killed {
-			if err := oom(); err != nil {
+		} else if some {
+			if err := killed(); err != nil {
 				return err
 			}
 		}
@@ -89,7 +92,7 @@ func Watch(c *container.Container, interval time.Duration, stats func(*cgroups.S
 			continue
 		}
 		next = next.Add(interval)
-		if ended, err := measure(c, stats); ended || err != nil {
+		if ended, err := measure(c, report); ended || err != nil {
 			return err
 		}
 	}
@@ -97,10 +100,10 @@ func Watch(c *container.Container, interval time.Duration, stats func(*cgroups.S
 
 // measure measures once. ended says that there is nothing to measure any more: the
 // container has just been deleted, with its group.
-func measure(c *container.Container, stats func(*cgroups.Stats) error) (ended bool, _ error) {
-	s, err := group(c).Stats()
+func measure(c *container.Container, report func(*stats.Stats) error) (ended bool, _ error) {
+	s, err := stats.Read(group(c))
 	if err == nil {
-		return false, stats(s)
+		return false, report(s)
 	}
 	if now, known := c.Status(); known == nil && now == specs.StateStopped {
 		return true, nil

@@ -6,7 +6,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go/features"
 
-	"minirun/cgroups"
+	"minirun/cgroups/systemd"
 	"minirun/namespaces"
 	"minirun/plan"
 	"minirun/process/affinity"
@@ -24,7 +24,7 @@ func All() *features.Features {
 		MountOptions: rootfs.MountOptions(),
 		Hooks:        []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"},
 
-		PotentiallyUnsafeConfigAnnotations: []string{cgroups.Annotation},
+		PotentiallyUnsafeConfigAnnotations: []string{systemd.Annotation},
 		Linux: &features.Linux{
 			Namespaces: namespaceNames(), Capabilities: plan.Capabilities,
 			Cgroup:  &features.Cgroup{V1: new(false), V2: new(true), Systemd: new(true), SystemdUser: new(true), Rdma: new(true)},

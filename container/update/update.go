@@ -5,7 +5,11 @@ import (
 	"fmt"
 
 	"minirun/cgroups"
+	"minirun/cgroups/resources"
+	"minirun/cgroups/systemd"
 	"minirun/container"
+	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -26,19 +30,12 @@ func Resources(c *container.Container, r *specs.LinuxResources) error {
 	case c.Cgroup == "":
 		return fmt.Errorf("update %s: it has no cgroup of its own to limit", c.ID)
 	}
-	group := cgroups.Open(c.Cgroup)
 	sum, err := memorySwap(c)
 	if err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	}
 	r = keepSum(sum, r)
-	if c.Unit != "" { // systemd has to know, or some day it brings back the old limits
-		unit := cgroups.Unit{Name: c.Unit, User: c.UserUnit}
-		if err := unit.Limit(group, r); err != nil {
-			return fmt.Errorf("update %s: %w", c.ID, err)
-		}
-	}
-	if err := group.Update(r); err != nil {
+	if err := limit(c, r); err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	}
 	if r.Memory == nil || r.Memory.Limit == nil && r.Memory.Swap == nil {
@@ -47,6 +44,25 @@ func Resources(c *container.Container, r *specs.LinuxResources) error {
 	sum = asked(r)
 	c.MemorySwap = &sum
 	return c.Save()
+}
+
+// limit writes and carries out the plan of an update. It has no undo: if the kernel
+// refuses a limit, those before it stay.
+func limit(c *container.Container, r *specs.LinuxResources) error {
+	group := cgroups.Open(c.Cgroup)
+	limits, err := resources.Change(group, r)
+	if err != nil || len(limits) == 0 {
+		return err
+	}
+	p := &plan.Plan{}
+	if c.Unit != "" {
+		(&systemd.Unit{Name: c.Unit, User: c.UserUnit}).Update(p, limits)
+	}
+	if err := group.Update(p, limits); err != nil {
+		return err
+	}
+	_, err = p.Start(plan.Options{Notation: print.Step})
+	return err
 }
 
 // memorySwap is the sum of memory and swap as it was last asked for, by an update
@@ -83,7 +99,12 @@ func keepSum(sum int64, r *specs.LinuxResources) *specs.LinuxResources {
 // Schemata changes the container's shares of the processors' caches and memory
 // bandwidth: lines for resctrl's schemata. c must be locked.
 func Schemata(c *container.Container, lines []string) error {
-	if err := c.Class.Update(lines); err != nil {
+	p := &plan.Plan{}
+	err := c.Class.Update(p, lines)
+	if err == nil {
+		_, err = p.Start(plan.Options{Notation: print.Step})
+	}
+	if err != nil {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package cgroups
+package systemd
 
 import (
 	"fmt"
@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"minirun/cgroups"
 )
 
-func TestNewUnit(t *testing.T) {
+func TestNew(t *testing.T) {
 	long := strings.Repeat("x", 255)
 	for _, c := range []struct {
 		path string
@@ -43,24 +43,24 @@ func TestNewUnit(t *testing.T) {
 		{"a.slice:b:" + long, false, "", ""},
 		{long + ".slice:b:c", false, "", ""},
 	} {
-		u, err := NewUnit(c.path, "web", c.user)
+		u, err := New(c.path, "web", nil, c.user)
 		if (err == nil) != (c.name != "") {
-			t.Errorf("NewUnit(%q) = %v, %v; want %q", c.path, u, err, c.name)
+			t.Errorf("New(%q) = %v, %v; want %q", c.path, u, err, c.name)
 		}
 		if err == nil && (u.Name != c.name || u.Path() != c.dir) {
-			t.Errorf("NewUnit(%q) = %s in %s; want %s in %s", c.path, u.Name, u.Path(), c.name, c.dir)
+			t.Errorf("New(%q) = %s in %s; want %s in %s", c.path, u.Name, u.Path(), c.name, c.dir)
 		}
 	}
 }
 
-func FuzzNewUnit(f *testing.F) {
+func FuzzNew(f *testing.F) {
 	for _, s := range []string{"", "::", "a-b.slice:c:d", "../x.slice:a:b", "-.slice::"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		u, err := NewUnit(path, "web", false)
-		if err == nil && (strings.ContainsAny(u.Name+u.Slice, "/\x00 ") || strings.Contains(u.Path(), "/..") || !strings.HasSuffix(u.Path(), "/"+u.Name)) {
-			t.Errorf("NewUnit(%q) = %+v in %q", path, u, u.Path())
+		u, err := New(path, "web", nil, false)
+		if err == nil && (strings.ContainsAny(u.Name+u.slice, "/\x00 ") || strings.Contains(u.Path(), "/..") || !strings.HasSuffix(u.Path(), "/"+u.Name)) {
+			t.Errorf("New(%q) = %+v in %q", path, u, u.Path())
 		}
 	})
 }
@@ -105,8 +105,8 @@ func TestLimits(t *testing.T) {
 		{"io.max", "8:0 rbps=1", "[]"},
 		{"hugetlb.2MB.max", "0", "[]"},
 	} {
-		if got := fmt.Sprint(limits([]write{{File: c.file, Value: c.value}})); got != c.want {
-			t.Errorf("limits(%s %q) = %s, want %s", c.file, c.value, got, c.want)
+		if got := fmt.Sprint(limitProperties([]cgroups.Write{{File: c.file, Value: c.value}})); got != c.want {
+			t.Errorf("limitProperties(%s %q) = %s, want %s", c.file, c.value, got, c.want)
 		}
 	}
 }
@@ -127,37 +127,30 @@ func TestQuotaBack(t *testing.T) {
 
 // TestLimitsTogether: of what is said twice the last counts, for systemd as for the files.
 func TestLimitsTogether(t *testing.T) {
-	weight := uint16(500)
-	list, err := writes(&specs.LinuxResources{
-		Memory:  &specs.LinuxMemory{Limit: new(int64(1 << 20)), Swap: new(int64(3 << 20))},
-		BlockIO: &specs.LinuxBlockIO{Weight: &weight},
-		Unified: map[string]string{"memory.max": "2M", "pids.max": "7"},
-	})
-	if err != nil {
-		t.Fatal(err)
+	list := []cgroups.Write{
+		{File: "memory.swap.max", Value: "2097152"}, {File: "memory.max", Value: "1048576"},
+		{File: "io.bfq.weight", Value: "500", Else: &cgroups.Write{File: "io.weight", Value: "4950"}},
+		{File: "memory.max", Value: "2M"}, {File: "pids.max", Value: "7"},
 	}
 	want := "[MemorySwapMax=2097152 MemoryMax=2097152 IOWeight=4950 TasksMax=7]"
-	if got := fmt.Sprint(limits(list)); got != want {
-		t.Errorf("limits(%v) = %s, want %s", list, got, want)
+	if got := fmt.Sprint(limitProperties(list)); got != want {
+		t.Errorf("limitProperties(%v) = %s, want %s", list, got, want)
 	}
 }
 
 func TestProperties(t *testing.T) {
-	u, err := NewUnit("a-b.slice:box:one", "one", false)
-	if err == nil {
-		err = u.Annotate(map[string]string{"org.systemd.property.Description": "'mine'", "other": "x"})
-	}
+	u, err := New("a-b.slice:box:one", "one", map[string]string{"org.systemd.property.Description": "'mine'", "other": "x"}, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `[Description="mine" Slice="a-b.slice" PIDs=[42] Delegate=true DefaultDependencies=false CollectMode="inactive-or-failed" ` +
 		`CPUAccounting=true MemoryAccounting=true IOAccounting=true TasksAccounting=true TasksMax=5]`
-	if got := fmt.Sprint(u.properties("one", 42, []write{{File: "pids.max", Value: "5"}})); got != want {
+	if got := fmt.Sprint(u.properties(42, []cgroups.Write{{File: "pids.max", Value: "5"}})); got != want {
 		t.Errorf("properties = %s, want %s", got, want)
 	}
 }
 
-func TestAnnotate(t *testing.T) {
+func TestAnnotations(t *testing.T) {
 	for _, c := range []struct {
 		name, text string
 		want       any // nil: refused
@@ -212,33 +205,32 @@ func TestAnnotate(t *testing.T) {
 		{"USec", "1", nil},
 		{"timeoutstopusec", "1", nil},
 	} {
-		u := &Unit{}
-		err := u.Annotate(map[string]string{Annotation + c.name: c.text})
+		list, err := parseAnnotations(map[string]string{Annotation + c.name: c.text})
 		switch {
 		case (err == nil) != (c.want != nil):
-			t.Errorf("Annotate(%s: %s) = %v, %v; want %v", c.name, c.text, u.more, err, c.want)
-		case err == nil && !reflect.DeepEqual(u.more[0].Value, c.want):
-			t.Errorf("Annotate(%s: %s) = %v, want %v", c.name, c.text, u.more[0], c.want)
+			t.Errorf("parseAnnotations(%s: %s) = %v, %v; want %v", c.name, c.text, list, err, c.want)
+		case err == nil && !reflect.DeepEqual(list[0].Value, c.want):
+			t.Errorf("parseAnnotations(%s: %s) = %v, want %v", c.name, c.text, list[0], c.want)
 		case err != nil && strings.ContainsAny(err.Error(), "\n\x00"):
-			t.Errorf("Annotate(%s: %s): %q is not one line", c.name, c.text, err)
+			t.Errorf("parseAnnotations(%s: %s): %q is not one line", c.name, c.text, err)
 		}
 	}
 }
 
-func FuzzAnnotate(f *testing.F) {
+func FuzzAnnotations(f *testing.F) {
 	for _, s := range []string{"uint64 5", "'a'", "['a', \"b\"]", "true", "int32 -1", "1.5"} {
 		for _, h := range harmless {
 			f.Add(h.name, s)
 		}
 	}
 	f.Fuzz(func(t *testing.T, name, text string) {
-		u := &Unit{}
-		if err := u.Annotate(map[string]string{Annotation + name: text}); err != nil {
+		list, err := parseAnnotations(map[string]string{Annotation + name: text})
+		if err != nil {
 			return
 		}
-		p := sent(u.more)[0]
+		p := toDBus(list)[0]
 		if i := slices.IndexFunc(harmless, func(h struct{ name, signature string }) bool { return h.name == p.Name }); i < 0 || harmless[i].signature != p.Value.Signature().String() {
-			t.Errorf("Annotate(%q: %q) = %v, which is not what systemd takes", name, text, p)
+			t.Errorf("parseAnnotations(%q: %q) = %v, which is not what systemd takes", name, text, p)
 		}
 	})
 }

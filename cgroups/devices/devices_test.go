@@ -1,4 +1,4 @@
-package cgroups
+package devices
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 )
 
 // filter runs a device filter as the kernel would: a machine for the operations
-// that assemble uses. What the kernel's verifier would refuse is an error: jumps
+// that program.go uses. What the kernel's verifier would refuse is an error: jumps
 // backwards or out of the program, registers that were never set, other
 // operations.
 func filter(code []uint64, kind, access, majorNumber, minorNumber uint32) (uint64, error) {
@@ -134,12 +134,12 @@ func TestDeviceRules(t *testing.T) {
 			{character, 1, 0, reading, true}, {block, 1, 1<<19 - 1, reading, false}, {block, 0, 1<<20 - 1, reading, true}}},
 		"no such device": {[]specs.LinuxDeviceCgroup{ruleOf(true, "c", 1<<31, 5, "rw")}, []access{{character, 0, 5, reading, false}}},
 	} {
-		allowed, list, err := combine(c.rules)
+		f, err := New(c.rules)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		code := assemble(allowed, list)
+		code := f.assemble()
 		for _, a := range c.tries {
 			got, err := filter(code, a.kind, a.access, a.major, a.minor)
 			if err != nil || (got == 1) != a.want || got > 1 {
@@ -156,9 +156,10 @@ func TestDeviceRulesRefused(t *testing.T) {
 		`linux.resources.devices[0].access "rx": want letters of rwm`:                                 {ruleOf(true, "c", 1, 1, "rx")},
 		`linux.resources.devices[0]: 4294967296:1 is no device number`:                                {ruleOf(true, "c", 1<<32, 1, "r")},
 		`linux.resources.devices[1]: takes a part of an earlier rule back, which one list cannot say`: {ruleOf(true, "c", 10, -1, "rw"), ruleOf(false, "c", 10, 5, "w")},
+		`linux.resources.devices: 4097 rules, want at most 4096`:                                      make([]specs.LinuxDeviceCgroup, 4097),
 	} {
-		if _, _, err := combine(rules); err == nil || err.Error() != want {
-			t.Errorf("combine() = %v, want %s", err, want)
+		if _, err := New(rules); err == nil || err.Error() != want {
+			t.Errorf("New() = %v, want %s", err, want)
 		}
 	}
 }
@@ -174,17 +175,17 @@ func FuzzDevices(f *testing.F) {
 		for range random.IntN(8) {
 			rules = append(rules, ruleOf(random.IntN(2) == 0, []string{"a", "b", "c", ""}[random.IntN(4)], number(), number(), []string{"r", "w", "m", "rw", "rwm", ""}[random.IntN(6)]))
 		}
-		allowed, list, err := combine(rules)
+		filtered, err := New(rules)
 		if err != nil {
 			return
 		}
-		code := assemble(allowed, list)
+		code := filtered.assemble()
 		for range 200 {
 			kind, access := uint32(1+random.IntN(2)), uint32(1+random.IntN(7))
 			majorNumber, minorNumber := uint32(max(0, number()))&largestMajor, uint32(max(0, number()))&largestMinor
 			got, err := filter(code, kind, access, majorNumber, minorNumber)
-			if want := permits(allowed, list, kind, access, majorNumber, minorNumber); err != nil || (got == 1) != want {
-				t.Fatalf("with %v, access %d to %d %d:%d is %d, %v; want %v", list, access, kind, majorNumber, minorNumber, got, err, want)
+			if want := permits(filtered.allowed, filtered.list, kind, access, majorNumber, minorNumber); err != nil || (got == 1) != want {
+				t.Fatalf("with %v, access %d to %d %d:%d is %d, %v; want %v", filtered.list, access, kind, majorNumber, minorNumber, got, err, want)
 			}
 		}
 	})

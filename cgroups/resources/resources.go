@@ -1,4 +1,33 @@
-package cgroups
+// Package resources translates the spec's linux.resources into writes to the
+// control files of a cgroup v2 group.
+//
+// The spec was written for cgroup v1. So some properties have other names in v2
+// (memory.limit is memory.max), some have other units (cpu.shares are 2 to 262144,
+// cpu.weight is 1 to 10000), and some have another meaning (memory.swap is memory
+// and swap together, memory.swap.max is swap alone). What v2 does not have is an
+// error. A property that is missing or zero asks for nothing, -1 asks for no limit.
+//
+//	memory.limit, reservation, swap   memory.max, memory.low, memory.swap.max
+//	cpu.shares, quota, period, burst  cpu.weight, cpu.max, cpu.max.burst
+//	cpu.cpus, mems, idle              cpuset.cpus, cpuset.mems, cpu.idle
+//	pids.limit                        pids.max
+//	blockIO                           io.bfq.weight or io.weight, io.max
+//	hugepageLimits, rdma              hugetlb.SIZE.max, rdma.max
+//	unified                           names and values of v2, as they are
+//
+// [New] depends on nothing but the spec. [Change] is for a group that exists: it
+// reads what the group has now where the spec's words depend on that. Both return
+// [cgroups.Write] values; [cgroups.Group.Add] and [cgroups.Group.Update] record them
+// in a plan.
+//
+// Devices are in package devices, because v2 has no file for them.
+//
+// Man page: [cgroups(7)]; the kernel's [cgroup-v2.rst] says what each file means;
+// runtime-spec, config-linux.md, "Control groups".
+//
+// [cgroups(7)]: https://man7.org/linux/man-pages/man7/cgroups.7.html
+// [cgroup-v2.rst]: https://docs.kernel.org/admin-guide/cgroup-v2.html
+package resources
 
 import (
 	"cmp"
@@ -10,50 +39,24 @@ import (
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"minirun/cgroups"
 )
 
-// This file translates the spec's linux.resources into writes to files of a
-// cgroup v2 group. It looks at nothing but the spec. The spec was written for
-// cgroup v1; what v2 says differently is converted, what v2 does not have is an
-// error. A property that is missing or zero asks for nothing, -1 asks for no
-// limit.
+type write = cgroups.Write
 
-// A write is one line for one control file.
-type write struct {
-	File  string // below the group's directory, such as memory.max
-	Value string
+const unlimited = "max" // the kernel's word for no limit
 
-	// Optional: where the file does not exist, what is asked for holds already,
-	// such as "no limit".
-	Optional bool
-
-	// Else is what to write instead where the file does not exist.
-	Else *write
-}
-
-func (w write) String() string { return w.File + " " + w.Value }
-
-// controller is whose file it is; "" for a file that every group has.
-func (w write) controller() string {
-	name, _, _ := strings.Cut(w.File, ".")
-	if name == "cgroup" {
-		return ""
-	}
-	return name
-}
-
-const none = "max" // what the kernel calls no limit
-
-// writes translates resources, in the order in which to write. Errors name the
-// property.
-func writes(r *specs.LinuxResources) ([]write, error) {
+// New translates resources, in the order in which to write. Errors name the
+// property. It returns nothing for nil.
+func New(r *specs.LinuxResources) ([]cgroups.Write, error) {
 	if r == nil {
 		return nil, nil
 	}
 	var all []write
 	for _, translate := range []func(*specs.LinuxResources) ([]write, error){
 		onlyV1, pids, memory, blockIO, cpu, hugetlb, rdma,
-		unified, // last: what is said in v2's own words wins
+		unified, // last, so that what is said in v2's own words wins
 	} {
 		list, err := translate(r)
 		if err != nil {
@@ -69,8 +72,8 @@ func writes(r *specs.LinuxResources) ([]write, error) {
 	return all, nil
 }
 
-// onlyV1 refuses what cgroup v2 has no control for. Not refused is
-// memory.useHierarchy: v2 always does.
+// onlyV1 refuses what cgroup v2 has no control for. It accepts
+// memory.useHierarchy, because v2 always does that.
 func onlyV1(r *specs.LinuxResources) ([]write, error) {
 	m, c, b, n := value(r.Memory), value(r.CPU), value(r.BlockIO), value(r.Network)
 	hasLeaf := func(d specs.LinuxWeightDevice) bool { return value(d.LeafWeight) != 0 }
@@ -96,21 +99,21 @@ func onlyV1(r *specs.LinuxResources) ([]write, error) {
 	return nil, nil
 }
 
-// pids: zero asks for a limit here, of as few as can be. That is one, since
-// pids.max 0 would forbid the container process itself.
+// pids: zero asks for the lowest limit. That is one, because pids.max 0 would
+// forbid the container process itself.
 func pids(r *specs.LinuxResources) ([]write, error) {
 	limit := value(r.Pids).Limit
 	switch {
 	case limit == nil:
 		return nil, nil
 	case *limit < 0:
-		return []write{{File: "pids.max", Value: none, Optional: true}}, nil
+		return []write{{File: "pids.max", Value: unlimited, Optional: true}}, nil
 	}
 	return []write{{File: "pids.max", Value: decimal(max(*limit, 1))}}, nil
 }
 
-// memory: swap first, since a limit that is lowered before swap is allowed may
-// have to kill where it could have swapped.
+// memory: swap first. If the limit were lowered before swap is allowed, the kernel
+// might kill where it could have swapped.
 func memory(r *specs.LinuxResources) (list []write, _ error) {
 	m := value(r.Memory)
 	limit, swap, reservation := value(m.Limit), value(m.Swap), value(m.Reservation)
@@ -119,9 +122,9 @@ func memory(r *specs.LinuxResources) (list []write, _ error) {
 		return nil, err
 	}
 	if swapMax != "" {
-		// A kernel that accounts no swap has no file for it. Then there is no
-		// limit, and mostly no swap.
-		list = append(list, write{File: "memory.swap.max", Value: swapMax, Optional: swapMax == none || swapMax == "0"})
+		// A kernel that does not account swap has no file for it. Then there is
+		// no limit, and usually no swap.
+		list = append(list, write{File: "memory.swap.max", Value: swapMax, Optional: swapMax == unlimited || swapMax == "0"})
 	}
 	for _, p := range []struct {
 		property, file string
@@ -131,7 +134,7 @@ func memory(r *specs.LinuxResources) (list []write, _ error) {
 		case p.bytes < -1:
 			return nil, fmt.Errorf("memory.%s %d: neither bytes nor -1", p.property, p.bytes)
 		case p.bytes == -1:
-			list = append(list, write{File: p.file, Value: none, Optional: true})
+			list = append(list, write{File: p.file, Value: unlimited, Optional: true})
 		case p.bytes > 0:
 			list = append(list, write{File: p.file, Value: decimal(p.bytes)})
 		}
@@ -139,14 +142,14 @@ func memory(r *specs.LinuxResources) (list []write, _ error) {
 	return list, nil
 }
 
-// swapOnly is how much swap a group may use in v2, where the spec, as v1, says
-// how much memory and swap together. "" means nothing is asked for.
+// swapOnly is how much swap a group may use in v2. The spec says, as v1 does, how
+// much memory and swap together. "" means that nothing is asked for.
 func swapOnly(limit, swap int64) (string, error) {
 	switch {
 	case swap < -1:
 		return "", fmt.Errorf("memory.swap %d: neither bytes nor -1", swap)
 	case swap == -1, swap == 0 && limit == -1:
-		return none, nil
+		return unlimited, nil
 	case swap == 0:
 		return "", nil
 	case limit <= 0:
@@ -180,9 +183,9 @@ func blockIO(r *specs.LinuxResources) ([]write, error) {
 			}
 			rate := strconv.FormatUint(d.Rate, 10)
 			if d.Rate == 0 {
-				rate = none // as in v1
+				rate = unlimited // as in v1
 			}
-			list = append(list, write{File: "io.max", Value: number + t.key + "=" + rate, Optional: rate == none})
+			list = append(list, write{File: "io.max", Value: number + t.key + "=" + rate, Optional: rate == unlimited})
 		}
 	}
 	return list, nil
@@ -199,7 +202,7 @@ func ioWeights(b *specs.LinuxBlockIO) ([]write, error) {
 }
 
 // ioWeight is one share of the disk time. The BFQ scheduler takes the 10 to
-// 1000 of v1; where the kernel has none, io.weight wants 1 to 10000.
+// 1000 of v1; where the kernel has unlimited, io.weight wants 1 to 10000.
 func ioWeight(property, number string, weight uint16) ([]write, error) {
 	if weight == 0 {
 		return nil, nil
@@ -238,7 +241,7 @@ func cpu(r *specs.LinuxResources) (list []write, _ error) {
 	if quota != 0 || period != 0 {
 		list = append(list, cpuMax(quota, period))
 	}
-	if c.Burst != nil { // after the quota, of which it may be at most as much
+	if c.Burst != nil { // after the quota, because the kernel allows no burst above it
 		list = append(list, write{File: "cpu.max.burst", Value: strconv.FormatUint(*c.Burst, 10), Optional: *c.Burst == 0})
 	}
 	if c.Cpus != "" {
@@ -256,18 +259,17 @@ func cpuMax(quota int64, period uint64) write {
 	if period == 0 {
 		period = 100_000 // the kernel's own
 	}
-	limit := none
+	limit := unlimited
 	if quota > 0 {
 		limit = decimal(quota)
 	}
 	return write{File: "cpu.max", Value: limit + " " + strconv.FormatUint(period, 10), Optional: quota <= 0}
 }
 
-// cpuWeight converts the shares of v1 (2 to 262144, 1024 if nothing is said)
-// to a weight (1 to 10000, 100 if nothing is said). The curve goes through
-// these three points; a straight line would give the usual 1024 shares a
-// weight of 39, and containers less than the processes around them. All
-// runtimes must convert alike.
+// cpuWeight converts the shares of v1 (2 to 262144, by default 1024) to a weight (1
+// to 10000, by default 100). The curve goes through these three points. On a straight
+// line the default of 1024 shares would be a weight of 39, and containers would get
+// less than the processes around them. All runtimes must convert alike.
 func cpuWeight(shares uint64) int64 {
 	switch {
 	case shares <= 2:
@@ -280,8 +282,8 @@ func cpuWeight(shares uint64) int64 {
 	return int64(math.Ceil(math.Pow(10, exponent)))
 }
 
-// hugetlb: zero is a limit here: no huge pages. Why two files? The first counts
-// pages in use, the second pages that mmap(2) reserved.
+// hugetlb: zero is a limit here, and means no huge pages. Why two files? The first
+// limits pages in use, the second pages that mmap(2) reserved.
 func hugetlb(r *specs.LinuxResources) (list []write, _ error) {
 	for _, h := range r.HugepageLimits {
 		if h.Pagesize == "" || strings.Trim(h.Pagesize, "0123456789KMGB") != "" {
@@ -315,8 +317,8 @@ func rdma(r *specs.LinuxResources) (list []write, _ error) {
 	return list, nil
 }
 
-// unifiedCore are the files without a controller that are limits or switches.
-// The others move or kill processes, or hand on controllers.
+// unifiedCore are the files without a controller that are limits or switches. The
+// others move or kill processes, or hand controllers down.
 var unifiedCore = []string{"cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"}
 
 // unified: file names and values of v2 as they are, one write a line.

@@ -1,4 +1,4 @@
-package cgroups
+package systemd
 
 import (
 	"bufio"
@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"minirun/cgroups"
 	"minirun/plan"
 )
 
@@ -186,8 +186,8 @@ func TestJob(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeSystemd{answer: c.answer, leaves: strings.HasPrefix(name, "hung up")}
 			f.listen(t)
-			g, u := &Group{Dir: cgroupOf(t, 42)}, &Unit{Name: "x.scope", Slice: "a.slice", User: true}
-			err := u.Start(g, "x", 42, nil)
+			g, u := cgroups.Open(cgroupOf(t, 42)), &Unit{Name: "x.scope", slice: "a.slice", User: true, id: "x"}
+			err := u.Start(g, 42, nil)
 			if (err == nil) != (c.want == "") || err != nil && err.Error() != c.want {
 				t.Errorf("Start = %v, want %q", err, c.want)
 			}
@@ -218,65 +218,76 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestLimit: only what systemd knows of is told, and nothing if that is nothing.
-func TestLimit(t *testing.T) {
+// TestUpdate: systemd is told only what it knows, and is not asked if that is nothing.
+func TestUpdate(t *testing.T) {
 	f := &fakeSystemd{answer: func(n uint32) []*dbus.Message { return []*dbus.Message{returned(n)} }}
 	f.listen(t)
-	g, u := &Group{Dir: t.TempDir()}, &Unit{Name: "x.scope", User: true}
-	burst := uint64(5)
-	if err := u.Limit(g, &specs.LinuxResources{CPU: &specs.LinuxCPU{Burst: &burst}}); err != nil || len(f.heard()) > 0 {
-		t.Errorf("Limit(burst) = %v after %v, want no call", err, f.heard())
+	u, p := &Unit{Name: "x.scope", User: true}, &plan.Plan{}
+	u.Update(p, []cgroups.Write{{File: "cpu.max.burst", Value: "5"}})
+	if len(p.Steps) > 0 {
+		t.Errorf("Update(burst) records %v, want nothing", p.Steps[0])
 	}
-	os.WriteFile(filepath.Join(g.Dir, "memory.current"), []byte("8192\n"), 0o600)
-	tooLow := &specs.LinuxMemory{Limit: new(int64(4096)), CheckBeforeUpdate: new(true)}
-	if err := u.Limit(g, &specs.LinuxResources{Memory: tooLow}); err == nil || len(f.heard()) > 0 {
-		t.Errorf("Limit(memory in use) = %v after %v, want an error before systemd makes the kernel kill", err, f.heard())
+	u.Update(p, []cgroups.Write{{File: "pids.max", Value: "5"}, {File: "cpu.max.burst", Value: "5"}})
+	if len(p.Steps) != 1 || p.Steps[0].Call != `SetUnitProperties("x.scope", true, {TasksMax=5})` {
+		t.Fatalf("Update(pids) records %v", p.Steps)
 	}
-	if err := u.Limit(g, &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(5))}}); err != nil || len(f.heard()) != 1 {
-		t.Fatalf("Limit(pids) = %v after %v, want one call", err, f.heard())
+	if _, err := p.Start(plan.Options{}); err != nil || len(f.heard()) != 1 {
+		t.Fatalf("Start() = %v after %v, want one call", err, f.heard())
 	}
 	if got, want := fmt.Sprint(f.bodies[0]), "[x.scope true [[TasksMax @t 5]]]"; got != want {
-		t.Errorf("Limit(pids) sent %s, want %s", got, want)
+		t.Errorf("Update(pids) sent %s, want %s", got, want)
 	}
 }
 
-// TestFindSystemd: below which group systemd makes those of its units.
-func TestFindSystemd(t *testing.T) {
+// TestFind: below which group systemd makes those of its units.
+func TestFind(t *testing.T) {
 	f := &fakeSystemd{answer: func(n uint32) []*dbus.Message {
 		return []*dbus.Message{returned(n, dbus.MakeVariant("/user.slice/user@1000.service"))}
 	}}
 	f.listen(t)
-	if got, err := FindSystemd(true); got != "/user.slice/user@1000.service" || err != nil {
-		t.Errorf("FindSystemd = %q, %v", got, err)
+	if got, err := Find(true); got != "/user.slice/user@1000.service" || err != nil {
+		t.Errorf("Find = %q, %v", got, err)
 	}
 }
 
-// TestAddUnit: what is recorded for systemd to do, and what it does not do.
-func TestAddUnit(t *testing.T) {
+// TestAdd: what systemd is asked to do, and what it does not do.
+func TestAdd(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "cgroup.controllers"), []byte("memory hugetlb\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	u, g := &Unit{Name: "x.scope", Slice: "a.slice"}, &Group{Dir: dir + "/a.slice/x.scope", top: dir}
-	huge := []specs.LinuxHugepageLimit{{Pagesize: "2MB", Limit: 0}}
+	u, g := &Unit{Name: "x.scope", slice: "a.slice", id: "x"}, cgroups.Open(dir+"/a.slice/x.scope")
 	for _, c := range []struct {
-		resources specs.LinuxResources
-		want      string // the runtime's steps, or an error
+		limit cgroups.Write
+		want  string // the runtime's steps, or an error
 	}{
-		{specs.LinuxResources{}, "StartTransientUnit openat"},
-		{specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: new(int64(4096))}}, "StartTransientUnit openat openat write close"},
-		{specs.LinuxResources{HugepageLimits: huge}, "StartTransientUnit hand openat openat write close openat write close"},
-		{specs.LinuxResources{Pids: &specs.LinuxPids{Limit: new(int64(5))}}, "the pids controller is not available"},
-		{specs.LinuxResources{Memory: &specs.LinuxMemory{Swap: new(int64(5))}}, "memory.limit is missing"},
+		{cgroups.Write{File: "pids.max", Value: "max", Optional: true}, "StartTransientUnit openat <cgroup>; openat <pids.max>; write; close"},
+		{cgroups.Write{File: "memory.max", Value: "4096"}, "StartTransientUnit openat <cgroup>; openat <memory.max>; write; close"},
+		{cgroups.Write{File: "hugetlb.2MB.max", Value: "0"}, "StartTransientUnit " + strings.Repeat("openat <cgroup.subtree_control>; write +hugetlb; close; ", 2) + "openat <cgroup>; openat <hugetlb.2MB.max>; write; close"},
+		{cgroups.Write{File: "pids.max", Value: "5"}, "the pids controller is not available"},
 	} {
 		p := &plan.Plan{}
-		_, err := g.AddUnit(p, u, "/", "x", &c.resources)
+		_, err := u.Add(p, g, dir, []cgroups.Write{c.limit})
 		var calls []string
-		for _, s := range p.Steps {
-			calls = append(calls, strings.FieldsFunc(s.Call, func(r rune) bool { return r == ' ' || r == '(' })[0])
+		for i, s := range p.Steps {
+			call := strings.FieldsFunc(s.Call, func(r rune) bool { return r == ' ' || r == '(' })[0]
+			if s.Result != "" {
+				call += " <" + s.Result + ">"
+			}
+			if s.Call == "write" {
+				if text := string(s.Args[1].(*plan.Memory).Bytes); text[0] == '+' {
+					call += " " + text
+				}
+			}
+			if i > 1 {
+				call = "; " + call
+			} else if i == 1 {
+				call = " " + call
+			}
+			calls = append(calls, call)
 		}
-		if got := strings.Join(calls, " "); err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("AddUnit(%+v) = %s, %v; want %s", c.resources, got, err, c.want)
+		if got := strings.Join(calls, ""); err == nil && got != c.want || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("Add(%v) = %s, %v; want %s", c.limit, got, err, c.want)
 		}
 	}
 }
@@ -285,9 +296,9 @@ func TestAddUnit(t *testing.T) {
 func TestConnect(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "tcp:host=x;unix:path=/no/such%20bus")
-	_, err := FindSystemd(true)
-	if !errors.Is(err, ErrNoSystemd) || strings.Count(err.Error(), "\n") > 1 || !strings.Contains(err.Error(), "/no/such bus") {
-		t.Errorf("FindSystemd = %v, want that systemd does not run here", err)
+	_, err := Find(true)
+	if !errors.Is(err, ErrNotRunning) || strings.Count(err.Error(), "\n") > 1 || !strings.Contains(err.Error(), "/no/such bus") {
+		t.Errorf("Find = %v, want that systemd does not run here", err)
 	}
 }
 

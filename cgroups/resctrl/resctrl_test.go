@@ -1,4 +1,4 @@
-package cgroups
+package resctrl
 
 import (
 	"os"
@@ -27,8 +27,10 @@ func fakeResctrl(t *testing.T) string {
 	return mount
 }
 
-// TestNewClass: the rules of runtime-spec, and the calls that come of them; or why not.
-func TestNewClass(t *testing.T) {
+func found(mount string) func() (string, error) { return func() (string, error) { return mount, nil } }
+
+// TestNew: the rules of runtime-spec, and the calls that come of them; or why not.
+func TestNew(t *testing.T) {
 	mount := fakeResctrl(t)
 	for name, c := range map[string]struct {
 		rdt  specs.LinuxIntelRdt
@@ -50,10 +52,10 @@ func TestNewClass(t *testing.T) {
 		"two lines in one":          {specs.LinuxIntelRdt{Schemata: []string{"L3:0=f\nMB:0=20"}}, "want one line"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			class, err := NewClass(mount, "box", &c.rdt)
+			class, err := New(&c.rdt, "box", found(mount))
 			if err != nil {
 				if !strings.Contains(err.Error(), c.want) {
-					t.Errorf("NewClass(%+v) = %v, want %s", c.rdt, err, c.want)
+					t.Errorf("New(%+v) = %v, want %s", c.rdt, err, c.want)
 				}
 				return
 			}
@@ -84,8 +86,8 @@ func TestNewClass(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.WriteFile(filepath.Join(mount, "box/schemata"), nil, 0o644)
-	if _, err := NewClass(mount, "box", &specs.LinuxIntelRdt{}); err == nil || !strings.Contains(err.Error(), "box: file exists") {
-		t.Errorf("NewClass(of its own, but there is one) = %v, want that it exists", err)
+	if _, err := New(&specs.LinuxIntelRdt{}, "box", found(mount)); err == nil || !strings.Contains(err.Error(), "box: file exists") {
+		t.Errorf("New(of its own, but there is one) = %v, want that it exists", err)
 	}
 }
 
@@ -116,14 +118,19 @@ func TestRemoveClass(t *testing.T) {
 func TestUpdateClass(t *testing.T) {
 	mount := fakeResctrl(t)
 	c := &Class{Dir: filepath.Join(mount, "gold")}
-	if err := c.Update([]string{"L3:0=f"}); err != nil {
-		t.Error(err)
+	p := &plan.Plan{}
+	err := c.Update(p, []string{"L3:0=f"})
+	if _, startErr := p.Start(plan.Options{}); err != nil || startErr != nil {
+		t.Error(err, startErr)
+	}
+	if err := c.Update(p, []string{"L3:0=f\nMB:0=20"}); err == nil {
+		t.Error("Update with two lines in one: want an error")
 	}
 	if got, _ := os.ReadFile(filepath.Join(c.Dir, "schemata")); !strings.HasPrefix(string(got), "L3:0=f\n") {
 		t.Errorf("schemata = %q", got)
 	}
 	var none *Class
-	if none.Update(nil) != nil || none.Update([]string{"L3:0=f"}) == nil {
+	if none.Update(p, nil) != nil || none.Update(p, []string{"L3:0=f"}) == nil {
 		t.Error("Update of no class: want an error if there is something to change, and none else")
 	}
 }

@@ -1,4 +1,4 @@
-package cgroups
+package resources
 
 import (
 	"encoding/json"
@@ -69,19 +69,19 @@ var translations = []struct{ resources, want string }{
 		`pids.max 3; memory.max 5; io.bfq.weight 10|io.weight 1; cpu.weight 1; cpuset.cpus 0; hugetlb.2MB.max 1; hugetlb.2MB.rsvd.max 1; rdma.max d hca_handle=1; pids.max 7`},
 }
 
-func TestWrites(t *testing.T) {
+func TestNew(t *testing.T) {
 	for _, test := range translations {
-		list, err := writes(resources(t, test.resources))
+		list, err := New(resources(t, test.resources))
 		if got := show(list); err != nil || got != test.want {
-			t.Errorf("writes(%s) = %s, %v\nwant %s", test.resources, got, err, test.want)
+			t.Errorf("New(%s) = %s, %v\nwant %s", test.resources, got, err, test.want)
 		}
 	}
-	if list, err := writes(nil); list != nil || err != nil {
-		t.Errorf("writes(nil) = %v, %v, want nothing", list, err)
+	if list, err := New(nil); list != nil || err != nil {
+		t.Errorf("New(nil) = %v, %v, want nothing", list, err)
 	}
 }
 
-func TestWritesRefuses(t *testing.T) {
+func TestRefused(t *testing.T) {
 	for _, test := range []struct{ resources, want string }{
 		{`{"memory":{"limit":-5}}`, `linux.resources.memory.limit -5: neither bytes nor -1`},
 		{`{"memory":{"reservation":-2}}`, `linux.resources.memory.reservation -2: neither bytes nor -1`},
@@ -119,8 +119,8 @@ func TestWritesRefuses(t *testing.T) {
 		{`{"cpu":{"cpus":"0\n1"}}`, `"cpuset.cpus 0\n1": not a control file and one line`},
 		{`{"unified":{"memory.max":"1\u0000"}}`, `"memory.max 1\x00": not a control file and one line`},
 	} {
-		if list, err := writes(resources(t, test.resources)); err == nil || err.Error() != test.want {
-			t.Errorf("writes(%s) = %s, %v\nwant %s", test.resources, show(list), err, test.want)
+		if list, err := New(resources(t, test.resources)); err == nil || err.Error() != test.want {
+			t.Errorf("New(%s) = %s, %v\nwant %s", test.resources, show(list), err, test.want)
 		}
 	}
 }
@@ -147,9 +147,9 @@ func TestCPUWeight(t *testing.T) {
 	}
 }
 
-// FuzzWrites: whatever the spec says, what comes out are lines for files right
+// FuzzNew: whatever the spec says, what comes out are lines for files right
 // in the group's directory, the same every time.
-func FuzzWrites(f *testing.F) {
+func FuzzNew(f *testing.F) {
 	for _, test := range translations {
 		f.Add([]byte(test.resources))
 	}
@@ -158,17 +158,17 @@ func FuzzWrites(f *testing.F) {
 		if json.Unmarshal(data, &r) != nil {
 			return
 		}
-		list, err := writes(&r)
-		again, _ := writes(&r)
+		list, err := New(&r)
+		again, _ := New(&r)
 		if err == nil && !reflect.DeepEqual(list, again) {
-			t.Errorf("writes(%s) = %s, then %s", data, show(list), show(again))
+			t.Errorf("New(%s) = %s, then %s", data, show(list), show(again))
 		}
 		for _, w := range list {
 			if strings.Contains(w.File, "/") || !strings.Contains(w.File, ".") || w.Value == "" || strings.ContainsAny(w.Value, "\n\x00") {
-				t.Errorf("writes(%s) has %q", data, w)
+				t.Errorf("New(%s) has %q", data, w)
 			}
-			if c := w.controller(); c == "" && !strings.HasPrefix(w.File, "cgroup.") {
-				t.Errorf("writes(%s) has %q, of no controller", data, w)
+			if c := w.Controller(); c == "" && !strings.HasPrefix(w.File, "cgroup.") {
+				t.Errorf("New(%s) has %q, of no controller", data, w)
 			}
 		}
 	})
@@ -198,9 +198,9 @@ func show(list []write) string {
 	return strings.Join(lines, "; ")
 }
 
-func Example_writes() {
+func Example() {
 	limit, shares := int64(64<<20), uint64(512)
-	list, err := writes(&specs.LinuxResources{
+	list, err := New(&specs.LinuxResources{
 		Memory: &specs.LinuxMemory{Limit: &limit},
 		CPU:    &specs.LinuxCPU{Shares: &shares},
 	})

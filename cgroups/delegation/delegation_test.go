@@ -1,0 +1,55 @@
+package delegation
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"minirun/plan"
+)
+
+// TestNew: a group is given away only if the container can write to it as the root
+// of its own namespace, and to nobody but its user.
+func TestNew(t *testing.T) {
+	own := specs.LinuxNamespace{Type: specs.CgroupNamespace}
+	joined := specs.LinuxNamespace{Type: specs.CgroupNamespace, Path: "/proc/42/ns/cgroup"}
+	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 10}}
+	for name, c := range map[string]struct {
+		namespace specs.LinuxNamespace
+		options   []string
+		uid       uint32
+		mapping   []specs.LinuxIDMapping
+		want      string
+	}{
+		"root of a user namespace": {own, []string{"rw"}, 0, mapping, "100000 cgroup.procs"},
+		"a user of it":             {own, nil, 9, mapping, "100009 cgroup.procs"},
+		"a user without a map":     {own, nil, 33, nil, "33 cgroup.procs"},
+		"an id that is not mapped": {own, nil, 10, mapping, ""},
+		"root":                     {own, nil, 0, nil, ""},
+		"read-only":                {own, []string{"ro"}, 0, mapping, ""},
+		"read-only, recursively":   {own, []string{"rro"}, 0, mapping, ""},
+		"another's namespace":      {joined, nil, 0, mapping, ""},
+	} {
+		spec := &specs.Spec{
+			Process: &specs.Process{User: specs.User{UID: c.uid}},
+			Mounts:  []specs.Mount{{Destination: "/sys/fs/cgroup", Type: "cgroup", Options: c.options}},
+			Linux:   &specs.Linux{Namespaces: []specs.LinuxNamespace{c.namespace}, UIDMappings: c.mapping},
+		}
+		d, err := New(spec, func() ([]string, error) { return []string{"cgroup.procs"}, nil })
+		p := &plan.Plan{}
+		d.Record(p, plan.Given("cgroup"))
+		var got []string
+		for i, s := range p.Steps {
+			if i == 0 {
+				got = append(got, fmt.Sprint(s.Args[2]))
+			} else {
+				got = append(got, fmt.Sprint(s.Args[1]))
+			}
+		}
+		if strings.Join(got, " ") != c.want || err != nil {
+			t.Errorf("%s: New() gives %v, %v, want %s", name, got, err, c.want)
+		}
+	}
+}
