@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -16,11 +14,11 @@ import (
 	"minirun/container/config"
 	"minirun/container/descriptors"
 	"minirun/container/pidfd"
+	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
 	"minirun/rootfs"
-	"minirun/rootfs/file"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -44,7 +42,7 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	if err != nil {
 		return nil, err
 	}
-	if err := b.identity.home(func() (io.ReadCloser, error) { return c.Passwd("etc/passwd") }); err != nil {
+	if err := b.identity.home(func() (io.ReadCloser, error) { return users.Of(c.Pid, "etc/passwd") }); err != nil {
 		return nil, err
 	}
 	container, err := c.open()
@@ -65,58 +63,20 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 }
 
 // newExec is the builder of one more process of the container.
-func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) (*builder, error) {
+func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) (b *builder, err error) {
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
-	identity, err := newIdentity(spec, linux)
-	if err != nil {
+	b = &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o,
+		facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+	if b.namespaces, err = namespaces.List(c.Namespaces); err != nil {
 		return nil, err
 	}
-	identity.KeepFDs, identity.limitedByRuntime = o.keptFDs(), true
-	b := &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o, facts: facts(), host: thisHost(),
-		identity: identity, given: map[plan.Inherited]int{}}
-	userNS := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
-	if err := b.grant(userNS); err != nil {
+	if err := b.checkIdentity(); err != nil {
 		return nil, err
 	}
-	b.warn(identity.Warnings)
+	b.identity.limitedByRuntime = true
 	return b, nil
-}
-
-// grant leaves out the capabilities that the runtime does not have itself. In a
-// new user namespace a process has them all.
-func (b *builder) grant(userNS bool) error {
-	if userNS || b.facts.Euid != 0 {
-		return nil
-	}
-	own, err := b.host.grants()
-	if err != nil {
-		return err
-	}
-	b.identity.LimitCapabilities(own)
-	return nil
-}
-
-// Passwd opens /etc/passwd or /etc/group of a running container, as its process
-// sees them now. They are what the container wants them to be: what is no file,
-// or too long to be true, is empty, or cut.
-func (c *Container) Passwd(path string) (io.ReadCloser, error) {
-	return openPasswd(fmt.Sprintf("/proc/%d/root", c.Pid), path)
-}
-
-func openPasswd(root, path string) (io.ReadCloser, error) {
-	const enough = 1 << 20
-	f, err := file.Open(root, path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, file.ErrNotRegular) {
-		return io.NopCloser(strings.NewReader("")), nil
-	} else if err != nil {
-		return nil, err
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(f, enough), f}, nil
 }
 
 // open returns a pidfd that certainly refers to the container process.
