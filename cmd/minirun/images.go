@@ -78,39 +78,41 @@ func importCommand() *cli.Command {
 		ArgsUsage: "FILE|- [NAME[:TAG]]",
 		Description: "Example:\n" +
 			"   minirun import --change 'CMD [\"sh\"]' rootfs.tar busybox",
-		Flags: []cli.Flag{&cli.StringSliceFlag{Name: "change", Aliases: []string{"c"}, Usage: "apply a Dockerfile `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR"}},
-		Action: func(c *cli.Context) error {
-			if n := c.Args().Len(); n < 1 || n > 2 {
-				return usage{errors.New("import: want a file and, if you like, a name")}
-			}
-			var name image.Reference
-			var err error
-			if word := c.Args().Get(1); word != "" {
-				if name, err = image.ParseReference(word); err != nil {
-					return err
-				}
-			}
-			s, err := images(c)
-			if err != nil {
-				return err
-			}
-			var r io.Reader = os.Stdin
-			if path := c.Args().First(); path != "-" {
-				f, err := os.Open(path)
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				r = f
-			}
-			img, err := s.Import(r, name, c.StringSlice("change")...)
-			if err != nil {
-				return fmt.Errorf("import %s: %w", c.Args().First(), err)
-			}
-			fmt.Fprintln(c.App.Writer, "sha256:"+img.ID.Hex())
-			return nil
-		},
+		Flags:  []cli.Flag{&cli.StringSliceFlag{Name: "change", Aliases: []string{"c"}, Usage: "apply a Dockerfile `INSTRUCTION`: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR"}},
+		Action: importImage,
 	}
+}
+
+func importImage(c *cli.Context) error {
+	if n := c.Args().Len(); n < 1 || n > 2 {
+		return usage{errors.New("import: want a file and, if you like, a name")}
+	}
+	var name image.Reference
+	var err error
+	if word := c.Args().Get(1); word != "" {
+		if name, err = image.ParseReference(word); err != nil {
+			return err
+		}
+	}
+	s, err := images(c)
+	if err != nil {
+		return err
+	}
+	var r io.Reader = os.Stdin
+	if path := c.Args().First(); path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		r = f
+	}
+	img, err := s.Import(r, name, c.StringSlice("change")...)
+	if err != nil {
+		return fmt.Errorf("import %s: %w", c.Args().First(), err)
+	}
+	fmt.Fprintln(c.App.Writer, "sha256:"+img.ID.Hex())
+	return nil
 }
 
 func imagesCommand() *cli.Command {

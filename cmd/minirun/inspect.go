@@ -215,8 +215,11 @@ func statusWord(k *container.Container) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("state of %s: %w", k.ID, err)
 	}
-	if s == specs.StateStopped {
+	switch s {
+	case specs.StateStopped:
 		return "exited", nil
+	case specs.StateCreating: // its program does not run yet
+		return "created", nil
 	}
 	return string(s), nil
 }

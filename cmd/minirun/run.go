@@ -47,8 +47,8 @@ func requestFlags() []cli.Flag {
 func lookFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "explain", Usage: "print each system call as it happens, with its time"},
-		&cli.BoolFlag{Name: "step", Usage: "wait for Enter before each system call"},
-		&cli.StringFlag{Name: "fault", Usage: "break on purpose: let step `N=ERRNO` fail, or kill who makes it (N=KILL)"},
+		&cli.BoolFlag{Name: "step", Usage: "wait for Enter before each system call; h helps"},
+		&cli.StringFlag{Name: "fault", Usage: "break on purpose: let step `N=ERRNO` fail, or kill who makes it (N=KILL); N may be the name of a call"},
 	}
 }
 
@@ -123,10 +123,11 @@ func runWords(c *cli.Context, b *bundle.Bundle, self string) []string {
 // setFlags are flags of this command that are set, as words for minirunc's.
 func setFlags(c *cli.Context, names ...string) (words []string) {
 	for _, name := range names {
-		if !c.IsSet(name) {
-			continue
+		if value := c.Value(name); value == true {
+			words = append(words, "--"+name)
+		} else if c.IsSet(name) && value != false {
+			words = append(words, fmt.Sprintf("--%s=%v", name, value))
 		}
-		words = append(words, fmt.Sprintf("--%s=%v", name, c.Value(name)))
 	}
 	return words
 }

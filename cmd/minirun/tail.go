@@ -86,10 +86,10 @@ func tailLines(s string) (int, error) {
 // backwards, since a log may be much longer than what one wants to see of it.
 // Where there is nothing to read, its steps grow; back among data, they shrink.
 func seekTail(f *os.File, n int) error {
+	const block = 64 << 10
 	if n < 0 {
 		return nil
 	}
-	const block = 64 << 10
 	at, err := f.Seek(0, io.SeekEnd)
 	if err != nil || n == 0 {
 		return err
@@ -113,20 +113,37 @@ func seekTail(f *os.File, n int) error {
 		if err != nil && err != io.EOF { // it was cut meanwhile
 			return err
 		}
-		text := buffer[:read]
-		if last { // the last line's own end is none of another; nor is a hole after it
-			text = bytes.TrimRight(text, "\x00")
-			last = len(text) == 0
-			text = bytes.TrimSuffix(text, []byte("\n"))
+		var text []byte
+		text, last = withoutEnd(buffer[:read], last)
+		begin, missing := lastLines(text, n)
+		if missing == 0 {
+			_, err := f.Seek(at+begin, io.SeekStart)
+			return err
 		}
-		for i := bytes.LastIndexByte(text, '\n'); i >= 0; i = bytes.LastIndexByte(text[:i], '\n') {
-			if n--; n == 0 {
-				_, err := f.Seek(at+int64(i)+1, io.SeekStart)
-				return err
-			}
-		}
-		step = block
+		step, n = block, missing
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return err
+}
+
+// withoutEnd leaves out, of the last text of a log, the end of the last line, which is
+// not that of the line before, and a hole behind it. If nothing else is there, the
+// last line is yet to come.
+func withoutEnd(text []byte, last bool) (rest []byte, stillLast bool) {
+	if !last {
+		return text, false
+	}
+	text = bytes.TrimRight(text, "\x00")
+	return bytes.TrimSuffix(text, []byte("\n")), len(text) == 0
+}
+
+// lastLines looks for the n-th end of a line from behind: it returns where the text
+// behind that begins, and how many of the n are missing.
+func lastLines(text []byte, n int) (begin int64, missing int) {
+	for i := bytes.LastIndexByte(text, '\n'); i >= 0; i = bytes.LastIndexByte(text[:i], '\n') {
+		if n--; n == 0 {
+			return int64(i) + 1, 0
+		}
+	}
+	return 0, n
 }

@@ -86,20 +86,7 @@ func (s *session) exec(f execFlags) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.spec, err = k.Spec(); err != nil {
-		return 0, err
-	}
-	if err := s.changeProcess(f); err != nil {
-		return 0, err
-	}
-	if s.options, err = f.options(s.call); err != nil {
-		return 0, err
-	}
-	s.options.Cgroup, s.options.IgnorePaused = *f.cgroup, *f.ignorePaused
-	if err := closeInherited(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
-		return 0, err
-	}
-	if err := s.execFiles(f); err != nil {
+	if err := s.prepare(k, f); err != nil {
 		return 0, err
 	}
 	pipes := &insulation{}
@@ -122,8 +109,26 @@ func (s *session) exec(f execFlags) (int, error) {
 	return container.ExitCode(status), err
 }
 
-// execFiles decides what the program's descriptors 0, 1 and 2 are.
-func (s *session) execFiles(f execFlags) (err error) {
+// prepare decides what is run, and how.
+func (s *session) prepare(k *container.Container, f execFlags) (err error) {
+	if s.spec, err = k.Spec(); err != nil {
+		return err
+	}
+	if err := s.changeProcess(f); err != nil {
+		return err
+	}
+	if s.options, err = f.options(s.call); err != nil {
+		return err
+	}
+	s.options.Cgroup, s.options.IgnorePaused = *f.cgroup, *f.ignorePaused
+	if err := closeInherited(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
+		return err
+	}
+	return s.files(f)
+}
+
+// files decides what the program's descriptors 0, 1 and 2 are.
+func (s *session) files(f execFlags) (err error) {
 	terminal := s.spec.Process.Terminal
 	switch {
 	case *f.consoleSocket != "" && !(terminal && s.detach):

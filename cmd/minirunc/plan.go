@@ -33,7 +33,7 @@ func printPlan(c *call) error {
 	if err != nil {
 		return err
 	}
-	p, err := container.Root(c.root).Plan(id, bundle, spec, container.Options{Systemd: c.systemd})
+	p, err := container.Root(c.root).Plan(id, bundle, spec, container.Options{Systemd: c.systemd, NoCgroup: c.manager == "disabled"})
 	if err != nil {
 		return err
 	}

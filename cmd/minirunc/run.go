@@ -72,7 +72,7 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 	if !s.monitor { // nobody but minirun changes the bundles of people's containers
 		s.options.Config, s.options.Notify = text, notifySocket() != ""
 	}
-	if err := s.files(f); err != nil {
+	if err := s.runFiles(f); err != nil {
 		return 0, err
 	}
 	if code := stopped(s.early); code != 0 {
@@ -84,8 +84,8 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 	return s.attached()
 }
 
-// files decides what the program's descriptors 0, 1 and 2 are.
-func (s *runSession) files(f runFlags) (err error) {
+// runFiles decides what the program's descriptors 0, 1 and 2 are.
+func (s *runSession) runFiles(f runFlags) (err error) {
 	switch {
 	case *f.consoleSocket != "" && !(s.spec.Process.Terminal && s.detach):
 		return errConsole

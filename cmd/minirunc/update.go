@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,8 +34,7 @@ func update(c *call) error {
 	c.flags.StringVar(&r.CPU.Mems, "cpuset-mems", "", "use memory nodes `LIST`")
 	c.flags.text("kernel-memory", "")
 	c.flags.text("kernel-memory-tcp", "")
-	caches := c.flags.text("l3-cache-schema", "parts of the processors' caches, `SCHEMA` such as L3:0=7f0;1=1f")
-	bandwidth := c.flags.text("mem-bw-schema", "shares of the memory bandwidth, `SCHEMA` such as MB:0=20;1=70")
+	schemata := c.schemataFlags()
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
@@ -59,15 +59,19 @@ func update(c *call) error {
 			c.log.warn("update: --" + name + " is left out: cgroup v2 counts the kernel's memory with the rest")
 		}
 	}
-	var schemata []string // in the order of the runtime-spec
-	for _, s := range []string{*caches, *bandwidth} {
-		if s != "" {
-			schemata = append(schemata, s)
-		}
-	}
 	return c.one(func(k *container.Container) error {
-		return errors.Join(change.Schemata(k, schemata), change.Resources(k, r))
+		return errors.Join(change.Schemata(k, schemata()), change.Resources(k, r))
 	})
+}
+
+// schemataFlags declares the flags for resctrl, and returns a function for their
+// values, which are in the order of the runtime-spec.
+func (c *call) schemataFlags() func() []string {
+	caches := c.flags.text("l3-cache-schema", "parts of the processors' caches, `SCHEMA` such as L3:0=7f0;1=1f")
+	bandwidth := c.flags.text("mem-bw-schema", "shares of the memory bandwidth, `SCHEMA` such as MB:0=20;1=70")
+	return func() []string {
+		return slices.DeleteFunc([]string{*caches, *bandwidth}, func(s string) bool { return s == "" })
+	}
 }
 
 // limitFlags declares the flags that are numbers.
