@@ -58,6 +58,7 @@ func TestAllowed(t *testing.T) {
 		{"container/hooks", "container", true},
 		{"container/bundle", "rootfs/image", true},
 		{"plan/print", "plan", true},
+		{"plan/look", "plan/print", true},
 		{"rootfs", "rootfs/idmap", false},
 		{"rootfs", "cgroups", false},
 		{"rootfs/idmap", "rootfs/copyup", false},

@@ -36,7 +36,7 @@ func look(root string) (house, error) {
 			if err != nil || !d.IsDir() {
 				return err
 			}
-			if d.Name() == "testdata" {
+			if d.Name() == "testdata" || strings.HasSuffix(d.Name(), "test") { // nstest is for tests, as net/http/httptest is
 				return fs.SkipDir
 			}
 			p, err := readPackage(root, path)
