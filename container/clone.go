@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"minirun/container/exit"
 	"minirun/container/procfs"
 	"minirun/plan"
 )
@@ -72,7 +73,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 		p.Dup3(plan.Inherited("null"), fd, 0)
 	}
 	p.CloseRange(plan.Num(4), 0, nil)
-	info := plan.NewMemory(exitSize)
+	info := plan.NewMemory(exit.Size)
 	p.Waitid(child, info)
 	p.WriteMemory(plan.Num(3), info)
 	if b.options.AtExit != nil {

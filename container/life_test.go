@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/exit"
 	"minirun/container/procfs"
 	"minirun/container/sockets"
 
@@ -70,8 +71,8 @@ func TestLife(t *testing.T) {
 	waitLine(t, r, "started\nready")
 	must(t, c.Kill(unix.SIGTERM, false))
 	status, err := p.Wait()
-	if must(t, err); ExitCode(status) != 7 {
-		t.Errorf("exit code after SIGTERM = %d, want 7", ExitCode(status))
+	if must(t, err); exit.Code(status) != 7 {
+		t.Errorf("exit code after SIGTERM = %d, want 7", exit.Code(status))
 	}
 	b.is(specs.StateStopped)
 	b.refuses("kill of a stopped container", ErrNotRunning, func() error { return c.Kill(unix.SIGTERM, false) })
@@ -260,8 +261,8 @@ func TestDeleteForce(t *testing.T) {
 	must(t, err)
 	go x.Wait() // process 1 ends only when all others have been reaped
 	must(t, c.Delete(true))
-	if status, err := p.Wait(); err != nil || ExitCode(status) != 137 {
-		t.Errorf("exit = %d, %v; want 137", ExitCode(status), err)
+	if status, err := p.Wait(); err != nil || exit.Code(status) != 137 {
+		t.Errorf("exit = %d, %v; want 137", exit.Code(status), err)
 	}
 	if _, err := procfs.ReadStat("/proc", x.Pid); err == nil {
 		t.Errorf("the process of exec is left")
@@ -296,7 +297,7 @@ func TestExitSoon(t *testing.T) {
 	defer b.remove()
 	c, err := b.root.Load(b.id)
 	must(t, err)
-	if e, ok := c.Exit(); ok {
+	if e, ok := exit.Read(c.dir, c.Pid, c.StartTime); ok {
 		t.Errorf("Exit() of a running container = %v", e)
 	}
 	monitor := parent(t, c.Pid)
@@ -304,7 +305,7 @@ func TestExitSoon(t *testing.T) {
 	must(t, c.Kill(unix.SIGKILL, false))
 	c.Wait(0)
 	time.AfterFunc(50*time.Millisecond, func() { unix.Kill(monitor, unix.SIGCONT) })
-	if e, ok := c.Exit(); !ok || e.Code != 137 {
+	if e, ok := exit.Read(c.dir, c.Pid, c.StartTime); !ok || e.Code != 137 {
 		t.Errorf("Exit() = %v, %v; want 137", e, ok)
 	}
 }
@@ -392,7 +393,7 @@ func execute(t testing.TB, c *Container, process *specs.Process, o Options) (str
 	text := read(t, r)
 	status, err := p.Wait()
 	must(t, err)
-	return text, ExitCode(status)
+	return text, exit.Code(status)
 }
 
 // TestTerminal: of run and of exec, over a console socket.
@@ -419,8 +420,8 @@ func TestTerminal(t *testing.T) {
 	x.Wait()
 	second.Close()
 	master.Close() // hangs up
-	if status, err := p.Wait(); err != nil || ExitCode(status) != 0 {
-		t.Errorf("exit after the terminal was closed = %d, %v; want 0", ExitCode(status), err)
+	if status, err := p.Wait(); err != nil || exit.Code(status) != 0 {
+		t.Errorf("exit after the terminal was closed = %d, %v; want 0", exit.Code(status), err)
 	}
 }
 
@@ -454,12 +455,12 @@ func TestMonitor(t *testing.T) {
 			must(t, c.Kill(unix.SIGKILL, false))
 		}
 		c.Wait(0)
-		exit, ok := c.Exit()
-		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); exit, ok = c.Exit() {
+		how, ok := exit.Read(c.dir, c.Pid, c.StartTime)
+		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); how, ok = exit.Read(c.dir, c.Pid, c.StartTime) {
 			time.Sleep(time.Millisecond)
 		}
-		if !ok || exit.Code != want {
-			t.Errorf("Exit() after %q = %v, %v; want %d", commands, exit, ok, want)
+		if !ok || how.Code != want {
+			t.Errorf("exit.Read after %q = %v, %v; want %d", commands, how, ok, want)
 		}
 		b.remove()
 	}

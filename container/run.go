@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/exit"
 	"minirun/container/listener"
 	"minirun/container/sockets"
 	"minirun/plan"
@@ -103,7 +104,7 @@ func (b *builder) openFiles() (opened []*os.File, err error) {
 	}
 	if b.options.Monitor {
 		add("null", func() (*os.File, error) { return os.OpenFile("/dev/null", os.O_RDWR, 0) })
-		add("exit", func() (*os.File, error) { return os.OpenFile(b.path("exit"), os.O_WRONLY|os.O_CREATE, 0o600) })
+		add("exit", func() (*os.File, error) { return os.OpenFile(b.path(exit.File), os.O_WRONLY|os.O_CREATE, 0o600) })
 	}
 	return opened, err
 }
@@ -128,12 +129,7 @@ func (b *builder) report(p *plan.Process, kind string) error {
 		return b.listener
 	}
 	if b.options.PidFD != nil {
-		fd, err := unix.PidfdOpen(p.Pid, 0) // not p.PidFD: a child of its monitor's has none
-		if err != nil {
-			return fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
-		}
-		defer unix.Close(fd)
-		if err := sockets.Send(b.options.PidFD, []byte(kind), fd); err != nil {
+		if err := sockets.SendPidFD(b.options.PidFD, kind, p.Pid); err != nil {
 			return fmt.Errorf("pidfd socket: %w", err)
 		}
 	}

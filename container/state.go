@@ -100,6 +100,9 @@ func (c *Container) read() error {
 	return nil
 }
 
+// Dir is the directory of the state.
+func (c *Container) Dir() string { return c.dir }
+
 func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
 
 // Save writes the state: whole, or not at all. c must be locked.

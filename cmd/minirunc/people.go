@@ -13,6 +13,7 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/exit"
 )
 
 // An engine is around for as long as its containers are: it keeps their output,
@@ -98,7 +99,7 @@ func endless() (*os.File, error) {
 
 // record writes down how a container ended whose monitor minirunc itself was.
 func record(k *container.Container, status unix.WaitStatus) error {
-	if err := k.WriteExit(status); !errors.Is(err, fs.ErrNotExist) {
+	if err := exit.Write(k.Dir(), status); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil // it was removed meanwhile
