@@ -10,6 +10,7 @@ import (
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/resources"
 	"minirun/cgroups/systemd"
+	"minirun/namespaces"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -47,7 +48,7 @@ func (b *builder) checkGroup() (err error) {
 	if b.filter, err = devices.New(rules); err != nil {
 		return err
 	}
-	b.delegation, err = delegation.New(b.spec, b.host.delegated)
+	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.delegated)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 
+	"minirun/container/hooks"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -25,8 +26,11 @@ import (
 // door does nothing. The second doors record steps, and are in [builder.plan].
 
 // check lets every room look at its part of the spec.
-func (b *builder) check() error {
-	for _, check := range []func() error{b.checkHooks, b.checkNamespaces, b.checkIdentity, b.checkRoot, b.checkGroup} {
+func (b *builder) check() (err error) {
+	if b.hooks, err = hooks.New(b.spec, b.forHooks(), b.facts); err != nil {
+		return err
+	}
+	for _, check := range []func() error{b.checkNamespaces, b.checkIdentity, b.checkRoot, b.checkGroup} {
 		if err := check(); err != nil {
 			return err
 		}

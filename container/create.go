@@ -14,6 +14,7 @@ import (
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
+	"minirun/container/hooks"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
 	"minirun/namespaces/join"
@@ -109,6 +110,7 @@ type builder struct {
 	host    host
 	sources bool // the plan remembers who recorded each step, to be printed
 
+	hooks      *hooks.Hooks
 	namespaces *namespaces.Set
 	joins      *join.Joins     // nil: all namespaces are new
 	subids     *subids.Maps    // nil: root, or no new user namespace
@@ -218,12 +220,12 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.root.Mounts(p)
 	p.Heading("devices")
 	b.root.Devices(p)
-	b.hookGate(p, prestart, createRuntime)
+	b.hooks.Gate(p, hooks.Prestart, hooks.CreateRuntime)
 	b.terminal(p)
 	b.root.MakeDirectory(p, b.spec.Process.Cwd)
 	b.identity.labels.Record(p, b.root.Proc)
 	b.sysctls.Write(p, b.root.Proc)
-	b.hookGate(p, createContainer)
+	b.hooks.Gate(p, hooks.CreateContainer)
 	p.Heading("masks")
 	b.root.Masks(p)
 	p.Heading("the new root")

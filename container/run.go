@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container/exit"
+	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/container/sockets"
 	"minirun/plan"
@@ -144,7 +145,7 @@ func (b *builder) started(p *plan.Process) error {
 	if err := b.report(p, "standard"); err != nil || b.options.Wait {
 		return err
 	}
-	return b.runHooks(poststart)
+	return b.runHooks(hooks.Poststart)
 }
 
 // ErrProgram says that the program could not be executed. It is joined with the

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/hooks"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -37,18 +38,18 @@ func (b *builder) makeFifo() (*os.File, error) {
 // and the child waits until somebody writes a byte into exec.fifo.
 func (b *builder) waitForStart(p *plan.Plan) {
 	if !b.options.Wait {
-		b.hookGate(p, startContainer)
+		b.hooks.Gate(p, hooks.StartContainer)
 		p.Ready()
 		return
 	}
 	p.Note("can the program be executed at all? after create has returned it is too late to ask")
 	b.identity.CheckExecutable(p)
 	p.Ready()
-	conceal := b.reveal(p, startContainer)
+	notDumpable := b.hooks.SetDumpable(p, hooks.StartContainer)
 	p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
 	p.Note("created; start writes one byte here")
 	p.Read(plan.Copy, 1).MustReturn(1)
-	conceal()
+	notDumpable()
 }
 
 // showFifo gives exec.fifo its name: this is when the state becomes created.
@@ -71,7 +72,7 @@ func (c *Container) Start() error {
 	} else if status != specs.StateCreated {
 		return fmt.Errorf("start %s: container is %s, not created", c.ID, status)
 	}
-	if err := c.runHooks(startContainer); err != nil {
+	if err := c.runHooks(hooks.StartContainer); err != nil {
 		return errors.Join(err, c.end())
 	}
 	if err := c.Notify.Listen(); err != nil {
@@ -80,7 +81,7 @@ func (c *Container) Start() error {
 	if err := c.writeFifo(); err != nil {
 		return fmt.Errorf("start %s: %w", c.ID, err)
 	}
-	if err := c.runHooks(poststart); err != nil {
+	if err := c.runHooks(hooks.Poststart); err != nil {
 		return errors.Join(err, c.end())
 	}
 	return nil

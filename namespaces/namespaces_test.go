@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"minirun/namespaces/nstest"
+	"minirun/examples/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"minirun/examples/leftovers"
-	"minirun/namespaces/nstest"
+	"minirun/examples/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"

@@ -377,33 +377,3 @@ func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
 func (p *Plan) ExitGroup(status int) *Step {
 	return p.call("exit_group", unix.SYS_EXIT_GROUP, Num(status))
 }
-
-// BpfProgLoad loads a BPF program of 8-byte instructions that asks for no
-// privileged kernel function (license ""): returns its descriptor. Needs
-// CAP_BPF. [bpf(2)].
-//
-// [bpf(2)]: https://man7.org/linux/man-pages/man2/bpf.2.html
-func (p *Plan) BpfProgLoad(kind uint32, name string, code []uint64) *Step {
-	attr := &Memory{Bytes: words32(kind, uint32(len(code))), Points: map[int]*Memory{
-		8:  {Bytes: words64(code...)},
-		16: {Bytes: make([]byte, 1)},
-	}, Show: func() string {
-		return fmt.Sprintf("{prog_type=%s, insn_cnt=%d, insns=[...], license=\"\"}", name, len(code))
-	}}
-	attr.Bytes = append(attr.Bytes, make([]byte, bpfAttrSize-len(attr.Bytes))...)
-	return p.call("bpf", unix.SYS_BPF, Name{unix.BPF_PROG_LOAD, "BPF_PROG_LOAD"}, attr, Num(len(attr.Bytes))).Opens()
-}
-
-// bpfAttrSize is that of union bpf_attr: of the whole of it, since kernels have
-// written more of it than they were told that there is.
-const bpfAttrSize = 152
-
-// BpfProgAttach attaches a program to a cgroup, besides those that are there.
-func (p *Plan) BpfProgAttach(cgroup, program FD, kind uint32, name string) *Step {
-	attr := &Memory{Bytes: words32(0, 0, kind, unix.BPF_F_ALLOW_MULTI), FDs32: map[int]FD{0: cgroup, 4: program}}
-	attr.Show = func() string {
-		return fmt.Sprintf("{target_fd=<%s>, attach_bpf_fd=<%s>, attach_type=%s, attach_flags=BPF_F_ALLOW_MULTI}", cgroup.(*Step).Result, program.(*Step).Result, name)
-	}
-	attr.Bytes = append(attr.Bytes, make([]byte, bpfAttrSize-len(attr.Bytes))...)
-	return p.call("bpf", unix.SYS_BPF, Name{unix.BPF_PROG_ATTACH, "BPF_PROG_ATTACH"}, attr, Num(len(attr.Bytes)))
-}

@@ -22,7 +22,11 @@ func TestBpfAgain(t *testing.T) {
 	code[len(code)-1] = exit
 	p := &Plan{}
 	p.On(Runtime)
-	p.BpfProgLoad(unix.BPF_PROG_TYPE_CGROUP_DEVICE, "BPF_PROG_TYPE_CGROUP_DEVICE", code)
+	attr := &Memory{
+		Bytes:  append(words32(unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(code))), make([]byte, 144)...),
+		Points: map[int]*Memory{8: {Bytes: words64(code...)}, 16: {Bytes: make([]byte, 1)}},
+	}
+	p.Call("bpf", unix.SYS_BPF, Num(unix.BPF_PROG_LOAD), attr, Num(len(attr.Bytes))).Opens()
 	done := make(chan struct{})
 	defer close(done)
 	go func() {

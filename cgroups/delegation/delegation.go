@@ -37,12 +37,14 @@ type Delegation struct {
 }
 
 // New returns nil if the group stays root's: because the spec does not ask for a
-// delegation, or because the user is root anyway. files is [Files], or a fake.
-func New(spec *specs.Spec, files func() ([]string, error)) (*Delegation, error) {
+// delegation, or because the user is root anyway. toHost returns the number that an
+// id of the container has on the host; false if it has none. files is [Files], or a
+// fake.
+func New(spec *specs.Spec, toHost func(id uint32) (uint32, bool), files func() ([]string, error)) (*Delegation, error) {
 	if !hasOwnNamespace(spec.Linux) || !slices.ContainsFunc(spec.Mounts, isWritableCgroup) {
 		return nil, nil
 	}
-	uid, ok := hostID(spec.Process.User.UID, spec.Linux.UIDMappings)
+	uid, ok := toHost(spec.Process.User.UID)
 	if !ok || uid == 0 {
 		return nil, nil
 	}
@@ -88,18 +90,4 @@ func hasOwnNamespace(linux *specs.Linux) bool {
 
 func isWritableCgroup(m specs.Mount) bool {
 	return (m.Type == "cgroup" || m.Type == "cgroup2") && !slices.Contains(m.Options, "ro") && !slices.Contains(m.Options, "rro")
-}
-
-// hostID returns the number that an id of the container has on the host; false if
-// it has none.
-func hostID(id uint32, mappings []specs.LinuxIDMapping) (uint32, bool) {
-	if len(mappings) == 0 {
-		return id, true
-	}
-	for _, m := range mappings {
-		if id >= m.ContainerID && id-m.ContainerID < m.Size {
-			return m.HostID + (id - m.ContainerID), true
-		}
-	}
-	return 0, false
 }

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -117,8 +115,8 @@ func (f *Filter) Record(p *plan.Plan, dir plan.FD) {
 		return
 	}
 	p.Note("which devices may be opened: a small program that the kernel asks")
-	program := p.BpfProgLoad(unix.BPF_PROG_TYPE_CGROUP_DEVICE, "BPF_PROG_TYPE_CGROUP_DEVICE", f.assemble()).As("device filter")
-	p.BpfProgAttach(dir, program, unix.BPF_CGROUP_DEVICE, "BPF_CGROUP_DEVICE")
+	filter := load(p, f.assemble()).As("device filter")
+	attach(p, dir, filter)
 }
 
 // split makes two rules of one for both kinds of device.

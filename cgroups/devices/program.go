@@ -1,8 +1,16 @@
 package devices
 
-import "slices"
+import (
+	"encoding/binary"
+	"slices"
 
-// This file writes the eBPF program.
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+)
+
+// This file writes the eBPF program, and records the two calls of bpf(2) that load
+// and attach it.
 
 // Registers of the program. It packs a device into one number, kind<<32 |
 // major<<20 | minor, as the kernel does for dev_t (linux/kdev_t.h). A rule with a
@@ -116,4 +124,41 @@ func (r rule) view() (register, device uint64) {
 		return anyMajor, device | uint64(r.minor)
 	}
 	return exact, device | uint64(r.major)<<majorShift | uint64(r.minor)
+}
+
+// load records the loading of a program; its result is the program's descriptor.
+// The license is "": the program calls no function of the kernel that asks for one.
+func load(p *plan.Plan, code []uint64) *plan.Step {
+	var program []byte
+	for _, c := range code {
+		program = binary.NativeEndian.AppendUint64(program, c)
+	}
+	attr := &plan.Memory{
+		Bytes:  union(unix.BPF_PROG_TYPE_CGROUP_DEVICE, uint32(len(code))),
+		Points: map[int]*plan.Memory{8: {Bytes: program}, 16: {Bytes: []byte{0}}},
+	}
+	return p.Call("bpf", unix.SYS_BPF, plan.Name{Value: unix.BPF_PROG_LOAD, Text: "BPF_PROG_LOAD"}, attr, plan.Num(unionSize)).Opens()
+}
+
+// attach records that a program is attached to a group, besides those that are
+// attached already: the filters of the groups above still count.
+func attach(p *plan.Plan, group, program plan.FD) {
+	attr := &plan.Memory{
+		Bytes: union(0, 0, unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI),
+		FDs32: map[int]plan.FD{0: group, 4: program},
+	}
+	p.Call("bpf", unix.SYS_BPF, plan.Name{Value: unix.BPF_PROG_ATTACH, Text: "BPF_PROG_ATTACH"}, attr, plan.Num(unionSize))
+}
+
+// unionSize is the size of the whole union bpf_attr. A shorter one would do, but
+// some kernels have written past its end.
+const unionSize = 152
+
+// union is a bpf_attr that begins with these numbers.
+func union(numbers ...uint32) []byte {
+	var b []byte
+	for _, n := range numbers {
+		b = binary.NativeEndian.AppendUint32(b, n)
+	}
+	return append(b, make([]byte, unionSize-len(b))...)
 }

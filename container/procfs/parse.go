@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"minirun/cgroups"
 )
 
 // This file parses. The kernel writes each file in a format of its own, shown
@@ -109,11 +111,8 @@ func kilobytes(fields []string) (int64, error) {
 // A path outside of our cgroup namespace begins with "/..", one that was
 // removed ends in " (deleted)". proc_pid_cgroup(5).
 func (p *Process) parseCgroup(text string) error {
-	for line := range strings.Lines(text) {
-		if path, ok := strings.CutPrefix(line, "0::"); ok {
-			p.Cgroup = strings.TrimSuffix(strings.TrimSuffix(path, "\n"), " (deleted)")
-		}
-	}
+	path, _ := cgroups.ParsePath(text)
+	p.Cgroup = strings.TrimSuffix(path, " (deleted)")
 	return nil
 }
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"minirun/examples/leftovers"
+	"minirun/examples/nstest"
 	"minirun/namespaces"
-	"minirun/namespaces/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"

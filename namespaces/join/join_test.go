@@ -4,8 +4,8 @@ import (
 	"flag"
 	"testing"
 
+	"minirun/examples/nstest"
 	"minirun/namespaces"
-	"minirun/namespaces/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/examples/leftovers"
+	"minirun/examples/nstest"
 	"minirun/namespaces"
 	"minirun/namespaces/netdevices"
-	"minirun/namespaces/nstest"
 	"minirun/namespaces/sysctls"
 	"minirun/plan"
 	"minirun/plan/print"

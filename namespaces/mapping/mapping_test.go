@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/examples/leftovers"
-	"minirun/namespaces/nstest"
+	"minirun/examples/nstest"
 	"minirun/plan"
 )
 

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/examples/leftovers"
+	"minirun/examples/nstest"
 	"minirun/namespaces"
-	"minirun/namespaces/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"

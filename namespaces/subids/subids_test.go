@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/examples/leftovers"
+	"minirun/examples/nstest"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
-	"minirun/namespaces/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"

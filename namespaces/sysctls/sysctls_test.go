@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"minirun/examples/nstest"
 	"minirun/namespaces"
-	"minirun/namespaces/nstest"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
