@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"minirun/container/exit"
+	"minirun/container/files"
 	"minirun/container/procfs"
 	"minirun/plan"
 )
@@ -122,5 +123,5 @@ func (b *builder) saveConfig() error {
 	if b.options.Config == nil {
 		return nil
 	}
-	return writeFile(b.path("config.json"), b.options.Config, 0o600)
+	return files.Replace(b.path("config.json"), b.options.Config, 0o600)
 }

@@ -14,6 +14,7 @@ import (
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
+	"minirun/container/failure"
 	"minirun/container/hooks"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -74,7 +75,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 	b := newBuilder(c, bundle, spec, o)
 	p, err := b.make()
 	if err != nil {
-		err = errors.Join(b.startError(err), c.Notify.Close(), os.RemoveAll(c.dir))
+		err = errors.Join(failure.Of(err, c.ID, spec.Process.Args), c.Notify.Close(), os.RemoveAll(c.dir))
 		if c.Pid > 0 { // createRuntime hooks may have run: poststop hooks undo their work
 			c.runPoststop()
 		}

@@ -13,6 +13,7 @@ import (
 	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/descriptors"
+	"minirun/container/failure"
 	"minirun/container/pidfd"
 	"minirun/container/users"
 	"minirun/namespaces"
@@ -51,8 +52,10 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 	}
 	defer unix.Close(container)
 	p, err := b.enter(container)
-	if err != nil {
-		return nil, b.startError(err)
+	if errors.Is(err, plan.ErrJoinedEnded) {
+		return nil, fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
+	} else if err != nil {
+		return nil, failure.Of(err, c.ID, spec.Args)
 	}
 	if err := b.report(p, "setns"); err != nil {
 		unix.Kill(p.Pid, unix.SIGKILL) // ours to reap, so the number is still its own

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container/exit"
+	"minirun/container/failure"
 	"minirun/container/procfs"
 	"minirun/container/sockets"
 
@@ -188,7 +189,7 @@ func TestNoProgram(t *testing.T) {
 			must(t, os.WriteFile(b.rootfs("tmp/text"), []byte("text"), 0o644))
 			b.Process.Args = []string{args}
 			_, _, err := b.start(Options{Wait: wait})
-			if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, ErrProgram) || !errors.Is(err, c.errno) {
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, failure.ErrProgram) || !errors.Is(err, c.errno) {
 				t.Errorf("New(%q, wait %v) = %v, want %s", args, wait, err, c.want)
 			}
 			if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
@@ -206,7 +207,7 @@ func TestStartFails(t *testing.T) {
 	must(t, err)
 	must(t, os.Remove(b.rootfs("bin/program")))
 	want := `start box: exec: "/bin/program": no such file or directory`
-	if err := c.Start(); err == nil || err.Error() != want || !errors.Is(err, ErrProgram) {
+	if err := c.Start(); err == nil || err.Error() != want || !errors.Is(err, failure.ErrProgram) {
 		t.Errorf("Start() = %v, want %s", err, want)
 	}
 	p.Wait()
@@ -370,8 +371,8 @@ func TestExec(t *testing.T) {
 		t.Errorf("exec = %q, want no inheritable capabilities, umask 0077", lines[7:])
 	}
 	_, err = c.Exec(&specs.Process{Args: []string{"/bin/missing"}, Cwd: "/"}, nil, Options{})
-	if !errors.Is(err, ErrProgram) || !errors.Is(err, unix.ENOENT) {
-		t.Errorf("Exec(missing) = %v, want %v and ENOENT", err, ErrProgram)
+	if !errors.Is(err, failure.ErrProgram) || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Exec(missing) = %v, want %v and ENOENT", err, failure.ErrProgram)
 	}
 	cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.Pid))
 	must(t, err)

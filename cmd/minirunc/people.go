@@ -14,6 +14,7 @@ import (
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/exit"
+	"minirun/container/failure"
 )
 
 // An engine is around for as long as its containers are: it keeps their output,
@@ -49,7 +50,7 @@ type people struct {
 // else 125.
 func peopleCode(err error) error {
 	switch {
-	case !errors.Is(err, container.ErrProgram):
+	case !errors.Is(err, failure.ErrProgram):
 		return report.Failure{Err: err, Code: 125}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return report.Failure{Err: err, Code: 127}
