@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"minirun/container/exit"
 	"minirun/container/files"
 	"minirun/container/procfs"
@@ -60,11 +62,11 @@ func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
 func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Heading("a monitor")
 	p.Note("a process that only waits for the container, and writes down how it ended")
-	p.Clone3(plan.Clone{}).Shell("setsid --fork")
+	p.Clone3(plan.Clone{})
 	p.On(plan.Monitor)
 	p.Setsid()
 	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
-	p.PrctlName("minirunc")
+	p.Call("prctl", unix.SYS_PRCTL, plan.Num(unix.PR_SET_NAME), plan.String("minirunc"))
 	p.Heading("a process of its own")
 	child := b.born(p, c).As("container").Reported()
 	p.Heading("a monitor")
@@ -74,9 +76,9 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 		p.Dup3(plan.Inherited("null"), fd, 0)
 	}
 	p.CloseRange(plan.Num(4), 0, nil)
-	info := plan.NewMemory(exit.Size)
-	p.Waitid(child, info)
-	p.WriteMemory(plan.Num(3), info)
+	info := &plan.Memory{Bytes: make([]byte, exit.Size), Show: func() string { return "{...}" }}
+	p.Call("waitid", unix.SYS_WAITID, plan.Name{Value: unix.P_PID, Text: "P_PID"}, child, info, plan.Name{Value: unix.WEXITED, Text: "WEXITED"}, plan.Null)
+	p.Call("write", unix.SYS_WRITE, plan.Num(3), info, plan.Num(exit.Size)).MustReturn(exit.Size)
 	if b.options.AtExit != nil {
 		p.Note("--rm: the monitor becomes the command that cleans up")
 		p.RtSigprocmask()

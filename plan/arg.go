@@ -105,8 +105,8 @@ func Ref(fd FD) Arg { return fd }
 // notation of strace(1); it is called only when the plan is printed.
 func Block(data []byte, show func() string) Arg { return &Memory{Bytes: data, Show: show} }
 
-// null is a null pointer.
-var null = Name{0, "NULL"}
+// Null is a null pointer.
+var Null = Name{0, "NULL"}
 
 // as shows a constant.
 func as(text string) func() string { return func() string { return text } }
@@ -114,7 +114,7 @@ func as(text string) func() string { return func() string { return text } }
 // optional is a string or, if empty, a null pointer.
 func optional(s string) Arg {
 	if s == "" {
-		return null
+		return Null
 	}
 	return String(s)
 }

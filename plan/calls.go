@@ -43,12 +43,6 @@ func (p *Plan) OpenStrictly(root FD, path string, flags int) *Step {
 	return p.Openat2(root, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
 }
 
-// OpenProc opens a file of our own procfs: below dir, without following any
-// link and without entering anything mounted over it.
-func (p *Plan) OpenProc(proc FD, path string, flags int) *Step {
-	return p.Openat2(proc, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
-}
-
 // Close closes a descriptor.
 func (p *Plan) Close(fd FD) *Step { return p.call("close", unix.SYS_CLOSE, fd) }
 
@@ -178,12 +172,12 @@ func (p *Plan) FsconfigString(fs FD, key, value string) *Step {
 
 // FsconfigFlag sets a parameter that has no value.
 func (p *Plan) FsconfigFlag(fs FD, key string) *Step {
-	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), null, Num(0))
+	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), Null, Num(0))
 }
 
 // FsconfigCreate makes the file system of the context.
 func (p *Plan) FsconfigCreate(fs FD) *Step {
-	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), null, null, Num(0))
+	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), Null, Null, Num(0))
 }
 
 // Fsmount makes a mount of it that is not attached anywhere yet. attr is MOUNT_ATTR_….
@@ -299,12 +293,6 @@ func (p *Plan) Prctl(op int, arg uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(op), Num(arg), Num(0), Num(0), Num(0))
 }
 
-// PrctlName names the calling thread (PR_SET_NAME), in at most 15 bytes: what
-// ps(1) calls comm.
-func (p *Plan) PrctlName(name string) *Step {
-	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_SET_NAME), String(name))
-}
-
 // PrctlAmbient raises one ambient capability or, with PR_CAP_AMBIENT_CLEAR_ALL, drops all.
 func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(op), Num(capability), Num(0), Num(0))
@@ -336,7 +324,7 @@ func (p *Plan) Setresuid(uid uint32) *Step {
 // Prlimit sets a resource limit (RLIMIT_…) of the process ([Plan.PID]). The soft
 // and hard limit are in the resource's own unit; ^uint64(0) is no limit.
 func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
-	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), Num(resource), &Memory{Bytes: words64(soft, hard)}, null)
+	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), Num(resource), &Memory{Bytes: words64(soft, hard)}, Null)
 }
 
 // Seccomp loads a filter: every later system call of the process passes it.
@@ -351,26 +339,12 @@ func (p *Plan) Seccomp(flags uint, filter []unix.SockFilter) *Step {
 
 // RtSigprocmask lets all signals through: the child was born with all blocked.
 func (p *Plan) RtSigprocmask() *Step {
-	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, null, Num(8))
+	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, Null, Num(8))
 }
 
 // Execve becomes the program at path.
 func (p *Plan) Execve(path string, argv, env []string) *Step {
 	return p.call("execve", unix.SYS_EXECVE, String(path), stringArray(argv), stringArray(env))
-}
-
-// Waitid waits until the child that pid is the number of has ended, and leaves
-// the 128 bytes of siginfo_t in info.
-func (p *Plan) Waitid(pid *Step, info *Memory) *Step {
-	return p.call("waitid", unix.SYS_WAITID, Name{unix.P_PID, "P_PID"}, pid, info, Name{unix.WEXITED, "WEXITED"}, null)
-}
-
-// NewMemory returns a block of n zero bytes.
-func NewMemory(n int) *Memory { return &Memory{Bytes: make([]byte, n), Show: as("{...}")} }
-
-// WriteMemory writes a whole block.
-func (p *Plan) WriteMemory(fd FD, b *Memory) *Step {
-	return p.call("write", unix.SYS_WRITE, fd, b, Num(len(b.Bytes))).MustReturn(len(b.Bytes))
 }
 
 // ExitGroup ends the process.

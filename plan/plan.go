@@ -301,7 +301,7 @@ func (p *Plan) Gate(name string, atGate func()) {
 func (p *Plan) Ready() { p.tell(readyGate) }
 
 func (p *Plan) tell(gate string) {
-	s := p.call("sendto", unix.SYS_SENDTO, Channel, String(gate), Num(messageSize), Num(unix.MSG_NOSIGNAL), null, Num(0))
+	s := p.call("sendto", unix.SYS_SENDTO, Channel, String(gate), Num(messageSize), Num(unix.MSG_NOSIGNAL), Null, Num(0))
 	s.gate = gate
 }
 

@@ -313,9 +313,9 @@ func monitored(out *os.File, script string) (*Plan, Options) {
 	child := p.Clone3(Clone{}).Reported()
 	p.Dup3(Inherited("out"), 3, 0)
 	p.CloseRange(Num(4), 0, nil)
-	info := NewMemory(128)
-	p.Waitid(child, info)
-	p.WriteMemory(Num(3), info)
+	info := &Memory{Bytes: make([]byte, 128)}
+	p.Call("waitid", unix.SYS_WAITID, Num(unix.P_PID), child, info, Num(unix.WEXITED), Null)
+	p.Call("write", unix.SYS_WRITE, Num(3), info, Num(128)).MustReturn(128)
 	p.ExitGroup(0)
 	p.On(Child)
 	p.Gate("known", func() { p.Do("nothing", func(*Process) error { return nil }) })

@@ -40,7 +40,7 @@ func TestNew(t *testing.T) {
 		}
 		d, err := New(spec, c.toHost, func() ([]string, error) { return []string{"cgroup.procs"}, nil })
 		p := &plan.Plan{}
-		d.Record(p, plan.Given("cgroup"))
+		d.Record(p, plan.Inherited("cgroup"))
 		var got []string
 		for i, s := range p.Steps {
 			if i == 0 {

@@ -55,21 +55,23 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestPaths: every file and folder that the README names in backquotes, or in its
-// map of the house, is there. What its table of functions names is examples/core's
-// to check.
+// TestPaths: every file and folder that the pages at the top name in backquotes,
+// or in the map of the house, is there. What the README's table of functions names
+// is examples/core's to check.
 func TestPaths(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	paths := regexp.MustCompile("(?m)^([a-z]+/[a-z/]*) |  ([a-z]+/[a-z/]+) |`([a-z]+/[a-z_0-9./-]+)`").FindAllStringSubmatch(string(text), -1)
-	for _, p := range paths {
-		if _, err := os.Stat("../../" + p[1] + p[2] + p[3]); err != nil {
-			t.Error(err)
+	for page, least := range map[string]int{"README.md": 20, "SECURITY.md": 10} {
+		text, err := os.ReadFile("../../" + page)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if len(paths) < 20 {
-		t.Errorf("only %d paths found", len(paths))
+		paths := regexp.MustCompile("(?m)^([a-z]+/[a-z/]*) |  ([a-z]+/[a-z/]+) |`([a-z]+/[a-z_0-9./-]+)`").FindAllStringSubmatch(string(text), -1)
+		for _, p := range paths {
+			if _, err := os.Stat("../../" + p[1] + p[2] + p[3]); err != nil {
+				t.Errorf("%s: %v", page, err)
+			}
+		}
+		if len(paths) < least {
+			t.Errorf("%s: only %d paths found", page, len(paths))
+		}
 	}
 }

@@ -89,7 +89,7 @@ func pathOf(name string) string {
 // covers: else the container would choose which file is written.
 func (l List) Write(p *plan.Plan, proc func(*plan.Plan) plan.FD) {
 	for _, s := range l {
-		f := p.OpenProc(proc(p), s.path, unix.O_WRONLY).As(s.path)
+		f := p.Openat2(proc(p), s.path, unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV).As(s.path)
 		p.Write(f, s.value)
 		p.Close(f)
 	}
