@@ -5,7 +5,6 @@ import (
 	"os"
 	"strconv"
 
-
 	"minirun/container/exit"
 	"minirun/container/files"
 	"minirun/container/hooks"
