@@ -20,6 +20,11 @@ import (
 //	cgroup.subtree_control   those that it enables for the groups below it;
 //	                         writing "+memory" adds one, "-memory" removes one
 //
+// For a group /minirun/web, on a machine that was just started, that is
+//
+//	echo +memory > /sys/fs/cgroup/cgroup.subtree_control           now /minirun has memory.max
+//	echo +memory > /sys/fs/cgroup/minirun/cgroup.subtree_control   and /minirun/web has it, too
+//
 // Every controller that the top has is handed down, not only those that the
 // limits need. So the group can be measured, it can be limited later, and a
 // runtime inside the container can limit its own containers. (The price: each
@@ -45,7 +50,7 @@ func (g *Group) levels() ([]level, error) {
 			break // dir is not a group, so the one before was the top
 		}
 		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return nil, err
+			return nil, err // ENOENT: the plan will make this level
 		}
 		levels = append(levels, level{dir: dir, exists: err == nil, enabled: enabled})
 		if dir == g.mount || dir == "/" {
@@ -86,11 +91,13 @@ func chooseControllers(levels []level, limits []Write) (needed []string, err err
 	if err != nil {
 		return nil, err
 	}
+	// Each level can enable only what the level above has enabled for it. So available
+	// shrinks on the way down, where a level keeps controllers to itself.
 	for i := range levels[:len(levels)-1] {
 		l := &levels[i]
 		l.enable = without(available, l.enabled)
 		if len(l.enable) == 0 || !l.exists {
-			continue
+			continue // a level that the plan makes has no processes
 		}
 		if reason := cannotEnable(l.dir); reason != nil {
 			l.enable, available = nil, l.enabled

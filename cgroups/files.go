@@ -56,6 +56,7 @@ func read(dir, file string) (string, error) {
 		return "", &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd) // EIO is impossible: nothing was written
+	// Until the end: cgroup.procs can be longer than any buffer.
 	var text []byte
 	for buffer := make([]byte, 4096); ; {
 		n, err := unix.Read(fd, buffer)

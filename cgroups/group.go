@@ -11,7 +11,16 @@ import (
 	"minirun/plan"
 )
 
-// This file makes a group and writes its limits.
+// This file records how a group is made and limited. In the plan it looks so:
+//
+//	mkdirat(AT_FDCWD, "/sys/fs/cgroup/minirun/web", 0755)
+//	openat(AT_FDCWD, "/sys/fs/cgroup/minirun/web", O_PATH|…) = <cgroup>
+//	openat(<cgroup>, "memory.max", O_WRONLY|O_CLOEXEC) = <memory.max>
+//	write(<memory.max>, "67108864", 8)
+//	close(<memory.max>)
+//
+// and then clone3 starts the process in <cgroup>. So the limits hold before the
+// process executes its first instruction.
 
 // A Group is a directory of a cgroup2 file system. It need not exist.
 type Group struct {
@@ -37,6 +46,7 @@ type Write struct {
 	Else *Write
 }
 
+// String is how errors name the write.
 func (w Write) String() string { return w.File + " " + w.Value }
 
 // Controller is the name of the controller that the file belongs to; "" for a
@@ -72,6 +82,8 @@ func (g *Group) Add(p *plan.Plan, limits []Write) (plan.FD, error) {
 	if err != nil {
 		return nil, err
 	}
+	// From the top down: a group gets the files of a controller when the level above
+	// enables it, so the limits come last.
 	handDown(p, levels, needed)
 	if !levels[len(levels)-1].exists {
 		p.Mkdirat(plan.CWD, g.Dir, 0o755).Undo("rmdir "+g.Dir, g.rmdir)
@@ -120,6 +132,9 @@ func limit(p *plan.Plan, dir plan.FD, w Write) {
 	}
 	switch {
 	case w.Else != nil:
+		// Alternatives follow each other in a plan, so both are opened before either
+		// is written. If the first exists, the plan skips the second and, for lack
+		// of a descriptor, its write.
 		var file, other *plan.Step
 		p.Alternatives([]unix.Errno{unix.ENOENT}, func() { file, other = open(w), open(*w.Else) })
 		line(file, w)
@@ -135,7 +150,7 @@ func limit(p *plan.Plan, dir plan.FD, w Write) {
 // that exists decides, because a group made below a frozen one is frozen too.
 func checkUnused(levels []level) error {
 	i := len(levels) - 1
-	for !levels[i].exists {
+	for !levels[i].exists { // the top exists, see levels
 		i--
 	}
 	lowest := levels[i]
@@ -148,9 +163,9 @@ func checkUnused(levels []level) error {
 		return err
 	case events["frozen"] == 1:
 		return fmt.Errorf("cgroup %s: is frozen: a new container in it could not run", lowest.dir)
-	case own && events["populated"] == 1:
+	case own && events["populated"] == 1: // its processes, or those of groups below
 		return fmt.Errorf("cgroup %s: has processes already: a container wants one of its own", lowest.dir)
-	case own && len(lowest.enabled) > 0:
+	case own && len(lowest.enabled) > 0: // clone3 would fail with EBUSY, and not say why
 		return fmt.Errorf("cgroup %s: hands controllers down (%s), so it cannot have processes", lowest.dir, strings.Join(lowest.enabled, " "))
 	}
 	return nil
@@ -159,9 +174,12 @@ func checkUnused(levels []level) error {
 // Writable says whether the runtime may make the group, or use it if it exists.
 // An ordinary user may only below a group that was delegated to that user.
 func (g *Group) Writable() bool {
+	// The lowest level that exists decides, because the others are made in it.
 	dir := g.Dir
 	for unix.Access(dir, unix.F_OK) == unix.ENOENT && dir != "/" {
 		dir = filepath.Dir(dir)
 	}
+	// Both are needed: making groups needs the directory, CLONE_INTO_CGROUP needs
+	// cgroup.procs.
 	return unix.Access(dir, unix.W_OK) == nil && unix.Access(filepath.Join(dir, "cgroup.procs"), unix.W_OK) == nil
 }

@@ -12,7 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file finds the mounted cgroup2 and turns a cgroupsPath into a directory.
+// This file finds the mounted cgroup2 and turns a cgroupsPath into a directory:
+//
+//	cgroupsPath    the runtime's own group    directory below the mount
+//	/minirun/web   any                        /minirun/web
+//	minirun-web    /user.slice/session        /user.slice/minirun-web
+//	/../../etc     any                        /etc (of cgroup2, not the host's)
+//
+// Why is a relative path beside the own group and not below it? The own group has
+// processes, for example this one, so it cannot hand controllers down.
 
 // ErrNotMounted says that there is no cgroup2 file system to make groups in.
 var ErrNotMounted = errors.New("cgroup v2 is not mounted")
@@ -73,6 +81,7 @@ func (h *Hierarchy) Group(path string) (*Group, error) {
 	}
 	// Why clean it as an absolute path? ".." at the root stays at the root.
 	below := filepath.Join(parent, filepath.Clean("/"+path))
+	// A group that is the parent itself would not be the container's alone.
 	if below == parent {
 		return nil, fmt.Errorf("cgroup %q: not the path of a group of its own", path)
 	}

@@ -17,6 +17,10 @@ import (
 //
 //	populated 1     1 if it has processes
 //	frozen 0        1 if all of its processes are stopped
+//
+// The kernel kills and freezes a group as a whole. So no process escapes by
+// forking, and no process id is used that may belong to another process by now.
+// Signal has no such help: it reads ids and signals them.
 
 // timeout is how long the kernel may take to freeze or to end the processes of a
 // group. A process in a system call on a dead network disk, for example, does
@@ -51,7 +55,7 @@ func (g *Group) Procs() ([]int, error) {
 // it is the group that pid is in.
 func (g *Group) DirFor(pid int) (string, error) {
 	enabled, err := readWords(g.Dir, "cgroup.subtree_control")
-	if err != nil || len(enabled) == 0 {
+	if err != nil || len(enabled) == 0 { // the usual case: one small file to read
 		return g.Dir, err
 	}
 	found := g.Dir
@@ -132,6 +136,7 @@ func (g *Group) Kill() error {
 	for end := time.Now().Add(timeout); ; {
 		err := write(g.Dir, "cgroup.kill", "1")
 		if isRemoved(err) {
+			// Is the group missing, or only its file?
 			if unix.Access(g.Dir, unix.F_OK) == unix.ENOENT {
 				return nil
 			}
@@ -140,6 +145,7 @@ func (g *Group) Kill() error {
 		if err != nil {
 			return err
 		}
+		// A short wait, then another kill: processes may have joined after the first.
 		if err := g.waitFor("populated", 0, timeout/100); !errors.Is(err, errTimeout) || time.Now().After(end) {
 			return err
 		}
@@ -153,6 +159,7 @@ func (g *Group) Freeze() error {
 		return err
 	}
 	if err := g.waitFor("frozen", 1, timeout); err != nil {
+		// A group that is half frozen would be worse than one that runs.
 		return errors.Join(err, g.Thaw())
 	}
 	return nil
@@ -216,6 +223,7 @@ func retryBusy(remove func() error) error {
 
 // remove removes a group. If it has groups below (EBUSY), those are removed first.
 func remove(dir string) error {
+	// Most often there are no groups below, so rmdir alone is enough.
 	err := unix.Rmdir(dir)
 	if err == unix.EBUSY {
 		if err := removeBelow(dir); err != nil {
@@ -278,6 +286,8 @@ type visit struct {
 	children []string // those that are left
 }
 
+// childrenOf reads the names of the groups in a directory. Why by /proc/self/fd? A
+// descriptor has no path of its own here; os.ReadDir wants one.
 func childrenOf(dir int) (names []string, err error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/self/fd/%d", dir))
 	for _, e := range entries {
