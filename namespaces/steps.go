@@ -42,8 +42,8 @@ func (s *Set) Clone(p *plan.Plan, c plan.Clone) *plan.Step {
 }
 
 // DeferCgroup is for a child that is not born in its cgroup but moved there while
-// it waits at a gate. A cgroup namespace has as its root the cgroup in which its
-// maker is, so the child must make it after the move: with UnshareCgroup, not in
+// it waits at a gate. A cgroup namespace takes as its root the cgroup of its
+// maker, so the child must make it after the move: with UnshareCgroup, not in
 // Clone.
 func (s *Set) DeferCgroup() { s.cgroupLater = true }
 
@@ -51,7 +51,7 @@ func (s *Set) DeferCgroup() { s.cgroupLater = true }
 // DeferCgroup has put off.
 func (s *Set) UnshareCgroup(p *plan.Plan) {
 	if s.cgroupLater && s.Makes(specs.CgroupNamespace) {
-		p.Note("only now: the root of a cgroup namespace is the cgroup in which the process is that makes it")
+		p.Note("only now: a cgroup namespace takes as its root the cgroup of the process that makes it")
 		p.Unshare(unix.CLONE_NEWCGROUP)
 	}
 }

@@ -9,14 +9,13 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// A shell that is to complete a word runs the line up to and with that word, as
-// far as it is typed, and this flag behind it. It takes the lines that come out
-// for the words that could be there.
+// To complete a word, a shell executes the command line up to that word, as far as it
+// is typed, with this flag behind it. Each line that is printed is a possible word.
 const completion = "--generate-bash-completion"
 
-// arrangeCompletion keeps of such a line what the library must know: the flags
-// before the command, and the command. It would fall over the beginning of a
-// flag, which [complete] reads by itself.
+// arrangeCompletion keeps the parts of such a line that the library needs: the flags
+// before the command, and the command. The beginning of a flag would be an error
+// to the library; [complete] looks at it by itself.
 func arrangeCompletion(args []string) []string {
 	words := args[1 : len(args)-1]
 	_, rest := leading(words, takesNext)
@@ -27,8 +26,9 @@ func arrangeCompletion(args []string) []string {
 	return append(kept, completion)
 }
 
-// complete prints the flags of a command, or the containers or images that it
-// can be about. Nothing for a flag's value: most are files, which the shell knows.
+// complete prints the flags of a command, or the containers or images that its
+// argument can be. For a flag's value it prints nothing: most values are files, and
+// those the shell completes.
 func complete(command *cli.Command) cli.BashCompleteFunc {
 	return func(c *cli.Context) {
 		last, before := os.Args[max(0, len(os.Args)-2)], os.Args[max(0, len(os.Args)-3)]
@@ -37,7 +37,7 @@ func complete(command *cli.Command) cli.BashCompleteFunc {
 			cli.DefaultCompleteWithFlags(command)(c)
 		case strings.HasPrefix(before, "-") && takesValue(command.Flags, strings.TrimLeft(before, "-")):
 		case strings.Contains(command.ArgsUsage, "CONTAINER"):
-			all, _ := list(c) // what cannot be read cannot be completed either
+			all, _ := list(c) // after an error there is nothing to complete
 			for _, l := range all {
 				fmt.Fprintln(c.App.Writer, l.Name)
 			}

@@ -39,7 +39,7 @@ func doctorCommand() *cli.Command {
 	}
 }
 
-// checks are what minirun stands on.
+// checks are the features of kernel and machine that minirun uses.
 var checks = []struct {
 	name     string
 	required bool
@@ -56,7 +56,7 @@ var checks = []struct {
 	{"subordinate ids", false, lookOthers},
 }
 
-// lookOwnCgroup wants a cgroup below which the user may make others.
+// lookOwnCgroup checks that there is a cgroup below which the user may make others.
 func lookOwnCgroup() (string, error) {
 	h, err := cgroups.Find()
 	if err != nil {
@@ -73,8 +73,8 @@ func lookOwnCgroup() (string, error) {
 	return "below " + parent, nil
 }
 
-// lookOthers wants what maps others than root in an ordinary user's containers,
-// and somebody to map. Root needs neither.
+// lookOthers checks that an ordinary user's containers can have more users than root:
+// newuidmap(1), and ids in /etc/subuid and /etc/subgid. Root needs neither.
 func lookOthers() (string, error) {
 	if os.Geteuid() == 0 {
 		return "root has all", nil
@@ -86,7 +86,7 @@ func lookOthers() (string, error) {
 	return fmt.Sprintf("%d users from %d on, %d groups from %d on", uids.Size, uids.HostID, gids.Size, gids.HostID), nil
 }
 
-// lookKernel wants Linux 5.14, which has cgroup.kill.
+// lookKernel checks for Linux 5.14, which has cgroup.kill.
 func lookKernel() (string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -111,7 +111,7 @@ func lookCgroup() (string, error) {
 	return h.Mount, nil
 }
 
-// lookControllers wants those for which run has flags.
+// lookControllers checks for the controllers of run's flags.
 func lookControllers() (string, error) {
 	h, err := cgroups.Find()
 	if err != nil {

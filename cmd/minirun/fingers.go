@@ -11,10 +11,11 @@ import (
 	"minirun/cmd/report"
 )
 
-// Fingers that know docker type -it, -n5, -v/src:/dst, and logs web -f. The
-// flag package knows none of these: it wants each flag apart, its value apart
-// from it, and all flags first. So the words are put in that order before it
-// sees them. And what docker has and minirun has not gets an answer that helps.
+// People who are used to docker type -it, -n5, -v/src:/dst, and logs web -f. The flag
+// package accepts none of these: each flag must be a word of its own, its value
+// another, and all flags must come first. So the words are put into that form
+// before the flag package reads them. For a flag or command that docker has and
+// minirun does not have, the error says what to use instead.
 
 // arrange rewrites the words of a command line, args[0] being the program's name.
 func arrange(app *cli.App, args []string) ([]string, error) {
@@ -42,12 +43,12 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	return append(words, rest...), nil
 }
 
-// runsProgram are the commands whose arguments end in those of a program:
-// after the first that is no flag, nothing is minirun's.
+// runsProgram are the commands whose arguments end with those of a program. Behind
+// the first word that is no flag, minirun looks for no flags of its own.
 var runsProgram = map[string]bool{"run": true, "exec": true, "plan": true, "ps": true}
 
-// usageOf makes an error one of a command's usage; run and exec have an exit
-// code for their own.
+// usageOf turns an error into a usage error of a command. For run and exec the exit
+// code is 125.
 func usageOf(word string, err error) error {
 	switch {
 	case err == nil:
@@ -60,8 +61,8 @@ func usageOf(word string, err error) error {
 	return usage{err}
 }
 
-// arrangeWords parts flags from other words. Unless they are mixed, the first
-// other word is the end of the flags.
+// arrangeWords separates flags from other words. If mixed is false, the first other
+// word ends the flags.
 func arrangeWords(known []cli.Flag, words []string, mixed bool) (flags, others []string, err error) {
 	for i := 0; i < len(words); i++ {
 		w := words[i]
@@ -89,8 +90,9 @@ func arrangeWords(known []cli.Flag, words []string, mixed bool) (flags, others [
 	return flags, others, nil
 }
 
-// arrangeFlag takes one word apart: -it is -i and -t, -n5 is -n and 5. Each gets
-// its first name: the library takes no two forms of one flag, -e and --env.
+// arrangeFlag takes one word apart: -it is -i and -t, -n5 is -n and 5. Each flag is
+// written by its first name, because the library refuses two names of one flag in
+// the same command line, such as -e and --env.
 func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool, err error) {
 	name, value, hasValue := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	if f := findFlag(known, name); f != nil && (len(name) > 1 || hasValue || len(word) == 2) {
@@ -106,7 +108,7 @@ func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool
 		f := findFlag(known, string(letter))
 		switch rest := word[i+2:]; {
 		case f == nil && letter == 'h':
-			parts = append(parts, "--help") // where -h is nothing else
+			parts = append(parts, "--help") // the command has no -h of its own
 		case f == nil:
 			return nil, false, notDone{"-" + string(letter)}
 		case isBool(f):
@@ -120,7 +122,7 @@ func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool
 	return parts, false, nil
 }
 
-// findFlag is the flag with a name; every command also has those that the
+// findFlag is the flag with a name. Every command also has the flags that the
 // library adds.
 func findFlag(known []cli.Flag, name string) cli.Flag {
 	known = append(slices.Clone(known), cli.HelpFlag, cli.BashCompletionFlag)
@@ -148,8 +150,8 @@ func (n notDone) instead() string {
 	return instead[n.what]
 }
 
-// unknown is the error for a command that there is not. Docker's long forms,
-// such as container ls, are named by both words.
+// unknown is the error for a command that does not exist. Docker's long forms, such
+// as container ls, are named by both words.
 func unknown(word string, rest []string) error {
 	if len(rest) > 0 && instead[word+" "+rest[0]] != "" {
 		return notDone{word + " " + rest[0]}
@@ -199,8 +201,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// instead says, for the commands and flags of docker and runc that minirun has not, what to
-// do instead.
+// instead says what to use in place of commands and flags of docker that minirun does
+// not have.
 var instead = map[string]string{
 	// commands
 	"attach":       "minirun logs -f shows the output, minirun exec -it runs a shell",

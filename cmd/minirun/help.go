@@ -7,8 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// examples are what --help shows of the commands that describe themselves in a
-// line. A name that is missing has its examples in its own description.
+// examples are shown by --help, for commands whose description has none.
 var examples = map[string][]string{
 	"logs":    {"minirun logs web", "minirun logs -f -n 10 web"},
 	"stop":    {"minirun stop web", "minirun stop -t 2 -s INT web db"},
@@ -37,7 +36,7 @@ func describe(name, description string) string {
 }
 
 // flagLine is a flag's line in --help: -m, --memory SIZE, a tab, what it does.
-// The word in back quotes is what the value is called.
+// The word in back quotes in its usage stands for the value.
 func flagLine(f cli.Flag) string {
 	d, ok := f.(cli.DocGenerationFlag)
 	if !ok {

@@ -15,7 +15,7 @@ import (
 	"minirun/rootfs/image"
 )
 
-// images opens the store of images, showing the progress of what is slow.
+// images opens the store of images. While it works, it shows its progress.
 func images(c *cli.Context) (*image.Store, error) {
 	o := image.Options{Progress: progress(os.Stderr)}
 	if os.Geteuid() != 0 {
@@ -121,7 +121,7 @@ func imagesCommand() *cli.Command {
 		Usage:     "list images",
 		ArgsUsage: "[NAME]",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Hidden: true}, // there are none that are not shown
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Hidden: true}, // all are always shown
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids"},
 			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
@@ -140,7 +140,7 @@ func imagesCommand() *cli.Command {
 	}
 }
 
-// An imageRow is an image, by one of its names, as images prints it.
+// An imageRow is an image under one of its names, as images prints it.
 type imageRow struct {
 	Repository, Tag, ID, CreatedSince, Size string
 }
@@ -211,11 +211,12 @@ func rmiCommand() *cli.Command {
 	}
 }
 
-// free says which container is made from an image that would lose its last name.
+// free is an error if a container is made from an image, and the image would lose its
+// last name.
 func free(c *cli.Context, s *image.Store, word string) error {
 	img, err := s.Find(word)
 	if err != nil || len(img.Names) > 1 {
-		return nil // what is not there, Remove says
+		return nil // Remove says that it does not exist
 	}
 	list, err := store(c).List()
 	for _, b := range list {
@@ -226,11 +227,11 @@ func free(c *cli.Context, s *image.Store, word string) error {
 	return err
 }
 
-// layerInUse says whether a container stands on a layer.
+// layerInUse says whether a container is made of a layer.
 func layerInUse(s bundle.Store, id image.Digest) bool {
 	list, err := s.List()
 	if err != nil {
-		return true // better keep it
+		return true // so it is kept
 	}
 	for _, b := range list {
 		for _, m := range b.Spec.Mounts {

@@ -98,7 +98,7 @@ func inspect(c *cli.Context, word string) (any, error) {
 	return inspectImage(img), nil
 }
 
-// An inspected container has docker's names for what docker has too.
+// An inspected container has docker's names for the properties that docker shows.
 type inspected struct {
 	ID          string `json:"Id"`
 	Name        string
@@ -113,7 +113,7 @@ type inspected struct {
 	LogPath     string // directory of the files stdout and stderr
 	Bundle      string
 	Cgroup      string
-	Spec        *specs.Spec // the whole of config.json: what applies
+	Spec        *specs.Spec // the whole config.json
 }
 
 type inspectedState struct {
@@ -155,7 +155,7 @@ type inspectedHost struct {
 	UsernsMode     string
 	MaskedPaths    []string
 	ReadonlyPaths  []string
-	Without        []string // what run --without took away
+	Without        []string // the layers that run --without has left out
 }
 
 func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {

@@ -21,11 +21,11 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// A listed container is what ps, tree, threads and ns show of one.
+// A listed container is one as ps, tree, threads and ns show it.
 type listed struct {
 	ID, Name, Image, Command, Ports string
 	Created                         time.Time
-	Status                          string // as docker words it
+	Status                          string // in docker's words
 	State                           string // created, running, paused, exited
 	Pid                             int    // 0 if it does not run
 	Cgroup                          string
@@ -37,8 +37,8 @@ type listed struct {
 // running says whether it has processes.
 func (l *listed) running() bool { return l.Pid != 0 }
 
-// list returns the store's containers, newest first, and those that were made
-// from a bundle of a user's own.
+// list returns all containers, newest first: those of the store, and those that
+// somebody has made with minirunc from a bundle of their own.
 func list(c *cli.Context) ([]*listed, error) {
 	bundles, err := store(c).List()
 	if err != nil {
@@ -75,7 +75,7 @@ func list(c *cli.Context) ([]*listed, error) {
 	return all, nil
 }
 
-// take adds what the container's state says.
+// take adds the container's state.
 func (l *listed) take(k *container.Container) (err error) {
 	l.Cgroup, l.container = k.Cgroup, k
 	if l.State, err = statusWord(k); err != nil {
@@ -124,12 +124,12 @@ func chosen(c *cli.Context) ([]*listed, error) {
 	return some, nil
 }
 
-// A view is the process list and who belongs to which container.
+// A view is the list of processes, and the container of each.
 type view struct {
 	processes []*procfs.Process
 	byPid     map[int]*procfs.Process
 	children  map[int][]*procfs.Process
-	owner     map[int]*listed // of a process, by id
+	owner     map[int]*listed // the container of a process, by process id
 }
 
 // lookAt reads the process list and finds the containers' processes in it.
@@ -169,8 +169,8 @@ func (v *view) of(l *listed) []*procfs.Process {
 	return list
 }
 
-// find returns the container with an id, a name or the beginning of an id. The whole
-// id comes first, as with docker: it is found without a look at the store.
+// find returns the container with an id, a name or the beginning of an id. A whole id
+// comes first, as with docker, and needs no look at the store.
 func find(c *cli.Context, word string) (*container.Container, error) {
 	k, err := root(c).Load(word)
 	if err == nil || errors.Is(err, container.ErrDamaged) {
@@ -186,9 +186,9 @@ func find(c *cli.Context, word string) (*container.Container, error) {
 	return nil, storeErr
 }
 
-// bundleOf is find for a container's bundle, which can be there without a state.
-// For a container that was made by create, from a bundle of somebody's own, an
-// empty bundle with its id stands.
+// bundleOf is find for a container's bundle, which exists without a state once the
+// machine has booted again. A container that somebody has made with minirunc has no
+// bundle in the store: for it, an empty one with its id is returned.
 func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
 	b, err := store(c).Find(word)
 	if err == nil && b.ID == word {
@@ -200,8 +200,8 @@ func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
 	return b, err
 }
 
-// glass makes a command of the looking glass: tree, threads and ns show the
-// running containers that are named, or all, as text or as JSON.
+// glass makes a command of the looking glass. tree, threads and ns show the running
+// containers that are named, or all, as text or as JSON.
 func glass(name, usage, description string, text, json func(*view, io.Writer, []*listed) error) *cli.Command {
 	show := map[string]func(*view, io.Writer, []*listed) error{"table": text, "json": json}
 	return &cli.Command{
@@ -231,7 +231,7 @@ func glass(name, usage, description string, text, json func(*view, io.Writer, []
 	}
 }
 
-// heading names a container in tree, threads and ns.
+// heading prints which container the lines below are about.
 func heading(w io.Writer, l *listed) {
 	text := fmt.Sprintf("%.12s  %s  (%s)", l.ID, l.Name, l.Image)
 	if colour() {

@@ -77,7 +77,7 @@ func logs(c *cli.Context, b *bundle.Bundle) error {
 			}
 		}
 		if !running {
-			return nil // asked before the copy: what was written until the end is out
+			return nil // running was asked before the copy, so all is copied that was written until the end
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -18,20 +18,20 @@ func nsCommand() *cli.Command {
 	return glass("ns", "show a container's namespaces beside the host's, and who else is in them", "", (*view).ns, (*view).nsJSON)
 }
 
-// A namespace is one of a container's, beside the host's of the same kind.
+// A namespace is a container's namespace beside the host's of the same kind.
 type namespace struct {
 	Container string
 	Kind      string
 	Inside    string // "net:[4026532198]"
 	Host      string
 	Same      bool
-	Members   int      // processes in it that are the container's
+	Members   int      // how many of the container's processes are in it
 	Others    []string // the other processes in it, at most a few, as "pid name"
-	More      int      // how many others there are besides
+	More      int      // how many more others are in it
 }
 
-// namespaces compares those of a container with ours, and says who is in them:
-// members has the processes of each.
+// namespaces compares a container's namespaces with ours. members are the processes
+// in each namespace of the machine.
 func (v *view) namespaces(l *listed, members map[string][]*procfs.Process) ([]namespace, error) {
 	inside, err := procfs.Namespaces("/proc", l.Pid)
 	if err != nil {
@@ -112,7 +112,7 @@ func (v *view) nsJSON(w io.Writer, containers []*listed) error {
 	return printJSON(w, all)
 }
 
-// others is a few of those who are in it, too.
+// others names a few processes of others that are in it.
 func (n *namespace) others() string {
 	if len(n.Others) == 0 {
 		return "nobody"

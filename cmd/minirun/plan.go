@@ -58,9 +58,9 @@ func printPlan(c *cli.Context) error {
 	return print.Write(c.App.Writer, p, c.String("output"), options)
 }
 
-// planOptions are those that run would have with the same words: the steps are
-// the same, and so are their numbers. For logs the null device stands, and for
-// all pipes one.
+// planOptions are the options that run would have with the same words, so that the
+// steps are the same and have the same numbers. In place of the logs there is the
+// null device, and in place of all pipes one pipe.
 func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 	o := container.Options{Monitor: c.Bool("detach"), Systemd: bySystemd(c)}
 	if spec.Process.Terminal {

@@ -131,8 +131,8 @@ func widen(rows []row, all []*listed) error {
 	return nil
 }
 
-// filter keeps what all of the filters of different keys, and one of those of
-// the same key, let through.
+// filter keeps the containers that match every key; of several filters with the same
+// key, one must match.
 func filter(all []*listed, filters []string) ([]*listed, error) {
 	byKey := map[string][]string{}
 	for _, f := range filters {
@@ -216,8 +216,8 @@ func printJSON[T any](w io.Writer, rows []T) error {
 	return nil
 }
 
-// printTemplate prints each row by a Go template; one that begins with the word
-// table gets columns, and the headings that titles has.
+// printTemplate prints each row with a Go template. If the format begins with the word
+// table, the output has columns, and titles is the first row.
 func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error {
 	format, isTable := strings.CutPrefix(format, "table ")
 	format = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format)

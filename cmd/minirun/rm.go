@@ -30,7 +30,7 @@ func remove(c *cli.Context, word string) error {
 	b, err := bundleOf(c, word)
 	if err != nil {
 		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
-			tell(err) // as with docker: rm -f of what is not there is no failure
+			tell(err) // as with docker, it is no failure
 			return report.Exit(0)
 		}
 		return err

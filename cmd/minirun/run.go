@@ -19,7 +19,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// requestFlags are what one can ask of a container made from an image.
+// requestFlags say what container is wanted.
 func requestFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
@@ -52,7 +52,7 @@ func lookFlags() []cli.Flag {
 	}
 }
 
-// runFlags are all of run.
+// runFlags are all flags of run.
 func runFlags() []cli.Flag {
 	return append(append(requestFlags(), lookFlags()...),
 		&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"})
@@ -120,7 +120,7 @@ func runWords(c *cli.Context, b *bundle.Bundle, self string) []string {
 	return append(words, "rm", "--force", b.ID)
 }
 
-// setFlags are flags of this command that are set, as words for minirunc's.
+// setFlags are those of the named flags that are set, as words for minirunc.
 func setFlags(c *cli.Context, names ...string) (words []string) {
 	for _, name := range names {
 		if value := c.Value(name); value == true {
@@ -179,7 +179,7 @@ func requested(c *cli.Context) (*image.Image, bundle.Request, error) {
 	return img, r, err
 }
 
-// request is what the flags ask for.
+// request turns the flags into a request.
 func request(c *cli.Context) (bundle.Request, error) {
 	r := bundle.Request{
 		Name: c.String("name"), Args: c.Args().Tail(), Terminal: c.Bool("tty"), Env: c.StringSlice("env"),

@@ -13,8 +13,8 @@ import (
 	"minirun/container/bundle"
 )
 
-// each does something with every container that is named, echoes those that
-// went well, and goes on after those that did not.
+// each calls do for every argument and prints the argument if there was no error.
+// After an error it goes on with the next one.
 func each(c *cli.Context, do func(word string) error) error {
 	if !c.Args().Present() {
 		return usage{fmt.Errorf("%s: want %s", c.Command.Name, c.Command.ArgsUsage)}

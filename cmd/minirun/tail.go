@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A log is a file that its container can do more with than write to it: make
-// it longer than any disk with a hole (ftruncate(2)), or hold a lease on it. So
-// nothing here waits for it, and nothing reads what was never written.
+// A container can do more with its log than write to it: it can make it longer than
+// any disk, with a hole (ftruncate(2)), or take a lease on it. So the functions here
+// do not wait for the container, and do not read holes.
 
-// openLog opens a log. With a lease on it (F_SETLEASE of fcntl(2)), open(2)
-// would wait until the holder, asked by a signal, gives it up, or
-// fs.lease-break-time is over: 45 seconds. We give it one.
+// openLog opens a log. If the container holds a lease on it (F_SETLEASE of fcntl(2)),
+// the kernel asks the container by a signal to give it up, and open(2) would wait for
+// that, for up to fs.lease-break-time: 45 seconds. openLog waits for one.
 func openLog(path string) (*os.File, error) {
 	for end := time.Now().Add(time.Second); ; time.Sleep(20 * time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -31,8 +31,7 @@ func openLog(path string) (*os.File, error) {
 	}
 }
 
-// copyData copies what there is of a log now, from its position on, without the
-// holes.
+// copyData copies a log from the file's position to its present end, without holes.
 func copyData(to io.Writer, f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -60,8 +59,8 @@ func copyData(to io.Writer, f *os.File) error {
 	return errors.Join(err, back)
 }
 
-// nextData is where, from at on, there is something else than a hole; the
-// highest possible place if nowhere. lseek(2), SEEK_DATA: Linux 3.1.
+// nextData is the first place from at on that is not in a hole; the highest possible
+// place if there is none. lseek(2), SEEK_DATA: Linux 3.1.
 func nextData(f *os.File, at int64) (int64, error) {
 	start, err := f.Seek(at, unix.SEEK_DATA)
 	if errors.Is(err, unix.ENXIO) {
@@ -83,8 +82,8 @@ func tailLines(s string) (int, error) {
 }
 
 // seekTail positions f before its last n lines; -1 is before all. It reads
-// backwards, since a log may be much longer than what one wants to see of it.
-// Where there is nothing to read, its steps grow; back among data, they shrink.
+// backwards, because a log can be much longer than its last lines. In a hole its
+// steps double; when it has found data again, they are halved.
 func seekTail(f *os.File, n int) error {
 	const block = 64 << 10
 	if n < 0 {

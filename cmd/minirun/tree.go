@@ -26,8 +26,8 @@ type branch struct {
 	last  []bool // whether it, and those above it, are the last of their siblings
 }
 
-// branches lists the trees of a container: the monitor and, below it, the
-// container process with its descendants; then what came in by exec.
+// branches lists the trees of a container: first the monitor with, below it, the
+// container process and its descendants; then the processes that exec has started.
 func (v *view) branches(l *listed) []branch {
 	var list []branch
 	var grow func(p *procfs.Process, last []bool)

@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copying is the way of what a program writes to one of the caller's files.
+// copying copies the output of a program to one of the caller's files.
 type copying struct {
 	*os.File              // our end of a pipe, or of a terminal
 	count    atomic.Int64 // bytes that were read
 	done     chan struct{}
 }
 
-// startCopying copies until nobody has the other end any more, or the caller
-// takes no more (EPIPE, ENOSPC): the program then hears of a broken pipe.
+// startCopying copies until nobody has the other end any more, or the caller takes no
+// more (EPIPE, ENOSPC). Then the program's next write fails with EPIPE.
 func startCopying(from *os.File, to io.Writer) *copying {
 	c := &copying{File: from, done: make(chan struct{})}
 	go func() {
-		io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{c}) // both as they are: neither knows a faster way that would not count
+		io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{c}) // wrapped, so that io.Copy does not find a faster way past the counter
 		c.Close()
 		close(c.done)
 	}()
@@ -42,9 +42,9 @@ func (c *copying) waiting() (n int) {
 	return n
 }
 
-// finish waits until everything is with the caller that the program had written
-// by its end, however slowly that is taken. What it has left behind in the
-// container may have the other end still, and is waited for only a moment.
+// finish waits until the caller has everything that the program had written by its
+// end, however slow the caller is. Processes that the program has left behind may
+// still have the other end; for their output it waits only a moment.
 func (c *copying) finish() {
 	for all := int64(c.waiting()) + c.count.Load(); ; {
 		select {
@@ -55,8 +55,8 @@ func (c *copying) finish() {
 		if c.waiting() > 0 && c.count.Load() < all {
 			continue
 		}
-		if c.SetReadDeadline(time.Unix(0, 1)) == nil { // of a terminal there is none
-			<-c.done // no more than what is being written now
+		if c.SetReadDeadline(time.Unix(0, 1)) == nil { // a terminal has no deadlines
+			<-c.done // only the present write is finished
 		}
 		return
 	}

@@ -26,8 +26,8 @@ type insulation struct {
 	copies []*copying
 }
 
-// insulate puts pipes in the place of the caller's descriptors, where the program
-// has not got something else already.
+// insulate makes pipes for those of the program's descriptors for which nothing is
+// chosen yet.
 func (s *session) insulate() (*insulation, error) {
 	i := &insulation{}
 	if s.spec.Process.Terminal {
@@ -53,8 +53,8 @@ func (s *session) insulate() (*insulation, error) {
 	return i, err
 }
 
-// silence throws away what a detached program writes that has no terminal of its
-// own: nobody waits for it, and else it would keep the caller's terminal.
+// silence lets a detached program that has no terminal write to the null device. It
+// must not keep the caller's terminal: nobody waits for it.
 func (s *session) silence() (err error) {
 	if !s.spec.Process.Terminal {
 		s.options.Stdout, err = os.OpenFile("/dev/null", os.O_WRONLY, 0)

@@ -29,8 +29,8 @@ type session struct {
 }
 
 // attach waits for the program. Meanwhile its terminal and pipes are connected
-// with the caller's, and signals are passed on. Should that not work, end ends
-// the program.
+// with the caller's, and signals are passed on. If that does not work, end is called
+// to end the program.
 func (s *session) attach(p *plan.Process, signals *catcher, pipes *insulation, end func() error) (unix.WaitStatus, error) {
 	done, err := pipes.finish, error(nil)
 	if s.socket != nil {

@@ -4,10 +4,10 @@ import (
 	cgroupstats "minirun/cgroups/stats"
 )
 
-// The form in which events prints what a container uses. It was made for cgroup
-// v1, and its names are those that callers of runc parse: what v2 does not count
-// is zero, or left out. Times are nanoseconds, sizes bytes, and no limit is the
-// largest number that there is.
+// The types below are the form in which events prints what a container uses: the one
+// that callers of runc parse. It was made for cgroup v1. Values that cgroup v2 does
+// not count are zero, or left out. Times are in nanoseconds, sizes in bytes; no limit
+// is the largest number.
 
 type stats struct {
 	CPU      statsCPU              `json:"cpu"`
@@ -34,7 +34,7 @@ type statsCPU struct {
 	PSI *statsPressure `json:"psi,omitempty"`
 }
 
-// A statsCPUSet is of v1 alone.
+// A statsCPUSet is always zero: only cgroup v1 has these.
 type statsCPUSet struct {
 	CPUExclusive          uint64 `json:"cpu_exclusive"`
 	MemHardwall           uint64 `json:"mem_hardwall"`
@@ -50,7 +50,7 @@ type statsCPUSet struct {
 type statsMemory struct {
 	Cache     uint64            `json:"cache,omitempty"`
 	Usage     statsBytes        `json:"usage"`
-	Swap      statsBytes        `json:"swap"` // and memory, together
+	Swap      statsBytes        `json:"swap"` // memory and swap together
 	Kernel    statsBytes        `json:"kernel"`
 	KernelTCP statsBytes        `json:"kernelTCP"`
 	Raw       map[string]uint64 `json:"raw,omitempty"` // memory.stat
@@ -60,7 +60,7 @@ type statsMemory struct {
 type statsBytes struct {
 	Limit   uint64 `json:"limit"`
 	Usage   uint64 `json:"usage,omitempty"`
-	Max     uint64 `json:"max,omitempty"` // the highest that was
+	Max     uint64 `json:"max,omitempty"` // the highest usage so far
 	Failcnt uint64 `json:"failcnt"`
 }
 
@@ -122,8 +122,8 @@ func statsOf(s *cgroupstats.Stats) stats {
 	return t
 }
 
-// memoryStats counts swap as v1 did: with the memory, so that its own highest
-// value cannot be known.
+// memoryStats counts swap as cgroup v1 did: together with memory. The highest usage of
+// the sum is not known.
 func memoryStats(s *cgroupstats.Stats) (m statsMemory) {
 	if s.Memory == nil {
 		return m

@@ -26,7 +26,7 @@ type limit struct {
 }
 
 func update(c *call) error {
-	// What no flag mentions is nil, and stays as it is.
+	// Limits that no flag mentions are nil, and stay as they are.
 	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{}, Memory: &specs.LinuxMemory{}, Pids: &specs.LinuxPids{}, BlockIO: &specs.LinuxBlockIO{}}
 	file := c.flags.text("resources r", "the spec's linux.resources as JSON in `FILE`, or - for standard input, instead of flags")
 	limits := c.limitFlags(r)
@@ -153,7 +153,7 @@ func weight(to **uint16) func(string) error {
 	}
 }
 
-// notANumber leaves out what strconv repeats.
+// notANumber is strconv's error without the words that the caller prints already.
 func notANumber(err error) error {
 	if err == nil {
 		return nil

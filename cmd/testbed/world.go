@@ -18,9 +18,9 @@ import (
 	"minirun/cgroups"
 )
 
-// Main is TestMain for one of the programs, whose tests call it by its name. Of the
-// other programs that they need, each is the file that a variable names (MINIRUNC for
-// minirunc), or is built.
+// Main is TestMain for one of the programs; the tests call it by its name. Other
+// programs that they need are built, unless a variable names the file (MINIRUNC names
+// minirunc).
 //
 // The test binary plays four parts more, by its own name (argv[0]):
 //

@@ -167,11 +167,12 @@ func (j *Joins) cloneIndirectly(p *plan.Plan, c plan.Clone) *plan.Step {
 	}
 	namespaces.NotDumpable(p, "processes in the namespaces that are joined must not look into this one")
 	order := j.namespaces
-	if j.facts.Euid == 0 && order[0].Flag == unix.CLONE_NEWUSER {
+	userLast := j.facts.Euid == 0 && order[0].Name == specs.UserNamespace
+	if userLast {
 		order = append(order[1:len(order):len(order)], order[0])
 	}
 	for _, n := range order {
-		if len(order) > 1 && n.Flag == unix.CLONE_NEWUSER && j.facts.Euid == 0 {
+		if userLast && n.Name == specs.UserNamespace {
 			p.Note("the user namespace last, because joining it ends the privileges over the others; new ones will belong to it")
 		}
 		p.Setns(n.fd, int(n.Flag))
