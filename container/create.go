@@ -131,6 +131,7 @@ type builder struct {
 	tasks      []plan.FD              // of the class that the container process joins
 
 	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
+	hostProc bool                   // exec: it is also given the host's /proc
 	listener error                  // why the seccomp listener did not reach its agent; nil: it did
 }
 

@@ -100,6 +100,9 @@ func (b *builder) openFiles() (opened []*os.File, err error) {
 	if b.options.Wait {
 		add(plan.Copy, b.makeFifo)
 	}
+	if b.hostProc {
+		add("procfs", func() (*os.File, error) { return os.Open("/proc") })
+	}
 	if b.options.Monitor {
 		add("null", func() (*os.File, error) { return os.OpenFile("/dev/null", os.O_RDWR, 0) })
 		add("exit", func() (*os.File, error) { return os.OpenFile(b.path(exit.File), os.O_WRONLY|os.O_CREATE, 0o600) })
