@@ -41,9 +41,6 @@ type String string
 // [Options].Inherited. A plan that is only printed or tested needs none.
 type Inherited string
 
-// Given is the old name of Inherited.
-type Given = Inherited
-
 // An Offset is a descriptor number relative to another one: to close the range
 // between two descriptors.
 type Offset struct {
@@ -79,12 +76,6 @@ func (Inherited) descriptor() {}
 func (Offset) descriptor()    {}
 func (*Step) descriptor()     {}
 
-// Number is an argument that is a number.
-func Number(n int) Arg { return Num(n) }
-
-// Named is a number that is printed as name, a constant of the man page.
-func Named(n uintptr, name string) Arg { return Name{n, name} }
-
 // PID is the process that the plan makes, for calls that take a process id: 0,
 // the caller itself, in a step of the child; a [ChildPID] in a step of the runtime,
 // which may have a privilege that the child lacks.
@@ -94,16 +85,6 @@ func (p *Plan) PID() Arg {
 	}
 	return Num(0)
 }
-
-// Text is the address of a NUL-terminated string.
-func Text(s string) Arg { return String(s) }
-
-// Ref is a descriptor.
-func Ref(fd FD) Arg { return fd }
-
-// Block is the address of prepared memory that holds data. show prints it in the
-// notation of strace(1); it is called only when the plan is printed.
-func Block(data []byte, show func() string) Arg { return &Memory{Bytes: data, Show: show} }
 
 // Null is a null pointer.
 var Null = Name{0, "NULL"}
@@ -145,6 +126,3 @@ func stringArray(list []string) *Memory {
 	}
 	return m
 }
-
-// Quote is for the commands that package print does not ask for any more.
-func Quote(s string) string { return s }

@@ -93,9 +93,6 @@ const (
 // openatTries is how often openat2(2) is called if it answers EAGAIN: see [Openat2].
 const openatTries = 1000
 
-// OpenatTries is the old name of openatTries.
-const OpenatTries = openatTries
-
 // clone makes the process that walks program and returns its id. Nothing between
 // the first call and the last can be preempted, so they are made by one thread.
 //

@@ -252,15 +252,6 @@ func (s *Step) Explain(errno unix.Errno, words string) *Step {
 	return s
 }
 
-// Means is the old name of Explain.
-func (s *Step) Means(errno unix.Errno, words string) *Step { return s.Explain(errno, words) }
-
-// Shell, ShellLine and Path do nothing any more: package print makes the command
-// from the call and its arguments.
-func (s *Step) Shell(string, ...any) *Step    { return s }
-func (s *Step) ShellLine(func() string) *Step { return s }
-func (s *Step) Path(string) *Step             { return s }
-
 // Alternatives records steps of which the first to succeed counts; the others
 // after it are skipped. Each but the last goes on to the next after one of the
 // errnos. If all fail, the step fails with the errno that says most: any but

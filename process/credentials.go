@@ -21,7 +21,7 @@ func (i *Identity) Credentials(p *plan.Plan) {
 	i.changeUser(p)
 	if !i.NoNewKeyring {
 		p.Note("a new session keyring: the program does not get the caller's keys (ENOSYS: the kernel has no keyrings)")
-		p.Call("keyctl", unix.SYS_KEYCTL, plan.Named(unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), plan.Named(0, "NULL")).
+		p.Call("keyctl", unix.SYS_KEYCTL, plan.Name{Value: unix.KEYCTL_JOIN_SESSION_KEYRING, Text: "KEYCTL_JOIN_SESSION_KEYRING"}, plan.Null).
 			Tolerate(unix.ENOSYS)
 	}
 	if i.filter != nil && !i.loadsLast() {

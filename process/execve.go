@@ -16,7 +16,7 @@ import (
 func (i *Identity) CheckExecutable(p *plan.Plan) {
 	p.Alternatives(searchErrnos, func() {
 		for _, file := range i.candidates() {
-			p.Call("faccessat", unix.SYS_FACCESSAT, plan.Ref(plan.CWD), plan.Text(file), plan.Named(unix.X_OK, "X_OK"))
+			p.Call("faccessat", unix.SYS_FACCESSAT, plan.CWD, plan.String(file), plan.Name{Value: unix.X_OK, Text: "X_OK"})
 		}
 	})
 }

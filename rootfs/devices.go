@@ -108,8 +108,8 @@ func (r *Root) specHas(path string) bool {
 	return slices.ContainsFunc(r.spec.Linux.Devices, isDevice) || slices.ContainsFunc(r.mounts, isMount)
 }
 
-// fromSpec is a device of the spec. Without a mode everybody may use it; who may
-// really is for the device filter to say.
+// fromSpec is a device of the spec. Without a mode every user may open it, as far as
+// the device filter allows.
 func fromSpec(d specs.LinuxDevice) device {
 	c := device{path: filepath.Clean(d.Path), kind: deviceTypes[d.Type], major: uint32(d.Major), minor: uint32(d.Minor), mode: 0o666}
 	if d.FileMode != nil {

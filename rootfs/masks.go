@@ -67,7 +67,7 @@ func hideDirectory(p *plan.Plan, dir *plan.Step) {
 
 // makeReadonly records read-only paths: a read-only copy of each is mounted on the
 // path itself, by the descriptor that was copied. Nothing is looked up twice, so
-// nobody can exchange it between.
+// nobody can exchange it in between.
 func (r *Root) makeReadonly(p *plan.Plan) {
 	for _, path := range r.spec.Linux.ReadonlyPaths {
 		base, rest := r.base(path)

@@ -27,7 +27,7 @@ func (r *Root) OpenSources(p *plan.Plan) {
 	}
 	for _, m := range r.mounts {
 		if m.Type == "" && m.Tree == nil {
-			p.Note("a mount of the host's, opened by the runtime: the container's root may have no way to it")
+			p.Note("a mount of the host, opened by the runtime: on the host, the container's root is an ordinary user and may have no way to it")
 			r.OpenSource(p, m)
 		}
 	}

@@ -26,6 +26,8 @@ type shell struct {
 	previous map[*plan.Step]*plan.Step // the alternative before a step
 	root     string                    // the path that pivot_root or chroot has made the root directory
 	at       string                    // the path that fchdir has changed to
+	before   string                    // the last command that was not left out
+	closing  []string                  // the ends of the scripts that have begun
 }
 
 func newShell(p *plan.Plan) *shell {
@@ -46,47 +48,51 @@ func newShell(p *plan.Plan) *shell {
 func Sh(w io.Writer, p *plan.Plan) error {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh -e\n")
-	var closing []string
 	sh := newShell(p)
-	before := ""
-	for i, s := range p.Steps {
+	for _, s := range p.Steps {
 		if s.Heading != "" {
 			b.WriteString("\n# == " + plan.Printable(s.Heading) + " ==\n")
 		}
 		if s.Note != "" {
 			b.WriteString("# " + plan.Printable(s.Note) + "\n")
 		}
-		line := sh.command(s)
-		if sh.previous[s] != nil && before != "" {
-			line = "" // a shell tries the alternatives by itself
-		} else {
-			before = line
-		}
-		switch {
-		case s.Call == "clone3":
-			if group := cloneCgroup(s.Args[0].(*plan.Memory)); group != nil {
-				b.WriteString("echo $$ > " + Quote(sh.path(group, "cgroup.procs")) + "\n")
-			}
-			end := "\x00" + born(p.Steps[i:]).String() + "\x00"
-			line += " sh -e /dev/fd/3 3<<'" + end + "'   # " + Step(s)
-			closing = append(closing, end)
-		case line == "":
-			line = "#   (no command) " + Step(s)
-		case len(s.Tolerated) > 0 && s.Else == nil:
-			line += " 2>/dev/null || :"
-		}
-		b.WriteString(line + "\n")
+		b.WriteString(sh.line(s) + "\n")
 	}
-	slices.Reverse(closing)
-	for _, end := range closing {
+	slices.Reverse(sh.closing)
+	for _, end := range sh.closing {
 		b.WriteString(end + "\n")
 	}
 	text := b.String()
-	for _, end := range closing {
+	for _, end := range sh.closing {
 		text = strings.ReplaceAll(text, end, endMark(text, strings.Trim(end, "\x00")))
 	}
 	_, err := io.WriteString(w, text)
 	return err
+}
+
+// line is a step's line in the script. The steps of a process that clone3 makes
+// are the script of another shell: what follows, up to a line that ends it.
+func (sh *shell) line(s *plan.Step) string {
+	line := sh.command(s)
+	if sh.previous[s] != nil && sh.before != "" {
+		line = "" // a shell tries the alternatives by itself
+	} else {
+		sh.before = line
+	}
+	switch {
+	case s.Call == "clone3":
+		if group := cloneCgroup(s.Args[0].(*plan.Memory)); group != nil {
+			line = "echo $$ > " + Quote(sh.path(group, "cgroup.procs")) + "\n" + line
+		}
+		end := "\x00" + born(sh.plan.Steps[s.Index-1:]).String() + "\x00"
+		sh.closing = append(sh.closing, end)
+		return line + " sh -e /dev/fd/3 3<<'" + end + "'   # " + Step(s)
+	case line == "":
+		return "#   (no command) " + Step(s)
+	case len(s.Tolerated) > 0 && s.Else == nil:
+		return line + " 2>/dev/null || :"
+	}
+	return line
 }
 
 // endMark is a line that ends the script of a side and is no other line of it,

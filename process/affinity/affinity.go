@@ -44,7 +44,7 @@ func NewCPUs(a *specs.CPUAffinity) (cpus *CPUs, err error) {
 // Record records the affinity.
 func (c *CPUs) Record(p *plan.Plan) {
 	if c != nil {
-		p.Call("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, plan.Number(0), plan.Number(len(c.bits)), plan.Block(c.bits, func() string { return "[" + c.list + "]" }))
+		p.Call("sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, plan.Num(0), plan.Num(len(c.bits)), &plan.Memory{Bytes: c.bits, Show: func() string { return "[" + c.list + "]" }})
 	}
 }
 
@@ -97,12 +97,12 @@ func (m *Memory) Record(p *plan.Plan) {
 	if m == nil {
 		return
 	}
-	nodes, count := plan.Named(0, "NULL"), 0
+	nodes, count := plan.Arg(plan.Null), 0
 	if m.nodes != nil {
-		nodes = plan.Block(m.nodes, func() string { return fmt.Sprintf("[%#x]", m.nodes) })
+		nodes = &plan.Memory{Bytes: m.nodes, Show: func() string { return fmt.Sprintf("[%#x]", m.nodes) }}
 		count = 8*len(m.nodes) + 1
 	}
-	p.Call("set_mempolicy", unix.SYS_SET_MEMPOLICY, plan.Number(m.mode), nodes, plan.Number(count))
+	p.Call("set_mempolicy", unix.SYS_SET_MEMPOLICY, plan.Num(m.mode), nodes, plan.Num(count))
 }
 
 // MemoryFeatures says which modes and flags a spec can ask for.

@@ -34,23 +34,29 @@ import (
 // The additional groups are the user's own, then the others in ascending order.
 // An unknown name, a number above 4294967294, and an empty half are errors.
 func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
+	u, home, err := lookup(user, passwd, group)
+	if err != nil {
+		return specs.User{}, "", fmt.Errorf("user %q: %w", user, err)
+	}
+	return u, home, nil
+}
+
+func lookup(user string, passwd, group io.Reader) (u specs.User, home string, err error) {
 	name, groupName, hasGroup := strings.Cut(user, ":")
 	if user == "" {
 		name = "0"
 	}
 	if name == "" || hasGroup && groupName == "" {
-		return specs.User{}, "", fmt.Errorf("user %q: want USER or USER:GROUP", user)
+		return u, "", errors.New("want USER or USER:GROUP")
 	}
 	entry, known, err := find(passwd, name, 2)
 	if err != nil {
-		return specs.User{}, "", fmt.Errorf("user %q: %w", user, err)
+		return u, "", err
 	}
 	groups, err := readLines(group)
 	if err != nil {
-		return specs.User{}, "", fmt.Errorf("user %q: %w", user, err)
+		return u, "", err
 	}
-	u := specs.User{}
-	home := ""
 	if known {
 		if u.UID, err = number(field(entry, 2)); err == nil {
 			u.GID, err = number(field(entry, 3))
@@ -62,9 +68,6 @@ func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	if err == nil && hasGroup {
 		u.GID, err = groupID(groups, groupName)
 	}
-	if err != nil {
-		return specs.User{}, "", fmt.Errorf("user %q: %w", user, err)
-	}
 	// The user's own group is an additional one, too. Otherwise a set-group-ID
 	// program would leave that group, and could open files whose mode denies them
 	// to its members (CVE-2022-36109).
@@ -72,7 +75,7 @@ func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	if known && !hasGroup {
 		u.AdditionalGids = append(u.AdditionalGids, memberOf(groups, field(entry, 0), u.GID)...)
 	}
-	return u, home, nil
+	return u, home, err
 }
 
 // Home is the home directory of a user, from the file that open opens: "" if the

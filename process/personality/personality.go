@@ -43,6 +43,6 @@ func New(s *specs.LinuxPersonality) (*Personality, error) {
 // Record records the change.
 func (d *Personality) Record(p *plan.Plan) {
 	if d != nil {
-		p.Call("personality", unix.SYS_PERSONALITY, plan.Number(int(*d)))
+		p.Call("personality", unix.SYS_PERSONALITY, plan.Num(int(*d)))
 	}
 }

@@ -133,12 +133,12 @@ func (s *Scheduling) Record(p *plan.Plan) {
 	}
 	if a := s.attr; a != nil {
 		data, _ := binary.Append(nil, binary.NativeEndian, a) // fails only for types without a fixed size
-		p.Call("sched_setattr", unix.SYS_SCHED_SETATTR, p.PID(), plan.Block(data, func() string {
+		p.Call("sched_setattr", unix.SYS_SCHED_SETATTR, p.PID(), &plan.Memory{Bytes: data, Show: func() string {
 			return fmt.Sprintf("{sched_policy=%d, sched_flags=%#x, sched_nice=%d, sched_priority=%d, sched_runtime=%d, sched_deadline=%d, sched_period=%d}",
 				a.Policy, a.Flags, a.Nice, a.Priority, a.Runtime, a.Deadline, a.Period)
-		}), plan.Number(0))
+		}}, plan.Num(0))
 	}
 	if s.ioPriority != 0 {
-		p.Call("ioprio_set", unix.SYS_IOPRIO_SET, plan.Named(1, "IOPRIO_WHO_PROCESS"), p.PID(), plan.Number(s.ioPriority))
+		p.Call("ioprio_set", unix.SYS_IOPRIO_SET, plan.Name{Value: 1, Text: "IOPRIO_WHO_PROCESS"}, p.PID(), plan.Num(s.ioPriority))
 	}
 }

@@ -226,12 +226,12 @@ func (e Entry) copy(p *plan.Plan, old, tree plan.FD) {
 	from := p.Openat2(old, e.Path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV).As("old " + e.Path)
 	to := p.Openat(tree, e.Path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600).As("new " + e.Path)
 	if e.Size > 0 {
-		p.Call("sendfile", unix.SYS_SENDFILE, plan.Ref(to), plan.Ref(from), plan.Named(0, "NULL"), plan.Number(int(e.Size))).MustReturn(int(e.Size))
+		p.Call("sendfile", unix.SYS_SENDFILE, to, from, plan.Null, plan.Num(int(e.Size))).MustReturn(int(e.Size))
 	}
 	if e.UID|e.GID != 0 {
 		p.Fchownat(to, "", e.UID, e.GID, unix.AT_EMPTY_PATH)
 	}
-	p.Call("fchmod", unix.SYS_FCHMOD, plan.Ref(to), plan.Number(int(permissions(e.Mode))))
+	p.Call("fchmod", unix.SYS_FCHMOD, to, plan.Num(int(permissions(e.Mode))))
 	p.Close(from)
 	p.Close(to)
 }
