@@ -83,7 +83,8 @@ func (b *builder) checkRoot() (err error) {
 	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
 		return err
 	}
-	if err := copyup.New(b.spec, b.root, b.host.tree); err != nil {
+	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
+	if err := copyup.New(b.spec, b.root, b.host.tree, uids.ToContainer, gids.ToContainer); err != nil {
 		return err
 	}
 	if !b.namespaces.Has(specs.MountNamespace) {

@@ -118,13 +118,14 @@ func entry(below *os.Root, name string, d fs.DirEntry) (*Entry, error) {
 
 // New looks for the option tmpcopyup in the mounts of a spec, and lets each such
 // mount begin with what tree (see [Tree]) finds below it. root is that of the same
-// spec: it records the copying where it mounts the tmpfs.
-func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]Entry, error)) error {
+// spec: it records the copying where it mounts the tmpfs. uid and gid turn an id of the
+// host's into the container's; false if it has none.
+func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]Entry, error), uid, gid func(uint32) (uint32, bool)) error {
 	for i, m := range spec.Mounts {
 		if !slices.Contains(m.Options, "tmpcopyup") {
 			continue
 		}
-		if err := prepare(spec, root, i, tree); err != nil {
+		if err := prepare(root, i, tree, uid, gid); err != nil {
 			return rootfs.MountError(i, m, fmt.Errorf(`option "tmpcopyup": %w`, err))
 		}
 	}
@@ -132,7 +133,7 @@ func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]En
 }
 
 // prepare finds what the i-th mount begins with.
-func prepare(spec *specs.Spec, root *rootfs.Root, i int, tree func(root, path string) ([]Entry, error)) error {
+func prepare(root *rootfs.Root, i int, tree func(root, path string) ([]Entry, error), uid, gid func(uint32) (uint32, bool)) error {
 	m := root.Mount(i)
 	if m.Type != "tmpfs" {
 		return errors.New("only a tmpfs can have it")
@@ -148,12 +149,19 @@ func prepare(spec *specs.Spec, root *rootfs.Root, i int, tree func(root, path st
 		return err
 	}
 	for n := range list {
-		list[n].UID = inContainer(spec.Linux.UIDMappings, list[n].UID)
-		list[n].GID = inContainer(spec.Linux.GIDMappings, list[n].GID)
+		list[n].UID, list[n].GID = orRoot(uid(list[n].UID)), orRoot(gid(list[n].GID))
 	}
 	m.Options = withOwner(m.Options, list[0])
 	m.Fill = func(p *plan.Plan, below, tree plan.FD) { copyAll(p, list[1:], below, tree) }
 	return nil
+}
+
+// orRoot is the container's root for an id that the container does not have.
+func orRoot(id uint32, ok bool) uint32 {
+	if !ok {
+		return 0
+	}
+	return id
 }
 
 // withOwner adds mode and owner of the directory to the options of the tmpfs,
@@ -173,20 +181,6 @@ func withOwner(options []string, dir Entry) []string {
 	}
 	slices.Sort(options)
 	return options
-}
-
-// inContainer is an id as the container's user namespace has it; its root for an
-// id that it does not have. Without maps it is the host's id.
-func inContainer(maps []specs.LinuxIDMapping, id uint32) uint32 {
-	for _, m := range maps {
-		if id >= m.HostID && id-m.HostID < m.Size {
-			return m.ContainerID + id - m.HostID
-		}
-	}
-	if len(maps) > 0 {
-		return 0
-	}
-	return id
 }
 
 // permissions are a mode's bits as chmod(2) takes them.

@@ -60,7 +60,7 @@ func TestGolden(t *testing.T) {
 			kinds = append(kinds, specs.UserNamespace)
 		}
 		root := newRoot(t, spec, kinds...)
-		if err := New(spec, root, tree); err != nil {
+		if err := New(spec, root, tree, ids(spec), ids(spec)); err != nil {
 			t.Fatal(err)
 		}
 		p := &plan.Plan{}
@@ -74,6 +74,17 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// ids maps the ids of the host's for a spec whose maps are none or rootfstest.Map.
+func ids(spec *specs.Spec) func(uint32) (uint32, bool) {
+	m := rootfstest.Map[0]
+	return func(id uint32) (uint32, bool) {
+		if len(spec.Linux.UIDMappings) == 0 {
+			return id, true
+		}
+		return id - m.HostID, id >= m.HostID && id < m.HostID+m.Size
+	}
+}
+
 // TestRefused: what cannot be filled, and how that is said.
 func TestRefused(t *testing.T) {
 	up := []string{"tmpcopyup"}
@@ -82,7 +93,7 @@ func TestRefused(t *testing.T) {
 		`mounts[1] "/x/y": option "tmpcopyup": below`:   rootfstest.Spec(specs.Mount{Destination: "/x", Type: "tmpfs"}, specs.Mount{Destination: "/x/y", Type: "tmpfs", Options: up}),
 		`mounts[0] "/etc": option "tmpcopyup": permis`:  rootfstest.Spec(specs.Mount{Destination: "/etc", Type: "tmpfs", Options: up}),
 	} {
-		if err := New(spec, newRoot(t, spec), tree); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if err := New(spec, newRoot(t, spec), tree, ids(spec), ids(spec)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
 	}
