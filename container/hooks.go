@@ -47,7 +47,7 @@ func (c *Container) joinForHook(record func(*plan.Plan), o plan.Options) (*plan.
 		return nil, err
 	}
 	defer unix.Close(pidfd)
-	p, _, err := c.joining("")
+	p, err := c.joinPlan("")
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +59,6 @@ func (c *Container) joinForHook(record func(*plan.Plan), o plan.Options) (*plan.
 // execHook starts a hook that is a program of the container's. The container is not
 // trusted, so the hook gets no more rights than the container's process has.
 func (c *Container) execHook(h specs.Hook, in, out *os.File, o plan.Options) (*plan.Process, error) {
-	pidfd, err := c.open()
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(pidfd)
 	spec, err := c.Spec()
 	if err != nil {
 		return nil, err
@@ -75,5 +70,5 @@ func (c *Container) execHook(h specs.Hook, in, out *os.File, o plan.Options) (*p
 		return nil, err
 	}
 	b.identity.Program = h.Path
-	return b.enter(pidfd)
+	return b.runExec()
 }

@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/files"
 	"minirun/container/notify"
 	"minirun/namespaces"
 )
@@ -67,25 +67,7 @@ func (root Root) make(id string) (*Container, error) {
 // check refuses a directory of states that another user has made or can write to.
 // The states in it say which processes to kill and which hooks to run.
 func (root Root) check() error {
-	link, err := os.Lstat(string(root))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	dir, err := os.Stat(string(root))
-	if err != nil {
-		return err
-	}
-	for _, info := range []fs.FileInfo{link, dir} {
-		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
-			return fmt.Errorf("directory of states %s: it is user %d's: remove it, or give another one by --root", root, owner)
-		}
-	}
-	if mode := dir.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("directory of states %s: others may write to it (mode %#o): chmod go-w it, or give another one by --root", root, mode)
-	}
-	return nil
+	return files.CheckOwner(string(root), "directory of states", "--root")
 }
 
 // open finds the directory of an existing container.

@@ -1,14 +1,12 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"minirun/container/exit"
+	"minirun/container/files"
 	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/container/sockets"
@@ -102,9 +100,12 @@ func (b *builder) openFiles() (opened []*os.File, err error) {
 	if b.options.Wait {
 		add(plan.Copy, b.makeFifo)
 	}
+	if b.hostProc {
+		add("procfs", func() (*os.File, error) { return os.Open("/proc") })
+	}
 	if b.options.Monitor {
 		add("null", func() (*os.File, error) { return os.OpenFile("/dev/null", os.O_RDWR, 0) })
-		add("exit", func() (*os.File, error) { return os.OpenFile(b.path("exit"), os.O_WRONLY|os.O_CREATE, 0o600) })
+		add("exit", func() (*os.File, error) { return os.OpenFile(b.path(exit.File), os.O_WRONLY|os.O_CREATE, 0o600) })
 	}
 	return opened, err
 }
@@ -129,17 +130,12 @@ func (b *builder) report(p *plan.Process, kind string) error {
 		return b.listener
 	}
 	if b.options.PidFD != nil {
-		fd, err := unix.PidfdOpen(p.Pid, 0) // not p.PidFD: a child of its monitor's has none
-		if err != nil {
-			return fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
-		}
-		defer unix.Close(fd)
-		if err := sockets.Send(b.options.PidFD, []byte(kind), fd); err != nil {
+		if err := sockets.SendPidFD(b.options.PidFD, kind, p.Pid); err != nil {
 			return fmt.Errorf("pidfd socket: %w", err)
 		}
 	}
 	if b.options.PidFile != "" {
-		return writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
+		return files.Replace(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
 	}
 	return nil
 }
@@ -151,34 +147,3 @@ func (b *builder) started(p *plan.Process) error {
 	}
 	return b.runHooks(hooks.Poststart)
 }
-
-// ErrProgram says that the program could not be executed. It is joined with the
-// cause.
-var ErrProgram = errors.New("cannot execute the program")
-
-// startError puts the failure to execute a program in words that engines know.
-func (b *builder) startError(err error) error { return b.Container.startError(err, b.spec.Process) }
-
-func (c *Container) startError(err error, process *specs.Process) error {
-	if errors.Is(err, plan.ErrJoinedEnded) {
-		return fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
-	}
-	if errors.Is(err, plan.ErrKilled) {
-		return fmt.Errorf("container %s: %w", c.ID, err)
-	}
-	var failed *plan.StepError
-	if !errors.As(err, &failed) || failed.Step.Call != "execve" && failed.Step.Call != "faccessat" {
-		return err
-	}
-	program := process.Args[0]
-	if errors.Is(err, unix.ENOENT) && !strings.Contains(program, "/") {
-		return fmt.Errorf("exec: %q: executable file not found in $PATH: %w", program, &programError{failed})
-	}
-	return fmt.Errorf("exec: %q: %w", program, &programError{failed})
-}
-
-// A programError is an [ErrProgram] that prints only its cause.
-type programError struct{ step *plan.StepError }
-
-func (e *programError) Error() string   { return e.step.Err.Error() }
-func (e *programError) Unwrap() []error { return []error{ErrProgram, e.step} }

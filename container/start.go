@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/failure"
 	"minirun/container/hooks"
 	"minirun/plan"
 
@@ -110,7 +111,7 @@ func (c *Container) writeFifo() error {
 	defer unix.Close(r)
 	if err := plan.Failure(r); err != nil {
 		if spec, specErr := c.Spec(); specErr == nil { // else it stays the number of a step
-			err = c.startError(err, spec.Process)
+			err = failure.Of(err, c.ID, spec.Process.Args)
 		}
 		return errors.Join(err, os.Remove(path))
 	}
