@@ -3,6 +3,7 @@ package main
 import (
 	"go/parser"
 	"go/token"
+	"os"
 	"testing"
 )
 
@@ -81,5 +82,13 @@ func TestSource(t *testing.T) {
 	s := step{Source: "rootfs/mounts.go:112 Root.mount"}
 	if file, line, function := s.source(); file != "rootfs/mounts.go" || line != "112" || function != "Root.mount" {
 		t.Errorf("source of %+v = %q, %q, %q", s, file, line, function)
+	}
+}
+
+// TestSources: the steps of ordinary containers were recorded by the core.
+func TestSources(t *testing.T) {
+	needPrograms(t)
+	for _, broken := range wrongSources(os.Getenv("MINIRUN"), os.Getenv("MINIRUNC")) {
+		t.Error(broken)
 	}
 }
