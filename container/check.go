@@ -2,8 +2,17 @@ package container
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"path/filepath"
+	"time"
 
+	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/devices"
+	"minirun/cgroups/resctrl"
+	"minirun/cgroups/resources"
+	"minirun/cgroups/systemd"
 	"minirun/container/hooks"
 	"minirun/container/users"
 	"minirun/namespaces"
@@ -12,6 +21,7 @@ import (
 	"minirun/namespaces/netdevices"
 	"minirun/namespaces/subids"
 	"minirun/namespaces/sysctls"
+	"minirun/plan"
 	"minirun/rootfs"
 	"minirun/rootfs/copyup"
 	"minirun/rootfs/detached"
@@ -24,6 +34,47 @@ import (
 // part of the spec, and refuses what cannot be done before anything is changed on the
 // host. If the spec has no such part, New returns nil or a zero value, whose second
 // door does nothing. The second doors record steps, and are in [builder.plan].
+
+// A builder turns a spec into a plan.
+type builder struct {
+	*Container
+	spec    *specs.Spec
+	options Options
+	facts   plan.Facts
+	host    host
+	sources bool // the plan remembers who recorded each step, to be printed
+
+	hooks      *hooks.Hooks
+	namespaces *namespaces.Set
+	joins      *join.Joins     // nil: all namespaces are new
+	subids     *subids.Maps    // nil: root, or no new user namespace
+	clocks     *clocks.Offsets // nil: no new time namespace
+	netdevices netdevices.List
+	sysctls    sysctls.List
+	root       *rootfs.Root
+	idmaps     idmap.Mounts
+	detached   *detached.Root // nil: the container has a mount namespace
+	identity   *identity
+	cgroup     *cgroups.Group // nil: the caller's own
+	limits     []cgroups.Write
+	filter     *devices.Filter        // nil: none
+	delegation *delegation.Delegation // nil: the group stays the host's
+	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
+	units      string                 // the group below which systemd does
+	tasks      []plan.FD              // of the class that the container process joins
+
+	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
+	hostProc bool                   // exec: it is also given the host's /proc
+	listener error                  // why the seccomp listener did not reach its agent; nil: it did
+}
+
+func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
+	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
+	c.Created = time.Now().UTC()
+	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+	c.Owner = b.facts.Euid
+	return b
+}
 
 // check lets every room look at its part of the spec.
 func (b *builder) check() (err error) {
@@ -95,6 +146,95 @@ func (b *builder) checkRoot() (err error) {
 	b.warn(b.root.Warnings)
 	b.Rootfs = b.root.Path()
 	return b.identity.home(func() (io.ReadCloser, error) { return users.Open(b.Rootfs, "etc/passwd") })
+}
+
+// checkGroup looks at the cgroup's part of the spec: limits, where the group is, the
+// device filter, and whether the group gets another owner. The last two need
+// privileges over the host. Without them no filter is needed: in a user namespace
+// nobody can make device files.
+func (b *builder) checkGroup() (err error) {
+	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.resctrl); err != nil {
+		return err
+	}
+	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
+		return err
+	}
+	if err := b.findGroup(); err != nil || b.cgroup == nil || !b.facts.Privileged() {
+		return err
+	}
+	var rules []specs.LinuxDeviceCgroup
+	if r := b.spec.Linux.Resources; r != nil {
+		rules = r.Devices
+	}
+	if b.filter, err = devices.New(rules); err != nil {
+		return err
+	}
+	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.delegated)
+	return err
+}
+
+// findGroup decides which cgroup the container is born in.
+func (b *builder) findGroup() error {
+	h, err := b.host.hierarchy()
+	if err != nil {
+		return err
+	}
+	if b.options.Systemd {
+		return b.findUnit(h)
+	}
+	path := b.spec.Linux.CgroupsPath
+	if path == "" {
+		path = "minirun-" + b.ID
+		if b.facts.Privileged() {
+			path = "/" + path
+		}
+	}
+	if b.cgroup, err = h.Group(path); err != nil {
+		return err
+	}
+	var without string
+	switch {
+	case b.options.NoCgroup:
+		without = "there is to be no cgroup (--cgroup-manager disabled)"
+	case !b.facts.Privileged() && !b.cgroup.Writable():
+		without = "an ordinary user needs a delegated cgroup for it"
+	}
+	if without != "" {
+		for _, w := range b.limits {
+			if !w.Optional {
+				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
+			}
+		}
+		b.cgroup = nil // without limits the caller's own group does as well
+		return nil
+	}
+	b.Cgroup = b.cgroup.Dir
+	return nil
+}
+
+// findUnit is findGroup for --systemd-cgroup: systemd makes the container's group, as
+// a scope (package systemd). What differs then:
+//
+//	create   the child is not born in its group: it waits at a gate to be moved there
+//	update   systemd is told the limits, too
+//	delete   systemd removes the unit, and with it the group
+//
+// All else goes to the group itself, by its directory, and systemd is not asked.
+func (b *builder) findUnit(h *cgroups.Hierarchy) (err error) {
+	user := !b.facts.Privileged()
+	if b.unit, err = systemd.New(b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user); err != nil {
+		return err
+	}
+	top, err := b.host.systemd(user)
+	if err != nil {
+		return err
+	}
+	if b.cgroup, err = h.Group(top + b.unit.Path()); err != nil {
+		return err
+	}
+	b.units = filepath.Join(h.Mount, top)
+	b.Cgroup, b.Unit, b.UserUnit = b.cgroup.Dir, b.unit.Name, user
+	return nil
 }
 
 func (b *builder) warn(warnings []string) {

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"os"
 	"time"
 
@@ -27,15 +26,14 @@ import (
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")
-	if b.cgroup != nil && b.unit == nil {
+	if b.unit != nil {
+		b.namespaces.DeferCgroup()
+	} else if b.cgroup != nil {
 		if c.Cgroup, err = b.makeGroup(p); err != nil {
 			return err
 		}
 	}
 	b.tasks = b.Class.Add(p)
-	if b.unit != nil {
-		b.namespaces.DeferCgroup()
-	}
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
@@ -47,6 +45,23 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil
+}
+
+// makeGroup records the container's group and what is done to it: before the process
+// is cloned into it; or, if systemd makes it, while the child waits at a gate for
+// systemd to move it there.
+func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
+	if b.unit != nil {
+		group, err = b.unit.Add(p, b.cgroup, b.units, b.limits)
+	} else {
+		group, err = b.cgroup.Add(p, b.limits)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.filter.Record(p, group)
+	b.delegation.Record(p, group)
+	return group, nil
 }
 
 // born records the clone3 of the container process.
@@ -116,14 +131,10 @@ func (b *builder) cloned(p *plan.Process) error {
 		return err
 	}
 	b.StartTime = s.Start
-	return errors.Join(b.Save(), b.saveConfig())
-}
-
-// saveConfig keeps config.json as it was read: what becomes of the bundle's after
-// create must not change the container (runtime-spec, runtime.md, Lifecycle).
-func (b *builder) saveConfig() error {
-	if b.options.Config == nil {
-		return nil
+	if err := b.Save(); err != nil || b.options.Config == nil {
+		return err
 	}
+	// As it was read: what becomes of the bundle's after create must not change the
+	// container (runtime-spec, runtime.md, Lifecycle).
 	return files.Replace(b.path("config.json"), b.options.Config, 0o600)
 }

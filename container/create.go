@@ -4,29 +4,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
-	"minirun/cgroups/delegation"
-	"minirun/cgroups/devices"
 	"minirun/cgroups/resctrl"
-	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
 	"minirun/container/failure"
 	"minirun/container/hooks"
-	"minirun/namespaces"
-	"minirun/namespaces/clocks"
-	"minirun/namespaces/join"
 	"minirun/namespaces/mapping"
-	"minirun/namespaces/netdevices"
-	"minirun/namespaces/subids"
-	"minirun/namespaces/sysctls"
 	"minirun/plan"
-	"minirun/rootfs"
-	"minirun/rootfs/detached"
-	"minirun/rootfs/idmap"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -102,47 +88,6 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 	return b.plan()
 }
 
-// A builder turns a spec into a plan.
-type builder struct {
-	*Container
-	spec    *specs.Spec
-	options Options
-	facts   plan.Facts
-	host    host
-	sources bool // the plan remembers who recorded each step, to be printed
-
-	hooks      *hooks.Hooks
-	namespaces *namespaces.Set
-	joins      *join.Joins     // nil: all namespaces are new
-	subids     *subids.Maps    // nil: root, or no new user namespace
-	clocks     *clocks.Offsets // nil: no new time namespace
-	netdevices netdevices.List
-	sysctls    sysctls.List
-	root       *rootfs.Root
-	idmaps     idmap.Mounts
-	detached   *detached.Root // nil: the container has a mount namespace
-	identity   *identity
-	cgroup     *cgroups.Group // nil: the caller's own
-	limits     []cgroups.Write
-	filter     *devices.Filter        // nil: none
-	delegation *delegation.Delegation // nil: the group stays the host's
-	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
-	units      string                 // the group below which systemd does
-	tasks      []plan.FD              // of the class that the container process joins
-
-	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
-	hostProc bool                   // exec: it is also given the host's /proc
-	listener error                  // why the seccomp listener did not reach its agent; nil: it did
-}
-
-func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
-	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
-	c.Created = time.Now().UTC()
-	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
-	c.Owner = b.facts.Euid
-	return b
-}
-
 // make goes from the spec to the process.
 func (b *builder) make() (*plan.Process, error) {
 	if err := b.announce(); err != nil {
@@ -204,7 +149,9 @@ func (b *builder) plan() (*plan.Plan, error) {
 		return nil, err
 	}
 	p.On(plan.Child)
-	b.identity.first(p)
+	if !b.identity.limitedByRuntime {
+		b.identity.scheduling.OOMScore(p)
+	}
 	resctrl.Enter(p, b.tasks)
 	p.Heading("names and loopback")
 	b.namespaces.WriteIDMaps(p)

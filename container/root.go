@@ -12,7 +12,6 @@ import (
 
 	"minirun/container/files"
 	"minirun/container/notify"
-	"minirun/namespaces"
 )
 
 // This file is the directory of states: finding a container in it, and keeping
@@ -21,19 +20,6 @@ import (
 // A Root is the directory of all containers' states: /run/minirun, or
 // $XDG_RUNTIME_DIR/minirun for an ordinary user.
 type Root string
-
-// DefaultRoot is the Root of the calling user. Rootless Podman runs us as root of a
-// user namespace with $USER unchanged; we then use that user's directory, not /run.
-func DefaultRoot() Root {
-	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
-	switch {
-	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
-		return "/run/minirun"
-	case dir != "":
-		return Root(filepath.Join(dir, "minirun"))
-	}
-	return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
-}
 
 // make creates the directory of a new container and locks it.
 func (root Root) make(id string) (*Container, error) {

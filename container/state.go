@@ -132,7 +132,7 @@ func (c *Container) Status() (specs.ContainerState, error) {
 	if frozen, err := c.frozen(); frozen || err != nil {
 		return Paused, err
 	}
-	if waiting, err := c.waiting(); waiting || err != nil {
+	if _, err := os.Lstat(c.path("exec.fifo")); !errors.Is(err, fs.ErrNotExist) {
 		return specs.StateCreated, err
 	}
 	if !process.Executed {
@@ -163,19 +163,6 @@ func (c *Container) locked() (bool, error) {
 	} else {
 		return err != nil, nil
 	}
-}
-
-// waiting says whether the container process waits for start.
-func (c *Container) waiting() (bool, error) {
-	_, err := os.Lstat(c.path("exec.fifo"))
-	return err == nil, ignore(err, fs.ErrNotExist)
-}
-
-// alive says whether the recorded process is there: not another one with its
-// number, and not a zombie.
-func (c *Container) alive() (bool, error) {
-	_, err := pidfd.Stat(c.Pid, c.StartTime)
-	return err == nil, ignore(err, pidfd.ErrEnded)
 }
 
 // ignore is err, or nil if err is one of those that are no failure here.

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
+
+	"minirun/namespaces"
 )
 
 // Replace writes a file by renaming a new one over it, so that nobody ever reads half
@@ -52,4 +55,17 @@ func CheckOwner(dir, name, option string) error {
 		return fmt.Errorf("%s %s: others may write to it (mode %#o): chmod go-w it, or give another one by %s", name, dir, mode, option)
 	}
 	return nil
+}
+
+// DefaultRoot is where the states of the calling user's containers are. Rootless Podman runs us as root of a
+// user namespace with $USER unchanged; we then use that user's directory, not /run.
+func DefaultRoot() string {
+	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
+	switch {
+	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
+		return "/run/minirun"
+	case dir != "":
+		return filepath.Join(dir, "minirun")
+	}
+	return fmt.Sprintf("/tmp/minirun-%d", uid)
 }
