@@ -85,6 +85,20 @@ func TestSource(t *testing.T) {
 	}
 }
 
+// TestHouse: the core is small enough, and imports point down.
+func TestHouse(t *testing.T) {
+	h, err := look("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h) < len(rooms) || h.core().code == 0 {
+		t.Fatalf("only %d packages found", len(h))
+	}
+	for _, broken := range append(h.tooLarge(), h.wrongImports()...) {
+		t.Error(broken)
+	}
+}
+
 // TestSources: the steps of ordinary containers were recorded by the core.
 func TestSources(t *testing.T) {
 	needPrograms(t)
