@@ -1,21 +1,15 @@
 package container
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups/delegation"
-	"minirun/cgroups/devices"
-	"minirun/cgroups/resources"
+	"minirun/container/exit"
+	"minirun/container/files"
 	"minirun/container/procfs"
-	"minirun/namespaces"
 	"minirun/plan"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // This file records how the container process comes into being: its cgroup, and
@@ -27,83 +21,19 @@ import (
 // that never returns to Go, and has no Go heap. It keeps the runtime's command line,
 // with the container's id in it, so that ps shows whose monitor it is.
 
-// checkGroup looks at the cgroup's part of the spec: limits, where the group is, the
-// device filter, and whether the group gets another owner. The last two need
-// privileges over the host. Without them no filter is needed: in a user namespace
-// nobody can make device files.
-func (b *builder) checkGroup() (err error) {
-	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
-		return err
-	}
-	if err := b.findGroup(); err != nil || b.cgroup == nil || !b.facts.Privileged() {
-		return err
-	}
-	var rules []specs.LinuxDeviceCgroup
-	if r := b.spec.Linux.Resources; r != nil {
-		rules = r.Devices
-	}
-	if b.filter, err = devices.New(rules); err != nil {
-		return err
-	}
-	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.delegated)
-	return err
-}
-
-// findGroup decides which cgroup the container is born in.
-func (b *builder) findGroup() error {
-	h, err := b.host.hierarchy()
-	if err != nil {
-		return err
-	}
-	if b.options.Systemd {
-		return b.findUnit(h)
-	}
-	path := b.spec.Linux.CgroupsPath
-	if path == "" {
-		path = "minirun-" + b.ID
-		if b.facts.Privileged() {
-			path = "/" + path
-		}
-	}
-	if b.cgroup, err = h.Group(path); err != nil {
-		return err
-	}
-	var without string
-	switch {
-	case b.options.NoCgroup:
-		without = "there is to be no cgroup (--cgroup-manager disabled)"
-	case !b.facts.Privileged() && !b.cgroup.Writable():
-		without = "an ordinary user needs a delegated cgroup for it"
-	}
-	if without != "" {
-		for _, w := range b.limits {
-			if !w.Optional {
-				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
-			}
-		}
-		b.cgroup = nil // without limits the caller's own group does as well
-		return nil
-	}
-	b.Cgroup = b.cgroup.Dir
-	return nil
-}
-
 // clone records the cgroup and the birth of the process in it, below a monitor
 // if there is to be one.
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")
-	if b.cgroup != nil && b.unit == nil {
-		if c.Cgroup, err = b.cgroup.Add(p, b.limits); err != nil {
-			return err
-		}
-		b.filter.Record(p, c.Cgroup)
-		b.delegation.Record(p, c.Cgroup)
-	}
-	b.tasks = b.Class.Add(p)
 	if b.unit != nil {
 		b.namespaces.DeferCgroup()
+	} else if b.cgroup != nil {
+		if c.Cgroup, err = b.makeGroup(p); err != nil {
+			return err
+		}
 	}
+	b.tasks = b.Class.Add(p)
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
@@ -115,6 +45,23 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	}
 	p.Do("state.json: the container process", b.cloned)
 	return nil
+}
+
+// makeGroup records the container's group and what is done to it: before the process
+// is cloned into it; or, if systemd makes it, while the child waits at a gate for
+// systemd to move it there.
+func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
+	if b.unit != nil {
+		group, err = b.unit.Add(p, b.cgroup, b.units, b.limits)
+	} else {
+		group, err = b.cgroup.Add(p, b.limits)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.filter.Record(p, group)
+	b.delegation.Record(p, group)
+	return group, nil
 }
 
 // born records the clone3 of the container process.
@@ -144,9 +91,9 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 		p.Dup3(plan.Inherited("null"), fd, 0)
 	}
 	p.CloseRange(plan.Num(4), 0, nil)
-	info := &plan.Memory{Bytes: make([]byte, exitSize), Show: func() string { return "{...}" }}
+	info := &plan.Memory{Bytes: make([]byte, exit.Size), Show: func() string { return "{...}" }}
 	p.Call("waitid", unix.SYS_WAITID, plan.Name{Value: unix.P_PID, Text: "P_PID"}, child, info, plan.Name{Value: unix.WEXITED, Text: "WEXITED"}, plan.Null)
-	p.Call("write", unix.SYS_WRITE, plan.Num(3), info, plan.Num(exitSize)).MustReturn(exitSize)
+	p.Call("write", unix.SYS_WRITE, plan.Num(3), info, plan.Num(exit.Size)).MustReturn(exit.Size)
 	if b.options.AtExit != nil {
 		p.Note("--rm: the monitor becomes the command that cleans up")
 		p.RtSigprocmask()
@@ -164,7 +111,9 @@ func (b *builder) pidGate(p *plan.Plan) (err error) {
 	p.On(plan.Child)
 	p.Gate("container process known", func() {
 		p.Do("state.json: the container process", b.cloned)
-		err = b.scope(p)
+		if b.unit != nil {
+			_, err = b.makeGroup(p)
+		}
 	})
 	b.namespaces.UnshareCgroup(p)
 	return err
@@ -182,14 +131,10 @@ func (b *builder) cloned(p *plan.Process) error {
 		return err
 	}
 	b.StartTime = s.Start
-	return errors.Join(b.Save(), b.saveConfig())
-}
-
-// saveConfig keeps config.json as it was read: what becomes of the bundle's after
-// create must not change the container (runtime-spec, runtime.md, Lifecycle).
-func (b *builder) saveConfig() error {
-	if b.options.Config == nil {
-		return nil
+	if err := b.Save(); err != nil || b.options.Config == nil {
+		return err
 	}
-	return writeFile(b.path("config.json"), b.options.Config, 0o600)
+	// As it was read: what becomes of the bundle's after create must not change the
+	// container (runtime-spec, runtime.md, Lifecycle).
+	return files.Replace(b.path("config.json"), b.options.Config, 0o600)
 }

@@ -2,32 +2,17 @@ package container
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
-	"minirun/cgroups/delegation"
-	"minirun/cgroups/devices"
 	"minirun/cgroups/resctrl"
-	"minirun/cgroups/systemd"
 	"minirun/container/descriptors"
+	"minirun/container/failure"
 	"minirun/container/hooks"
-	"minirun/namespaces"
-	"minirun/namespaces/clocks"
-	"minirun/namespaces/join"
 	"minirun/namespaces/mapping"
-	"minirun/namespaces/netdevices"
-	"minirun/namespaces/subids"
-	"minirun/namespaces/sysctls"
 	"minirun/plan"
-	"minirun/rootfs"
-	"minirun/rootfs/copyup"
-	"minirun/rootfs/detached"
-	"minirun/rootfs/idmap"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -76,7 +61,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 	b := newBuilder(c, bundle, spec, o)
 	p, err := b.make()
 	if err != nil {
-		err = errors.Join(b.startError(err), c.Notify.Close(), os.RemoveAll(c.dir))
+		err = errors.Join(failure.Of(err, c.ID, spec.Process.Args), c.Notify.Close(), os.RemoveAll(c.dir))
 		if c.Pid > 0 { // createRuntime hooks may have run: poststop hooks undo their work
 			c.runPoststop()
 		}
@@ -101,46 +86,6 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 		return nil, err
 	}
 	return b.plan()
-}
-
-// A builder turns a spec into a plan.
-type builder struct {
-	*Container
-	spec    *specs.Spec
-	options Options
-	facts   plan.Facts
-	host    host
-	sources bool // the plan remembers who recorded each step, to be printed
-
-	hooks      *hooks.Hooks
-	namespaces *namespaces.Set
-	joins      *join.Joins     // nil: all namespaces are new
-	subids     *subids.Maps    // nil: root, or no new user namespace
-	clocks     *clocks.Offsets // nil: no new time namespace
-	netdevices netdevices.List
-	sysctls    sysctls.List
-	root       *rootfs.Root
-	idmaps     idmap.Mounts
-	detached   *detached.Root // nil: the container has a mount namespace
-	identity   *identity
-	cgroup     *cgroups.Group // nil: the caller's own
-	limits     []cgroups.Write
-	filter     *devices.Filter        // nil: none
-	delegation *delegation.Delegation // nil: the group stays the host's
-	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
-	units      string                 // the group below which systemd does
-	tasks      []plan.FD              // of the class that the container process joins
-
-	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
-	listener error                  // why the seccomp listener did not reach its agent; nil: it did
-}
-
-func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
-	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
-	c.Created = time.Now().UTC()
-	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
-	c.Owner = b.facts.Euid
-	return b
 }
 
 // make goes from the spec to the process.
@@ -191,74 +136,6 @@ func (b *builder) mknodDenied(err error) bool {
 	return errors.Is(err, unix.EPERM) && errors.As(err, &failed) && failed.Step.Call == "mknodat" && !b.facts.NoMknod
 }
 
-// check lets every room look at its part of the spec. Nothing has been changed
-// on the host when it fails.
-func (b *builder) check() (err error) {
-	if b.hooks, err = hooks.New(b.spec, b.forHooks(), b.facts); err != nil {
-		return err
-	}
-	if err := b.checkNamespaces(); err != nil {
-		return err
-	}
-	if b.identity, err = newIdentity(b.spec.Process, b.spec.Linux); err != nil {
-		return err
-	}
-	if err := b.grant(b.namespaces.Has(specs.UserNamespace)); err != nil {
-		return err
-	}
-	b.warn(b.identity.Warnings)
-	b.identity.ExecFifo, b.identity.KeepFDs, b.identity.NoNewKeyring = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
-	b.identity.SetgroupsDenied = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
-	b.identity.limitedByRuntime = b.namespaces.Has(specs.UserNamespace) && (b.facts.Euid == 0 || b.joins.Indirectly())
-	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
-		return err
-	}
-	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
-		return err
-	}
-	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
-	if err := copyup.New(b.spec, b.root, b.host.tree, uids.ToContainer, gids.ToContainer); err != nil {
-		return err
-	}
-	if !b.namespaces.Has(specs.MountNamespace) {
-		if b.detached, err = detached.New(b.spec, b.root); err != nil {
-			return err
-		}
-	}
-	b.warn(b.root.Warnings)
-	b.Rootfs = b.root.Path()
-	if err := b.identity.home(func() (io.ReadCloser, error) { return openPasswd(b.Rootfs, "etc/passwd") }); err != nil {
-		return err
-	}
-	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.resctrl); err != nil {
-		return err
-	}
-	return b.checkGroup()
-}
-
-// checkNamespaces reads the namespaces, and what the spec changes in them.
-func (b *builder) checkNamespaces() (err error) {
-	linux := b.spec.Linux
-	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.ownNS); err != nil {
-		return err
-	}
-	b.subids = subids.New(linux, b.namespaces, b.facts)
-	var errs [4]error
-	b.joins, errs[0] = join.New(b.namespaces, b.facts)
-	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
-	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)
-	b.netdevices, errs[3] = netdevices.New(linux, b.namespaces)
-	return errors.Join(errs[:]...)
-}
-
-func (b *builder) warn(warnings []string) {
-	if b.options.Warn != nil {
-		for _, w := range warnings {
-			b.options.Warn(w)
-		}
-	}
-}
-
 // plan writes the whole plan of a new container. It is the table of contents of
 // this program: to know how a line of a printed plan comes about, find its heading
 // here, and go to the function below it.
@@ -272,7 +149,9 @@ func (b *builder) plan() (*plan.Plan, error) {
 		return nil, err
 	}
 	p.On(plan.Child)
-	b.identity.first(p)
+	if !b.identity.limitedByRuntime {
+		b.identity.scheduling.OOMScore(p)
+	}
 	resctrl.Enter(p, b.tasks)
 	p.Heading("names and loopback")
 	b.namespaces.WriteIDMaps(p)
@@ -282,7 +161,11 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.namespaces.SetUp(p)
 	b.netdevices.Move(p)
 	p.Heading("root and mounts")
-	b.openRoot(p)
+	if b.detached != nil {
+		b.detached.Open(p)
+	} else {
+		b.root.Open(p)
+	}
 	b.root.Mounts(p)
 	p.Heading("devices")
 	b.root.Devices(p)
@@ -295,29 +178,15 @@ func (b *builder) plan() (*plan.Plan, error) {
 	p.Heading("masks")
 	b.root.Masks(p)
 	p.Heading("the new root")
-	b.enterRoot(p)
+	if b.detached != nil {
+		b.detached.Chroot(p)
+	} else {
+		b.root.PivotRoot(p)
+	}
 	p.Heading("who it is")
 	b.identity.become(p)
 	p.Heading("the program")
 	b.waitForStart(p)
 	b.identity.Execve(p)
 	return p, p.Err()
-}
-
-// openRoot records how the root directory becomes a mount, or a tree of mounts.
-func (b *builder) openRoot(p *plan.Plan) {
-	if b.detached != nil {
-		b.detached.Open(p)
-		return
-	}
-	b.root.Open(p)
-}
-
-// enterRoot records the change of the root directory.
-func (b *builder) enterRoot(p *plan.Plan) {
-	if b.detached != nil {
-		b.detached.Chroot(p)
-		return
-	}
-	b.root.PivotRoot(p)
 }

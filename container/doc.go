@@ -14,19 +14,19 @@
 //
 // The life, after the runtime-spec (runtime.md, Lifecycle), and where to read it:
 //
-//	New     create.go  the directory, the cgroup, the plan; plan() there is the table of
-//	                   contents of the whole program
+//	New     create.go  plan(): the table of contents of the whole program
+//	        check.go   check(): every room looks at its part of the spec
 //	        clone.go   how the process comes into being: by the runtime or by a monitor
 //	        run.go     what the plan is given, running it, and what is reported
 //	Start   start.go   one byte into exec.fifo; the child becomes the program. New does
 //	                   both at once if nobody is to wait
-//	Exec    exec.go    one more process in the same namespaces and cgroup
+//	Exec    exec.go    one more process in the same namespaces and cgroup, also a hook
 //	Kill    kill.go    a signal, to a process that is certainly the container's
 //	Delete  kill.go    what is left goes: the cgroup, the directory
 //
 //	state.go           what is written down, and what of it is true now (Status)
 //	root.go            the directory of states: find, lock, list
-//	exit.go            how a container ended
+//	identity.go        who a process is, the first one or one that exec adds
 //	facts.go           what must be known of the machine to write a plan
 //
 // The commands are in cmd/minirunc: each reads its flags and calls one of these.
@@ -36,10 +36,18 @@
 // container's only if its start time is the recorded one, since process ids are
 // used again (package pidfd).
 //
-// What only some containers have is in the rooms below: config (reading
-// config.json), hooks, listener (seccomp), notify, descriptors (passed on), sockets
-// (passing files), events, update, freezer (pause), processes, features, procfs; and
-// for minirun alone bundle (images and names).
+// What only some containers have, or not only containers need, is in the rooms below:
+//
+//	config       reading config.json        exit         how a container ended
+//	hooks        programs at six points     events       statistics, out of memory
+//	listener     answers for seccomp        update       new limits
+//	notify       READY=1 (sd_notify)        freezer      pause and resume
+//	descriptors  more open files            processes    which ones are a container's
+//	sockets      passing open files         procfs       reading /proc
+//	users        /etc/passwd in the root    pidfd        holding on to a process
+//	files        whole, and to be trusted   features     what a spec can ask for
+//	failure      words for what failed      protect      our own program, from containers
+//	bundle       minirun only: an image and flags become a bundle
 //
 // Left out: checkpoint and restore.
 //

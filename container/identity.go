@@ -57,13 +57,6 @@ func (i *identity) home(open func() (io.ReadCloser, error)) error {
 	return i.SetHome(func(uid uint32) (string, error) { return passwd.Home(uid, open) })
 }
 
-// first records what the child does before it enters its namespaces.
-func (i *identity) first(p *plan.Plan) {
-	if !i.limitedByRuntime {
-		i.scheduling.OOMScore(p)
-	}
-}
-
 // become records who the process is, up to the point where only the program is
 // missing. The current directory is the container's root.
 func (i *identity) become(p *plan.Plan) {

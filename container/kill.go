@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/oom"
+	"minirun/cgroups/systemd"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -23,17 +24,15 @@ import (
 // if the container has no pid namespace of its own, the other processes would go on,
 // and nobody would know whose they are.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
-	alive, err := c.alive()
-	if err != nil {
+	_, err := pidfd.Stat(c.Pid, c.StartTime)
+	switch ended := errors.Is(err, pidfd.ErrEnded); {
+	case err != nil && !ended:
 		return fmt.Errorf("kill %s: %w", c.ID, err)
-	}
-	if !alive && !all {
+	case ended && !all:
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
-	}
-	switch {
 	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !c.ownPids()):
 		return c.group().Signal(signal)
-	case !alive:
+	case ended:
 		return nil
 	}
 	return c.kill(signal)
@@ -127,4 +126,15 @@ func (c *Container) end() error {
 		return err
 	}
 	return fmt.Errorf("pid %d does not end", c.Pid)
+}
+
+// stopUnit lets systemd forget a unit that is empty by now. If there is no systemd
+// to ask any more, such as the one of a user who has logged out, nobody remembers
+// the unit.
+func (c *Container) stopUnit() error {
+	if c.Unit == "" {
+		return nil
+	}
+	unit := systemd.Unit{Name: c.Unit, User: c.UserUnit}
+	return ignore(unit.Stop(), systemd.ErrNotRunning)
 }

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/exit"
+	"minirun/container/failure"
 	"minirun/container/procfs"
 	"minirun/container/sockets"
 
@@ -70,8 +72,8 @@ func TestLife(t *testing.T) {
 	waitLine(t, r, "started\nready")
 	must(t, c.Kill(unix.SIGTERM, false))
 	status, err := p.Wait()
-	if must(t, err); ExitCode(status) != 7 {
-		t.Errorf("exit code after SIGTERM = %d, want 7", ExitCode(status))
+	if must(t, err); exit.Code(status) != 7 {
+		t.Errorf("exit code after SIGTERM = %d, want 7", exit.Code(status))
 	}
 	b.is(specs.StateStopped)
 	b.refuses("kill of a stopped container", ErrNotRunning, func() error { return c.Kill(unix.SIGTERM, false) })
@@ -187,7 +189,7 @@ func TestNoProgram(t *testing.T) {
 			must(t, os.WriteFile(b.rootfs("tmp/text"), []byte("text"), 0o644))
 			b.Process.Args = []string{args}
 			_, _, err := b.start(Options{Wait: wait})
-			if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, ErrProgram) || !errors.Is(err, c.errno) {
+			if err == nil || !strings.HasPrefix(err.Error(), c.want) || !errors.Is(err, failure.ErrProgram) || !errors.Is(err, c.errno) {
 				t.Errorf("New(%q, wait %v) = %v, want %s", args, wait, err, c.want)
 			}
 			if _, err := b.root.Load(b.id); !errors.Is(err, ErrNotExist) {
@@ -205,7 +207,7 @@ func TestStartFails(t *testing.T) {
 	must(t, err)
 	must(t, os.Remove(b.rootfs("bin/program")))
 	want := `start box: exec: "/bin/program": no such file or directory`
-	if err := c.Start(); err == nil || err.Error() != want || !errors.Is(err, ErrProgram) {
+	if err := c.Start(); err == nil || err.Error() != want || !errors.Is(err, failure.ErrProgram) {
 		t.Errorf("Start() = %v, want %s", err, want)
 	}
 	p.Wait()
@@ -260,8 +262,8 @@ func TestDeleteForce(t *testing.T) {
 	must(t, err)
 	go x.Wait() // process 1 ends only when all others have been reaped
 	must(t, c.Delete(true))
-	if status, err := p.Wait(); err != nil || ExitCode(status) != 137 {
-		t.Errorf("exit = %d, %v; want 137", ExitCode(status), err)
+	if status, err := p.Wait(); err != nil || exit.Code(status) != 137 {
+		t.Errorf("exit = %d, %v; want 137", exit.Code(status), err)
 	}
 	if _, err := procfs.ReadStat("/proc", x.Pid); err == nil {
 		t.Errorf("the process of exec is left")
@@ -296,7 +298,7 @@ func TestExitSoon(t *testing.T) {
 	defer b.remove()
 	c, err := b.root.Load(b.id)
 	must(t, err)
-	if e, ok := c.Exit(); ok {
+	if e, ok := exit.Read(c.dir, c.Pid, c.StartTime); ok {
 		t.Errorf("Exit() of a running container = %v", e)
 	}
 	monitor := parent(t, c.Pid)
@@ -304,7 +306,7 @@ func TestExitSoon(t *testing.T) {
 	must(t, c.Kill(unix.SIGKILL, false))
 	c.Wait(0)
 	time.AfterFunc(50*time.Millisecond, func() { unix.Kill(monitor, unix.SIGCONT) })
-	if e, ok := c.Exit(); !ok || e.Code != 137 {
+	if e, ok := exit.Read(c.dir, c.Pid, c.StartTime); !ok || e.Code != 137 {
 		t.Errorf("Exit() = %v, %v; want 137", e, ok)
 	}
 }
@@ -369,8 +371,8 @@ func TestExec(t *testing.T) {
 		t.Errorf("exec = %q, want no inheritable capabilities, umask 0077", lines[7:])
 	}
 	_, err = c.Exec(&specs.Process{Args: []string{"/bin/missing"}, Cwd: "/"}, nil, Options{})
-	if !errors.Is(err, ErrProgram) || !errors.Is(err, unix.ENOENT) {
-		t.Errorf("Exec(missing) = %v, want %v and ENOENT", err, ErrProgram)
+	if !errors.Is(err, failure.ErrProgram) || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Exec(missing) = %v, want %v and ENOENT", err, failure.ErrProgram)
 	}
 	cgroup, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", c.Pid))
 	must(t, err)
@@ -392,7 +394,7 @@ func execute(t testing.TB, c *Container, process *specs.Process, o Options) (str
 	text := read(t, r)
 	status, err := p.Wait()
 	must(t, err)
-	return text, ExitCode(status)
+	return text, exit.Code(status)
 }
 
 // TestTerminal: of run and of exec, over a console socket.
@@ -419,8 +421,8 @@ func TestTerminal(t *testing.T) {
 	x.Wait()
 	second.Close()
 	master.Close() // hangs up
-	if status, err := p.Wait(); err != nil || ExitCode(status) != 0 {
-		t.Errorf("exit after the terminal was closed = %d, %v; want 0", ExitCode(status), err)
+	if status, err := p.Wait(); err != nil || exit.Code(status) != 0 {
+		t.Errorf("exit after the terminal was closed = %d, %v; want 0", exit.Code(status), err)
 	}
 }
 
@@ -454,12 +456,12 @@ func TestMonitor(t *testing.T) {
 			must(t, c.Kill(unix.SIGKILL, false))
 		}
 		c.Wait(0)
-		exit, ok := c.Exit()
-		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); exit, ok = c.Exit() {
+		how, ok := exit.Read(c.dir, c.Pid, c.StartTime)
+		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); how, ok = exit.Read(c.dir, c.Pid, c.StartTime) {
 			time.Sleep(time.Millisecond)
 		}
-		if !ok || exit.Code != want {
-			t.Errorf("Exit() after %q = %v, %v; want %d", commands, exit, ok, want)
+		if !ok || how.Code != want {
+			t.Errorf("exit.Read after %q = %v, %v; want %d", commands, how, ok, want)
 		}
 		b.remove()
 	}

@@ -7,12 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/files"
 	"minirun/container/notify"
-	"minirun/namespaces"
 )
 
 // This file is the directory of states: finding a container in it, and keeping
@@ -21,19 +20,6 @@ import (
 // A Root is the directory of all containers' states: /run/minirun, or
 // $XDG_RUNTIME_DIR/minirun for an ordinary user.
 type Root string
-
-// DefaultRoot is the Root of the calling user. Rootless Podman runs us as root of a
-// user namespace with $USER unchanged; we then use that user's directory, not /run.
-func DefaultRoot() Root {
-	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
-	switch {
-	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
-		return "/run/minirun"
-	case dir != "":
-		return Root(filepath.Join(dir, "minirun"))
-	}
-	return Root(fmt.Sprintf("/tmp/minirun-%d", uid))
-}
 
 // make creates the directory of a new container and locks it.
 func (root Root) make(id string) (*Container, error) {
@@ -67,25 +53,7 @@ func (root Root) make(id string) (*Container, error) {
 // check refuses a directory of states that another user has made or can write to.
 // The states in it say which processes to kill and which hooks to run.
 func (root Root) check() error {
-	link, err := os.Lstat(string(root))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	dir, err := os.Stat(string(root))
-	if err != nil {
-		return err
-	}
-	for _, info := range []fs.FileInfo{link, dir} {
-		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
-			return fmt.Errorf("directory of states %s: it is user %d's: remove it, or give another one by --root", root, owner)
-		}
-	}
-	if mode := dir.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("directory of states %s: others may write to it (mode %#o): chmod go-w it, or give another one by --root", root, mode)
-	}
-	return nil
+	return files.CheckOwner(string(root), "directory of states", "--root")
 }
 
 // open finds the directory of an existing container.

@@ -1,14 +1,12 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 
-	"golang.org/x/sys/unix"
-
+	"minirun/container/exit"
+	"minirun/container/files"
 	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/container/sockets"
@@ -24,12 +22,6 @@ import (
 // keptFDs is how many descriptors from 3 on the program keeps.
 func (o Options) keptFDs() int { return o.ListenFDs + o.PreserveFDs }
 
-// standard are the names in a plan of the files that become descriptors 0, 1 and 2.
-var standard = [3]plan.Inherited{"stdin", "stdout", "stderr"}
-
-// standardFiles are the files; nil where the caller's own stays.
-func (o Options) standardFiles() [3]*os.File { return [3]*os.File{o.Stdin, o.Stdout, o.Stderr} }
-
 // terminal records the container's terminal, or its plain standard files.
 func (b *builder) terminal(p *plan.Plan) {
 	if !b.spec.Process.Terminal {
@@ -43,11 +35,12 @@ func (b *builder) terminal(p *plan.Plan) {
 // stdio records what descriptors 0, 1 and 2 become, where they do not stay. A pipe
 // or a log becomes the user's, who may want to open it again as /dev/stdout.
 func (b *builder) stdio(p *plan.Plan) {
-	for fd, f := range b.options.standardFiles() {
+	names := []plan.Inherited{"stdin", "stdout", "stderr"}
+	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
 		file := fd
 		if f != nil {
 			file = int(f.Fd())
-			p.Dup3(standard[fd], fd, 0)
+			p.Dup3(names[fd], fd, 0)
 		}
 		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.isPipe(file) {
 			b.identity.ChownStdio(p, fd)
@@ -81,32 +74,32 @@ func (b *builder) run(p *plan.Plan) (process *plan.Process, _ error) {
 
 // openFiles fills in what the plan is given, and returns the files that were opened
 // for it.
-func (b *builder) openFiles() (opened []*os.File, err error) {
-	for fd, f := range b.options.standardFiles() {
+func (b *builder) openFiles() (opened []*os.File, _ error) {
+	o := b.options
+	for name, f := range map[plan.Inherited]*os.File{"stdin": o.Stdin, "stdout": o.Stdout, "stderr": o.Stderr, "console": o.Console} {
 		if f != nil {
-			b.given[standard[fd]] = int(f.Fd())
+			b.given[name] = int(f.Fd())
 		}
 	}
-	if b.options.Console != nil {
-		b.given["console"] = int(b.options.Console.Fd())
-	}
-	add := func(name plan.Inherited, open func() (*os.File, error)) {
-		var f *os.File
-		if err != nil {
-			return
+	for _, file := range []struct {
+		wanted bool
+		name   plan.Inherited
+		open   func() (*os.File, error)
+	}{
+		{o.Wait, plan.Copy, b.makeFifo},
+		{b.hostProc, "procfs", func() (*os.File, error) { return os.Open("/proc") }},
+		{o.Monitor, "null", func() (*os.File, error) { return os.OpenFile("/dev/null", os.O_RDWR, 0) }},
+		{o.Monitor, "exit", func() (*os.File, error) { return os.OpenFile(b.path(exit.File), os.O_WRONLY|os.O_CREATE, 0o600) }},
+	} {
+		if file.wanted {
+			f, err := file.open()
+			if err != nil {
+				return opened, err
+			}
+			opened, b.given[file.name] = append(opened, f), int(f.Fd())
 		}
-		if f, err = open(); err == nil {
-			opened, b.given[name] = append(opened, f), int(f.Fd())
-		}
 	}
-	if b.options.Wait {
-		add(plan.Copy, b.makeFifo)
-	}
-	if b.options.Monitor {
-		add("null", func() (*os.File, error) { return os.OpenFile("/dev/null", os.O_RDWR, 0) })
-		add("exit", func() (*os.File, error) { return os.OpenFile(b.path("exit"), os.O_WRONLY|os.O_CREATE, 0o600) })
-	}
-	return opened, err
+	return opened, nil
 }
 
 // agent connects to the agent of the seccomp filter.
@@ -129,17 +122,12 @@ func (b *builder) report(p *plan.Process, kind string) error {
 		return b.listener
 	}
 	if b.options.PidFD != nil {
-		fd, err := unix.PidfdOpen(p.Pid, 0) // not p.PidFD: a child of its monitor's has none
-		if err != nil {
-			return fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
-		}
-		defer unix.Close(fd)
-		if err := sockets.Send(b.options.PidFD, []byte(kind), fd); err != nil {
+		if err := sockets.SendPidFD(b.options.PidFD, kind, p.Pid); err != nil {
 			return fmt.Errorf("pidfd socket: %w", err)
 		}
 	}
 	if b.options.PidFile != "" {
-		return writeFile(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
+		return files.Replace(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
 	}
 	return nil
 }
@@ -151,34 +139,3 @@ func (b *builder) started(p *plan.Process) error {
 	}
 	return b.runHooks(hooks.Poststart)
 }
-
-// ErrProgram says that the program could not be executed. It is joined with the
-// cause.
-var ErrProgram = errors.New("cannot execute the program")
-
-// startError puts the failure to execute a program in words that engines know.
-func (b *builder) startError(err error) error { return b.Container.startError(err, b.spec.Process) }
-
-func (c *Container) startError(err error, process *specs.Process) error {
-	if errors.Is(err, plan.ErrJoinedEnded) {
-		return fmt.Errorf("exec in %s: %w", c.ID, ErrNotRunning)
-	}
-	if errors.Is(err, plan.ErrKilled) {
-		return fmt.Errorf("container %s: %w", c.ID, err)
-	}
-	var failed *plan.StepError
-	if !errors.As(err, &failed) || failed.Step.Call != "execve" && failed.Step.Call != "faccessat" {
-		return err
-	}
-	program := process.Args[0]
-	if errors.Is(err, unix.ENOENT) && !strings.Contains(program, "/") {
-		return fmt.Errorf("exec: %q: executable file not found in $PATH: %w", program, &programError{failed})
-	}
-	return fmt.Errorf("exec: %q: %w", program, &programError{failed})
-}
-
-// A programError is an [ErrProgram] that prints only its cause.
-type programError struct{ step *plan.StepError }
-
-func (e *programError) Error() string   { return e.step.Err.Error() }
-func (e *programError) Unwrap() []error { return []error{ErrProgram, e.step} }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container/config"
+	"minirun/container/exit"
 
 	"minirun/examples/leftovers"
 	"minirun/plan"
@@ -76,7 +77,7 @@ func (r request) carryOut() (int, error) {
 			return 0, err
 		}
 		status, err := p.Wait()
-		return ExitCode(status), err
+		return exit.Code(status), err
 	}
 	c, err := root.Lock(r.ID)
 	if err != nil {
@@ -99,7 +100,7 @@ func (r request) carryOut() (int, error) {
 			return 0, err
 		}
 		status, err := p.Wait()
-		return ExitCode(status), err
+		return exit.Code(status), err
 	case "delete":
 		return 0, c.Delete(true)
 	case "state":
@@ -238,7 +239,7 @@ func (b *box) try(o Options) (output string, code int, err error) {
 	status, err := p.Wait()
 	must(b.t, err)
 	must(b.t, c.Delete(false))
-	return output, ExitCode(status), nil
+	return output, exit.Code(status), nil
 }
 
 // prints runs the container and compares what it prints.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/failure"
 	"minirun/container/hooks"
 	"minirun/plan"
 
@@ -17,7 +18,8 @@ import (
 // Between create and start the child waits in the middle of its plan, for a byte
 // from a FIFO in the container's directory: exec.fifo.
 
-// newFifo is the name that exec.fifo has until the container is created.
+// newFifo is the name that exec.fifo has until the container is created: the state is
+// "created" as soon as there is a file exec.fifo.
 const newFifo = "exec.fifo.new"
 
 // makeFifo makes the later exec.fifo and opens it for reading and writing: so it
@@ -46,15 +48,12 @@ func (b *builder) waitForStart(p *plan.Plan) {
 	b.identity.CheckExecutable(p)
 	p.Ready()
 	notDumpable := b.hooks.SetDumpable(p, hooks.StartContainer)
-	p.Gate(plan.Created, func() { p.Do("exec.fifo: from now on start may come", b.showFifo) })
+	p.Gate(plan.Created, func() {
+		p.Do("exec.fifo: from now on start may come", func(*plan.Process) error { return os.Rename(b.path(newFifo), b.path("exec.fifo")) })
+	})
 	p.Note("created; start writes one byte here")
 	p.Read(plan.Copy, 1).MustReturn(1)
 	notDumpable()
-}
-
-// showFifo gives exec.fifo its name: this is when the state becomes created.
-func (b *builder) showFifo(*plan.Process) error {
-	return os.Rename(b.path(newFifo), b.path("exec.fifo"))
 }
 
 // Start lets a created container run its program.
@@ -110,7 +109,7 @@ func (c *Container) writeFifo() error {
 	defer unix.Close(r)
 	if err := plan.Failure(r); err != nil {
 		if spec, specErr := c.Spec(); specErr == nil { // else it stays the number of a step
-			err = c.startError(err, spec.Process)
+			err = failure.Of(err, c.ID, spec.Process.Args)
 		}
 		return errors.Join(err, os.Remove(path))
 	}

@@ -17,6 +17,7 @@ import (
 	"minirun/cgroups"
 	"minirun/cgroups/resctrl"
 	"minirun/container/config"
+	"minirun/container/files"
 	"minirun/container/notify"
 	"minirun/container/pidfd"
 
@@ -100,6 +101,9 @@ func (c *Container) read() error {
 	return nil
 }
 
+// Dir is the directory of the state.
+func (c *Container) Dir() string { return c.dir }
+
 func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
 
 // Save writes the state: whole, or not at all. c must be locked.
@@ -109,26 +113,7 @@ func (c *Container) Save() error {
 		return err
 	}
 	c.text = text
-	return writeFile(c.path("state.json"), text, 0o600)
-}
-
-// writeFile replaces a file by renaming a new one over it, so that nobody ever reads
-// half of it. The temporary name may be in use, by a file of ours from before a kill,
-// or by a link that another user has laid there: it goes first.
-func writeFile(path string, data []byte, perm os.FileMode) error {
-	temporary := path + ".new"
-	if err := ignore(os.Remove(temporary), fs.ErrNotExist); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return os.Rename(temporary, path)
+	return files.Replace(c.path("state.json"), text, 0o600)
 }
 
 // Status says where in its life the container is: creating, created, running,
@@ -147,7 +132,7 @@ func (c *Container) Status() (specs.ContainerState, error) {
 	if frozen, err := c.frozen(); frozen || err != nil {
 		return Paused, err
 	}
-	if waiting, err := c.waiting(); waiting || err != nil {
+	if _, err := os.Lstat(c.path("exec.fifo")); !errors.Is(err, fs.ErrNotExist) {
 		return specs.StateCreated, err
 	}
 	if !process.Executed {
@@ -178,19 +163,6 @@ func (c *Container) locked() (bool, error) {
 	} else {
 		return err != nil, nil
 	}
-}
-
-// waiting says whether the container process waits for start.
-func (c *Container) waiting() (bool, error) {
-	_, err := os.Lstat(c.path("exec.fifo"))
-	return err == nil, ignore(err, fs.ErrNotExist)
-}
-
-// alive says whether the recorded process is there: not another one with its
-// number, and not a zombie.
-func (c *Container) alive() (bool, error) {
-	_, err := pidfd.Stat(c.Pid, c.StartTime)
-	return err == nil, ignore(err, pidfd.ErrEnded)
 }
 
 // ignore is err, or nil if err is one of those that are no failure here.

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/exit"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -97,7 +99,7 @@ func FuzzState(f *testing.F) {
 		if _, jsonErr := json.Marshal(state); err != nil || jsonErr != nil {
 			t.Errorf("state of %q: %v, %v", data, err, jsonErr)
 		}
-		c.Exit()
+		exit.Read(c.dir, c.Pid, c.StartTime)
 	})
 }
 

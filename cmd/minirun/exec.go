@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
+	"minirun/container/users"
 	"minirun/process/passwd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -89,17 +90,17 @@ func execProcess(c *cli.Context, k *container.Container) (*specs.Process, error)
 // execUser looks a user up in the container's own files, as they are now, and sets
 // HOME to the user's home directory, unless -e says otherwise.
 func execUser(c *cli.Context, k *container.Container, p *specs.Process) error {
-	users, err := k.Passwd("etc/passwd")
+	names, err := users.Of(k.Pid, "etc/passwd")
 	if err != nil {
 		return err
 	}
-	defer users.Close()
-	groups, err := k.Passwd("etc/group")
+	defer names.Close()
+	groups, err := users.Of(k.Pid, "etc/group")
 	if err != nil {
 		return err
 	}
 	defer groups.Close()
-	user, home, err := passwd.Lookup(c.String("user"), users, groups)
+	user, home, err := passwd.Lookup(c.String("user"), names, groups)
 	if err != nil {
 		return err
 	}

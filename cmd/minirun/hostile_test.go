@@ -153,7 +153,9 @@ func checkHarmless(t *testing.T, words []string, out string) {
 		if strings.HasPrefix(line, "FORGED") {
 			t.Errorf("%q prints a line of an attacker's: %q", words, line)
 		}
-		if i := strings.IndexFunc(line, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) && r != '\n' && r != '\t' }); i >= 0 {
+		if i := strings.IndexFunc(line, func(r rune) bool {
+			return r == unicode.ReplacementChar || !unicode.IsPrint(r) && r != '\n' && r != '\t'
+		}); i >= 0 {
 			t.Errorf("%q prints %q", words, line[max(0, i-20):min(len(line), i+20)])
 			return
 		}

@@ -14,6 +14,7 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	watching "minirun/container/events"
+	"minirun/container/exit"
 	"minirun/container/procfs"
 	"minirun/rootfs/image"
 
@@ -190,7 +191,7 @@ func stateOf(k *container.Container) (inspectedState, error) {
 	if s.Running {
 		s.Pid, s.Monitor = k.Pid, monitorOf(k.Pid)
 	}
-	if e, ok := k.Exit(); ok {
+	if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
 		s.ExitCode, s.FinishedAt = e.Code, e.At
 	}
 	s.OOMKilled = watching.OOMKilled(k)

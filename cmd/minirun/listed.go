@@ -15,6 +15,7 @@ import (
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/exit"
 	members "minirun/container/processes"
 	"minirun/container/procfs"
 
@@ -88,7 +89,7 @@ func (l *listed) take(k *container.Container) (err error) {
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started)) + " (Paused)"
 	case "exited":
 		l.Status = "Exited"
-		if e, ok := k.Exit(); ok {
+		if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
 			l.Status = fmt.Sprintf("Exited (%d) %s ago", e.Code, units.HumanDuration(time.Since(e.At)))
 			l.ExitCode = e.Code
 		}

@@ -19,6 +19,7 @@ import (
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/files"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -65,7 +66,7 @@ func newApp(out *report.Output) *cli.App {
 
 		DisableSliceFlagSeparator: true, // -e A=1,2 is one variable
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "root", Usage: "`DIR` of the states of running containers; give --store, too", Value: string(container.DefaultRoot())},
+			&cli.StringFlag{Name: "root", Usage: "`DIR` of the states of running containers; give --store, too", Value: files.DefaultRoot()},
 			&cli.StringFlag{Name: "store", Usage: "`DIR` of images and containers", Value: string(bundle.DefaultStore())},
 			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups"},
 			&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs` or systemd", Value: "cgroupfs"},

@@ -13,6 +13,7 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/exit"
 	"minirun/container/protect"
 	"minirun/container/sockets"
 
@@ -106,7 +107,7 @@ func (s *session) exec(f execFlags) (int, error) {
 		return 0, s.drain()
 	}
 	status, err := s.attach(p, signals, pipes, func() error { return nil })
-	return container.ExitCode(status), err
+	return exit.Code(status), err
 }
 
 // prepare decides what is run, and how.

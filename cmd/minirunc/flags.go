@@ -13,6 +13,7 @@ import (
 	"minirun/cgroups/systemd"
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/files"
 )
 
 // A call is one call of minirunc: its words, taken apart.
@@ -46,7 +47,7 @@ var errHelp = errors.New("help was asked for")
 func (c *call) globals(words []string) error {
 	f := flag.NewFlagSet("minirunc", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.StringVar(&c.root, "root", string(container.DefaultRoot()), "")
+	f.StringVar(&c.root, "root", files.DefaultRoot(), "")
 	f.StringVar(&c.log.path, "log", "", "")
 	format := choice(f, "log-format", "text", "json")
 	level := choice(f, "log-level", "error", "warning", "info", "debug")

@@ -13,6 +13,8 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/exit"
+	"minirun/container/failure"
 )
 
 // An engine is around for as long as its containers are: it keeps their output,
@@ -48,7 +50,7 @@ type people struct {
 // else 125.
 func peopleCode(err error) error {
 	switch {
-	case !errors.Is(err, container.ErrProgram):
+	case !errors.Is(err, failure.ErrProgram):
 		return report.Failure{Err: err, Code: 125}
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return report.Failure{Err: err, Code: 127}
@@ -98,7 +100,7 @@ func endless() (*os.File, error) {
 
 // record writes down how a container ended whose monitor minirunc itself was.
 func record(k *container.Container, status unix.WaitStatus) error {
-	if err := k.WriteExit(status); !errors.Is(err, fs.ErrNotExist) {
+	if err := exit.Write(k.Dir(), status); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil // it was removed meanwhile

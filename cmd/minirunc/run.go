@@ -10,6 +10,7 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/exit"
 	"minirun/container/protect"
 	"minirun/container/sockets"
 )
@@ -159,7 +160,7 @@ func (s *runSession) attached() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("wait for %s: %w", k.ID, err)
 	}
-	return container.ExitCode(status), s.ended(k, status)
+	return exit.Code(status), s.ended(k, status)
 }
 
 // ended does with a container that has ended what the flags say.

@@ -17,6 +17,7 @@ import (
 	"minirun/container"
 	"minirun/container/bundle/names"
 	"minirun/container/config"
+	"minirun/container/files"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -154,11 +155,7 @@ func (b *Bundle) save() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(b.Dir, "config.json")
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return files.Replace(filepath.Join(b.Dir, "config.json"), data, 0o600)
 }
 
 // List returns all bundles, newest first. It reads every config.json; to look for

@@ -47,9 +47,8 @@ type Hooks struct {
 // A Container is what hooks need of theirs. The functions are not called if there
 // are no hooks.
 type Container struct {
-	// State returns what a hook is told. inside: its Pid is as a process in the
-	// container sees it.
-	State func(status specs.ContainerState, inside bool) (specs.State, error)
+	// State returns what a hook is told.
+	State func(status specs.ContainerState) specs.State
 
 	// Join starts a plan whose child joins the container's namespaces and cgroup and
 	// then does what record records. o may have descriptors and a time limit.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/procfs"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -22,9 +23,13 @@ import (
 // run runs hook number i of a point.
 func (h *Hooks) run(at Point, i int) error {
 	hook := h.list(at)[i]
-	state, err := h.container.State(at.status, at.inside)
-	if err != nil {
-		return err
+	state := h.container.State(at.status)
+	if at.inside { // there the process has another id (runtime-spec, runtime.md, "State")
+		p, err := procfs.One("/proc", state.Pid)
+		if err != nil {
+			return err
+		}
+		state.Pid = p.Inner()
 	}
 	input, err := json.Marshal(state)
 	if err != nil {

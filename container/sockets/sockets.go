@@ -56,6 +56,17 @@ func Send(to *os.File, text []byte, fd int) error {
 	return nil
 }
 
+// SendPidFD sends a pidfd of a process that is our child, or whose end we would hear
+// of: its number is still its own.
+func SendPidFD(to *os.File, kind string, pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	defer unix.Close(fd)
+	return Send(to, []byte(kind), fd)
+}
+
 // Receive waits for a message of [Send], and returns the descriptor as a file that
 // has the text for a name. sender is the sender's process id as the kernel knows
 // it, or 0 if the socket does not have the option SO_PASSCRED.

@@ -3,6 +3,7 @@ package main
 import (
 	"go/parser"
 	"go/token"
+	"os"
 	"testing"
 )
 
@@ -81,5 +82,27 @@ func TestSource(t *testing.T) {
 	s := step{Source: "rootfs/mounts.go:112 Root.mount"}
 	if file, line, function := s.source(); file != "rootfs/mounts.go" || line != "112" || function != "Root.mount" {
 		t.Errorf("source of %+v = %q, %q, %q", s, file, line, function)
+	}
+}
+
+// TestHouse: the core is small enough, and imports point down.
+func TestHouse(t *testing.T) {
+	h, err := look("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h) < len(rooms) || h.core().code == 0 {
+		t.Fatalf("only %d packages found", len(h))
+	}
+	for _, broken := range append(h.tooLarge(), h.wrongImports()...) {
+		t.Error(broken)
+	}
+}
+
+// TestSources: the steps of ordinary containers were recorded by the core.
+func TestSources(t *testing.T) {
+	needPrograms(t)
+	for _, broken := range wrongSources(os.Getenv("MINIRUN"), os.Getenv("MINIRUNC")) {
+		t.Error(broken)
 	}
 }

@@ -26,7 +26,7 @@ var runtimeWay = []place{
 	{"cmd/minirunc/run.go", "run"},
 	{"container/protect/protect.go", "Protect"},
 	{"container/create.go", "New"},
-	{"container/create.go", "check"},
+	{"container/check.go", "check"},
 	{"container/create.go", "plan"},
 	{"plan/run.go", "Start"},
 	{"plan/run.go", "carryOut"},

@@ -1,0 +1,246 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"minirun/cgroups"
+	"minirun/cgroups/delegation"
+	"minirun/cgroups/devices"
+	"minirun/cgroups/resctrl"
+	"minirun/cgroups/resources"
+	"minirun/cgroups/systemd"
+	"minirun/container/hooks"
+	"minirun/container/users"
+	"minirun/namespaces"
+	"minirun/namespaces/clocks"
+	"minirun/namespaces/join"
+	"minirun/namespaces/netdevices"
+	"minirun/namespaces/subids"
+	"minirun/namespaces/sysctls"
+	"minirun/plan"
+	"minirun/rootfs"
+	"minirun/rootfs/copyup"
+	"minirun/rootfs/detached"
+	"minirun/rootfs/idmap"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Every room has two doors. This file goes through the first of each: New looks at a
+// part of the spec, and refuses what cannot be done before anything is changed on the
+// host. If the spec has no such part, New returns nil or a zero value, whose second
+// door does nothing. The second doors record steps, and are in [builder.plan].
+
+// A builder turns a spec into a plan.
+type builder struct {
+	*Container
+	spec    *specs.Spec
+	options Options
+	facts   plan.Facts
+	host    host
+	sources bool // the plan remembers who recorded each step, to be printed
+
+	hooks      *hooks.Hooks
+	namespaces *namespaces.Set
+	joins      *join.Joins     // nil: all namespaces are new
+	subids     *subids.Maps    // nil: root, or no new user namespace
+	clocks     *clocks.Offsets // nil: no new time namespace
+	netdevices netdevices.List
+	sysctls    sysctls.List
+	root       *rootfs.Root
+	idmaps     idmap.Mounts
+	detached   *detached.Root // nil: the container has a mount namespace
+	identity   *identity
+	cgroup     *cgroups.Group // nil: the caller's own
+	limits     []cgroups.Write
+	filter     *devices.Filter        // nil: none
+	delegation *delegation.Delegation // nil: the group stays the host's
+	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
+	units      string                 // the group below which systemd does
+	tasks      []plan.FD              // of the class that the container process joins
+
+	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
+	hostProc bool                   // exec: it is also given the host's /proc
+	listener error                  // why the seccomp listener did not reach its agent; nil: it did
+}
+
+func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
+	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
+	c.Created = time.Now().UTC()
+	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+	c.Owner = b.facts.Euid
+	return b
+}
+
+// check lets every room look at its part of the spec.
+func (b *builder) check() (err error) {
+	if b.hooks, err = hooks.New(b.spec, b.forHooks(), b.facts); err != nil {
+		return err
+	}
+	for _, check := range []func() error{b.checkNamespaces, b.checkIdentity, b.checkRoot, b.checkGroup} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkNamespaces reads the namespaces, and what the spec changes in them.
+func (b *builder) checkNamespaces() (err error) {
+	linux := b.spec.Linux
+	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.ownNS); err != nil {
+		return err
+	}
+	b.subids = subids.New(linux, b.namespaces, b.facts)
+	var errs [4]error
+	b.joins, errs[0] = join.New(b.namespaces, b.facts)
+	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
+	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)
+	b.netdevices, errs[3] = netdevices.New(linux, b.namespaces)
+	return errors.Join(errs[:]...)
+}
+
+// checkIdentity reads who the process is. It leaves out the capabilities that the
+// runtime does not have itself; only in a user namespace can a process have more.
+func (b *builder) checkIdentity() (err error) {
+	if b.identity, err = newIdentity(b.spec.Process, b.spec.Linux); err != nil {
+		return err
+	}
+	i, userNS := b.identity, b.namespaces.Has(specs.UserNamespace)
+	i.ExecFifo, i.KeepFDs, i.NoNewKeyring = b.options.Wait, b.options.keptFDs(), b.options.OldKeys
+	i.SetgroupsDenied = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
+	i.limitedByRuntime = userNS && (b.facts.Euid == 0 || b.joins.Indirectly())
+	if !userNS && b.facts.Euid == 0 {
+		own, err := b.host.grants()
+		if err != nil {
+			return err
+		}
+		i.LimitCapabilities(own)
+	}
+	b.warn(i.Warnings)
+	return nil
+}
+
+// checkRoot reads the root directory and the mounts in it. HOME comes from a file
+// there.
+func (b *builder) checkRoot() (err error) {
+	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
+		return err
+	}
+	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
+		return err
+	}
+	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
+	if err := copyup.New(b.spec, b.root, b.host.tree, uids.ToContainer, gids.ToContainer); err != nil {
+		return err
+	}
+	if !b.namespaces.Has(specs.MountNamespace) {
+		if b.detached, err = detached.New(b.spec, b.root); err != nil {
+			return err
+		}
+	}
+	b.warn(b.root.Warnings)
+	b.Rootfs = b.root.Path()
+	return b.identity.home(func() (io.ReadCloser, error) { return users.Open(b.Rootfs, "etc/passwd") })
+}
+
+// checkGroup looks at the cgroup's part of the spec: limits, where the group is, the
+// device filter, and whether the group gets another owner. The last two need
+// privileges over the host. Without them no filter is needed: in a user namespace
+// nobody can make device files.
+func (b *builder) checkGroup() (err error) {
+	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.resctrl); err != nil {
+		return err
+	}
+	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
+		return err
+	}
+	if err := b.findGroup(); err != nil || b.cgroup == nil || !b.facts.Privileged() {
+		return err
+	}
+	var rules []specs.LinuxDeviceCgroup
+	if r := b.spec.Linux.Resources; r != nil {
+		rules = r.Devices
+	}
+	if b.filter, err = devices.New(rules); err != nil {
+		return err
+	}
+	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.delegated)
+	return err
+}
+
+// findGroup decides which cgroup the container is born in.
+func (b *builder) findGroup() error {
+	h, err := b.host.hierarchy()
+	if err != nil {
+		return err
+	}
+	if b.options.Systemd {
+		return b.findUnit(h)
+	}
+	path := b.spec.Linux.CgroupsPath
+	if path == "" {
+		path = "minirun-" + b.ID
+		if b.facts.Privileged() {
+			path = "/" + path
+		}
+	}
+	if b.cgroup, err = h.Group(path); err != nil {
+		return err
+	}
+	var without string
+	switch {
+	case b.options.NoCgroup:
+		without = "there is to be no cgroup (--cgroup-manager disabled)"
+	case !b.facts.Privileged() && !b.cgroup.Writable():
+		without = "an ordinary user needs a delegated cgroup for it"
+	}
+	if without != "" {
+		for _, w := range b.limits {
+			if !w.Optional {
+				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
+			}
+		}
+		b.cgroup = nil // without limits the caller's own group does as well
+		return nil
+	}
+	b.Cgroup = b.cgroup.Dir
+	return nil
+}
+
+// findUnit is findGroup for --systemd-cgroup: systemd makes the container's group, as
+// a scope (package systemd). What differs then:
+//
+//	create   the child is not born in its group: it waits at a gate to be moved there
+//	update   systemd is told the limits, too
+//	delete   systemd removes the unit, and with it the group
+//
+// All else goes to the group itself, by its directory, and systemd is not asked.
+func (b *builder) findUnit(h *cgroups.Hierarchy) (err error) {
+	user := !b.facts.Privileged()
+	if b.unit, err = systemd.New(b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user); err != nil {
+		return err
+	}
+	top, err := b.host.systemd(user)
+	if err != nil {
+		return err
+	}
+	if b.cgroup, err = h.Group(top + b.unit.Path()); err != nil {
+		return err
+	}
+	b.units = filepath.Join(h.Mount, top)
+	b.Cgroup, b.Unit, b.UserUnit = b.cgroup.Dir, b.unit.Name, user
+	return nil
+}
+
+func (b *builder) warn(warnings []string) {
+	if b.options.Warn != nil {
+		for _, w := range warnings {
+			b.options.Warn(w)
+		}
+	}
+}
