@@ -41,9 +41,6 @@ func run(c *call) error {
 	if err := protect.Protect(); err != nil {
 		return err
 	}
-	if c.early == nil {
-		c.early = stopSignals()
-	}
 	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}
 	if s.monitor {
 		c.log.speak = "minirun"
@@ -117,7 +114,9 @@ func (s *runSession) detached() error {
 		return errors.New("run -d: who takes the terminal? give a --console-socket")
 	}
 	s.options.Monitor = s.monitor
-	s.options.Engine.Stopped = func() error { return stopped(s.early) }
+	if s.early != nil {
+		s.options.Engine.Stopped = func() error { return stopped(s.early) }
+	}
 	if s.people.remove {
 		s.options.AtExit = s.people.command
 	}

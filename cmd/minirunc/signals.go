@@ -13,21 +13,23 @@ import (
 	"minirun/plan"
 )
 
-// What a signal to minirunc does, such as SIGTERM to a run:
+// What SIGTERM, SIGINT and SIGHUP to minirunc do:
 //
-//	until the program runs     SIGTERM, SIGINT and SIGHUP cancel the start: what was
-//	                           made is removed again, and the exit code is 128 and the
-//	                           signal's number
-//	while the program runs     it is passed on to the program, which ends, or does not.
-//	                           Then minirunc ends with the program's exit code
+//	                            run --monitor     run           run -d   exec     create
+//	until the child is cloned   cancels           ends          ends     ends     ends
+//	until the program runs      cancels           cancels       ends     cancels  ends
+//	while the program runs      passed on (no -d) passed on     -        passed on  -
 //
-// run does so from before it makes anything. It looks for a signal before its plan
-// starts, when the child has been cloned, and then after every 100 ms in which the
-// child says nothing. A run in the foreground passes a later one on to the program;
-// with --detach, where minirunc is gone by then, it ends the container.
+//	cancels    what was made is removed again; the exit code is 128 and the signal's number
+//	ends       minirunc dies at once, as every program does. What it had made stays, as
+//	           after SIGKILL, until somebody calls delete, as engines do
+//	passed on  the program ends, or does not. Then minirunc ends with its exit code
+//	-          minirunc has ended by then
 //
-// exec does so from when it has cloned the child. Before, it has made nothing, and a
-// signal just ends it. So it does create, at any time: the engine then calls delete.
+// Why does only --monitor, which minirun gives, listen from the start? To catch a
+// signal, Go starts a thread. Beside the child's steps this costs nothing; before them
+// it costs a twentieth of a container's start. And for minirun a signal must not leave
+// a bundle behind.
 //
 // Other signals of the list below are passed on, too; before the program runs they
 // are lost. minirun ignores the three while it becomes minirunc, because Go's
@@ -61,7 +63,7 @@ func stopped(stop chan os.Signal) error {
 
 // A catcher catches signals for a program.
 type catcher struct {
-	early   chan os.Signal // stopping ones, caught since before the start; nil: they were not
+	early   chan os.Signal // those of stopping, caught from the start on; nil without --monitor
 	signals chan os.Signal
 	catch   sync.Once
 }
