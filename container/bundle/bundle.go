@@ -55,7 +55,7 @@ const (
 // A Bundle is one directory of a Store.
 type Bundle struct {
 	ID   string // 64 hex digits
-	Dir  string
+	Dir  string // "": it has none in the store
 	Spec *specs.Spec
 }
 
@@ -278,6 +278,9 @@ func (s Store) Find(word string) (*Bundle, error) {
 // so is config.json, which says what it is. Its container must be gone. One that
 // somebody else removes, or has removed, is success.
 func (s Store) Delete(b *Bundle) error {
+	if b.Dir == "" {
+		return nil // it is none of the store's
+	}
 	names, err := s.namesOf(b)
 	if err != nil {
 		return err
