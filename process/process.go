@@ -55,6 +55,9 @@ func New(p *specs.Process, filter *Filter) (*Identity, error) {
 	if err := errors.Join(i.check(), i.readEnvironment()); err != nil {
 		return nil, err
 	}
+	if n := len(i.candidates()); n > mostDirectories {
+		return nil, fmt.Errorf("process.env: PATH has %d directories: at most %d", n, mostDirectories)
+	}
 	if err := i.checkLimits(); err != nil {
 		return nil, err
 	}
