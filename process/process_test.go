@@ -112,6 +112,7 @@ func TestRefusals(t *testing.T) {
 		`"args": ["a\u0000b"], "cwd": "/"`: `process.args: contains a NUL byte`,
 		`"args": ["sh"], "cwd": ""`:        `process.cwd "": not an absolute path`,
 		`"args": ["sh"], "cwd": "` + strings.Repeat("/x", 2048) + `"`:        `process.cwd: file name too long`,
+		`"args": ["sh"], "cwd": "` + strings.Repeat("/x", 257) + `"`:         `process.cwd: more than 256 directories, one in another`,
 		`"args": ["sh"], "cwd": "tmp"`:                                       `process.cwd "tmp": not an absolute path`,
 		ok + `"env": ["PATH"]`:                                               `process.env[0] "PATH": want NAME=value`,
 		ok + `"env": ["A=b", "=c"]`:                                          `process.env[1] "=c": want NAME=value`,
