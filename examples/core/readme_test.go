@@ -130,6 +130,9 @@ func recorders(t *testing.T) (places []place) {
 // needPrograms skips a test that asks the two programs for plans.
 func needPrograms(t *testing.T) {
 	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: an ordinary user's plans have a user namespace, which is an annex")
+	}
 	if os.Getenv("MINIRUN") == "" || os.Getenv("MINIRUNC") == "" {
 		t.Skip("no programs: make test sets MINIRUN and MINIRUNC")
 	}
