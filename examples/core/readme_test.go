@@ -127,7 +127,8 @@ func recorders(t *testing.T) (places []place) {
 	return places
 }
 
-// needPrograms skips a test that asks the two programs for plans.
+// needPrograms skips a test that prints the plans of root: an ordinary user's
+// are others, without a cgroup and with id maps that newuidmap(1) writes.
 func needPrograms(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
