@@ -2,9 +2,7 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"minirun/cgroups"
@@ -14,6 +12,7 @@ import (
 	"minirun/cgroups/resources"
 	"minirun/cgroups/systemd"
 	"minirun/container/hooks"
+	"minirun/container/host"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -41,7 +40,7 @@ type builder struct {
 	spec    *specs.Spec
 	options Options
 	facts   plan.Facts
-	host    host
+	host    host.Host
 	sources bool // the plan remembers who recorded each step, to be printed
 
 	hooks      *hooks.Hooks
@@ -60,7 +59,6 @@ type builder struct {
 	filter     *devices.Filter        // nil: none
 	delegation *delegation.Delegation // nil: the group stays the host's
 	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
-	units      string                 // the group below which systemd does
 	tasks      []plan.FD              // of the class that the container process joins
 
 	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
@@ -71,7 +69,7 @@ type builder struct {
 func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
 	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
 	c.Created = time.Now().UTC()
-	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+	b := &builder{Container: c, spec: spec, options: o, facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
 	c.Owner = b.facts.Euid
 	return b
 }
@@ -92,7 +90,7 @@ func (b *builder) check() (err error) {
 // checkNamespaces reads the namespaces, and what the spec changes in them.
 func (b *builder) checkNamespaces() (err error) {
 	linux := b.spec.Linux
-	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.ownNS); err != nil {
+	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.IsOwn); err != nil {
 		return err
 	}
 	b.subids = subids.New(linux, b.namespaces, b.facts)
@@ -115,7 +113,7 @@ func (b *builder) checkIdentity() (err error) {
 	i.SetgroupsDenied = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
 	i.limitedByRuntime = userNS && (b.facts.Euid == 0 || b.joins.Indirectly())
 	if !userNS && b.facts.Euid == 0 {
-		own, err := b.host.grants()
+		own, err := b.host.Grants()
 		if err != nil {
 			return err
 		}
@@ -128,14 +126,14 @@ func (b *builder) checkIdentity() (err error) {
 // checkRoot reads the root directory and the mounts in it. HOME comes from a file
 // there.
 func (b *builder) checkRoot() (err error) {
-	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
+	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.IsDir); err != nil {
 		return err
 	}
 	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
 		return err
 	}
 	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
-	if err := copyup.New(b.spec, b.root, b.host.tree, uids.ToContainer, gids.ToContainer); err != nil {
+	if err := copyup.New(b.spec, b.root, b.host.Tree, uids.ToContainer, gids.ToContainer); err != nil {
 		return err
 	}
 	if !b.namespaces.Has(specs.MountNamespace) {
@@ -153,7 +151,7 @@ func (b *builder) checkRoot() (err error) {
 // privileges over the host. Without them no filter is needed: in a user namespace
 // nobody can make device files.
 func (b *builder) checkGroup() (err error) {
-	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.resctrl); err != nil {
+	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.Resctrl); err != nil {
 		return err
 	}
 	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
@@ -169,18 +167,22 @@ func (b *builder) checkGroup() (err error) {
 	if b.filter, err = devices.New(rules); err != nil {
 		return err
 	}
-	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.delegated)
+	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.Delegated)
 	return err
 }
 
 // findGroup decides which cgroup the container is born in.
 func (b *builder) findGroup() error {
-	h, err := b.host.hierarchy()
+	h, err := b.host.Hierarchy()
 	if err != nil {
 		return err
 	}
 	if b.options.Systemd {
-		return b.findUnit(h)
+		user := !b.facts.Privileged()
+		if b.unit, b.cgroup, err = systemd.NewGroup(h, b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user, b.host.Systemd); err == nil {
+			b.Cgroup, b.Unit, b.UserUnit = b.cgroup.Dir, b.unit.Name, user
+		}
+		return err
 	}
 	path := b.spec.Linux.CgroupsPath
 	if path == "" {
@@ -200,40 +202,11 @@ func (b *builder) findGroup() error {
 		without = "an ordinary user needs a delegated cgroup for it"
 	}
 	if without != "" {
-		for _, w := range b.limits {
-			if !w.Optional {
-				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
-			}
-		}
+		err = resources.Refuse(b.limits, b.cgroup.Dir, without)
 		b.cgroup = nil // without limits the caller's own group does as well
-		return nil
+		return err
 	}
 	b.Cgroup = b.cgroup.Dir
-	return nil
-}
-
-// findUnit is findGroup for --systemd-cgroup: systemd makes the container's group, as
-// a scope (package systemd). What differs then:
-//
-//	create   the child is not born in its group: it waits at a gate to be moved there
-//	update   systemd is told the limits, too
-//	delete   systemd removes the unit, and with it the group
-//
-// All else goes to the group itself, by its directory, and systemd is not asked.
-func (b *builder) findUnit(h *cgroups.Hierarchy) (err error) {
-	user := !b.facts.Privileged()
-	if b.unit, err = systemd.New(b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user); err != nil {
-		return err
-	}
-	top, err := b.host.systemd(user)
-	if err != nil {
-		return err
-	}
-	if b.cgroup, err = h.Group(top + b.unit.Path()); err != nil {
-		return err
-	}
-	b.units = filepath.Join(h.Mount, top)
-	b.Cgroup, b.Unit, b.UserUnit = b.cgroup.Dir, b.unit.Name, user
 	return nil
 }
 

@@ -52,7 +52,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 // systemd to move it there.
 func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	if b.unit != nil {
-		group, err = b.unit.Add(p, b.cgroup, b.units, b.limits)
+		group, err = b.unit.Add(p, b.cgroup, b.limits)
 	} else {
 		group, err = b.cgroup.Add(p, b.limits)
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,12 +14,12 @@ import (
 	"minirun/container/descriptors"
 	"minirun/container/failure"
 	"minirun/container/hooks"
+	"minirun/container/host"
 	"minirun/container/pidfd"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
-	"minirun/plan/print"
 	"minirun/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -69,7 +68,7 @@ func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) 
 		linux = &specs.Linux{}
 	}
 	b = &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o,
-		facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+		facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
 	if b.namespaces, err = namespaces.List(c.Namespaces); err != nil {
 		return nil, err
 	}
@@ -188,13 +187,7 @@ func (b *builder) procfs(p *plan.Plan) plan.FD {
 
 // Spec is the container's config.json as it was when the container was made: what
 // exec starts from.
-func (c *Container) Spec() (*specs.Spec, error) {
-	spec, _, err := config.Read(c.dir)
-	if errors.Is(err, fs.ErrNotExist) { // Options.Config was nil
-		spec, _, err = config.Read(filepath.Clean(c.Bundle))
-	}
-	return spec, err
-}
+func (c *Container) Spec() (*specs.Spec, error) { return config.Of(c.dir, c.Bundle) }
 
 // forHooks is what package hooks needs of the container.
 func (c *Container) forHooks() hooks.Container {
@@ -207,21 +200,17 @@ func (c *Container) runHooks(at hooks.Point) error { return hooks.Of(c.Hooks, c.
 // runPoststop runs all of the last hooks, even if one fails.
 func (c *Container) runPoststop() { hooks.Of(c.Hooks, c.forHooks()).RunAll(hooks.Poststop, c.Warn) }
 
-// joinForHook starts a hook that is a program of the host's, in the container's
-// namespaces and cgroup.
-func (c *Container) joinForHook(record func(*plan.Plan), o plan.Options) (*plan.Process, error) {
-	pidfd, err := c.open()
-	if err != nil {
-		return nil, err
+// joinForHook begins the plan of a hook that is a program of the host's: it runs in the
+// container's namespaces and cgroup. process is a pidfd of the container process, for
+// the plan to be given as "container"; the caller closes it.
+func (c *Container) joinForHook() (p *plan.Plan, process int, err error) {
+	if process, err = c.open(); err != nil {
+		return nil, -1, err
 	}
-	defer unix.Close(pidfd)
-	p, err := c.joinPlan("")
-	if err != nil {
-		return nil, err
+	if p, err = c.joinPlan(""); err != nil {
+		unix.Close(process)
 	}
-	record(p)
-	o.Inherited["container"], o.Notation = pidfd, print.Step
-	return p.Start(o)
+	return p, process, err
 }
 
 // execHook starts a hook that is a program of the container's. The container is not

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/oom"
+	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
 	"minirun/container/pidfd"
 
@@ -24,25 +25,19 @@ import (
 // if the container has no pid namespace of its own, the other processes would go on,
 // and nobody would know whose they are.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
+	ownPids := slices.Contains(c.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace}) // made for it: no path
 	_, err := pidfd.Stat(c.Pid, c.StartTime)
 	switch ended := errors.Is(err, pidfd.ErrEnded); {
 	case err != nil && !ended:
 		return fmt.Errorf("kill %s: %w", c.ID, err)
 	case ended && !all:
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
-	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !c.ownPids()):
-		return c.group().Signal(signal)
+	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !ownPids):
+		return signals.Send(c.group(), signal)
 	case ended:
 		return nil
 	}
 	return c.kill(signal)
-}
-
-// ownPids says whether the container has a pid namespace of its own.
-func (c *Container) ownPids() bool {
-	return slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.PIDNamespace && n.Path == ""
-	})
 }
 
 // kill signals the container process by a pidfd. Should the process end, and its
@@ -109,7 +104,7 @@ func (c *Container) clear() error {
 	if err := c.end(); err != nil || c.Cgroup == "" {
 		return err
 	}
-	return errors.Join(c.stopUnit(), c.group().Destroy())
+	return errors.Join(systemd.Forget(c.Unit, c.UserUnit), c.group().Destroy())
 }
 
 // end kills every process of the container. The cgroup knows them all, even if
@@ -126,15 +121,4 @@ func (c *Container) end() error {
 		return err
 	}
 	return fmt.Errorf("pid %d does not end", c.Pid)
-}
-
-// stopUnit lets systemd forget a unit that is empty by now. If there is no systemd
-// to ask any more, such as the one of a user who has logged out, nobody remembers
-// the unit.
-func (c *Container) stopUnit() error {
-	if c.Unit == "" {
-		return nil
-	}
-	unit := systemd.Unit{Name: c.Unit, User: c.UserUnit}
-	return ignore(unit.Stop(), systemd.ErrNotRunning)
 }

@@ -1,15 +1,12 @@
 package container
 
 import (
-	"fmt"
 	"os"
-	"strconv"
 
 	"minirun/container/exit"
-	"minirun/container/files"
 	"minirun/container/hooks"
 	"minirun/container/listener"
-	"minirun/container/sockets"
+	"minirun/container/report"
 	"minirun/plan"
 	"minirun/plan/print"
 
@@ -42,7 +39,7 @@ func (b *builder) stdio(p *plan.Plan) {
 			file = int(f.Fd())
 			p.Dup3(names[fd], fd, 0)
 		}
-		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.isPipe(file) {
+		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.IsPipe(file) {
 			b.identity.ChownStdio(p, fd)
 		}
 	}
@@ -114,22 +111,13 @@ func (b *builder) agent() (*listener.Agent, error) {
 	return listener.New(b.spec.Linux.Seccomp, b.oci(status))
 }
 
-// report tells the caller of the new process, once its program runs or waits for
-// start. kind is what runc calls the process for --pidfd-socket: "standard" for a
-// container's, "setns" for one that exec adds.
+// report tells the caller which process the new one is, once its program runs or
+// waits for start.
 func (b *builder) report(p *plan.Process, kind string) error {
 	if b.listener != nil {
 		return b.listener
 	}
-	if b.options.PidFD != nil {
-		if err := sockets.SendPidFD(b.options.PidFD, kind, p.Pid); err != nil {
-			return fmt.Errorf("pidfd socket: %w", err)
-		}
-	}
-	if b.options.PidFile != "" {
-		return files.Replace(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
-	}
-	return nil
+	return report.Process(p.Pid, kind, b.options.PidFD, b.options.PidFile)
 }
 
 // started ends New.

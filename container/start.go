@@ -86,13 +86,6 @@ func (c *Container) Start() error {
 	return nil
 }
 
-// EntersAtStart says whether Start runs something inside the container, its
-// startContainer hooks: then it is to be called from a program that is protected
-// ([Protect]).
-func (c *Container) EntersAtStart() bool {
-	return c.Hooks != nil && len(c.Hooks.StartContainer) > 0
-}
-
 // writeFifo writes the byte that the child waits for.
 func (c *Container) writeFifo() error {
 	path := c.path("exec.fifo")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"minirun/container/host"
 	"minirun/plan"
 	"minirun/plan/print"
 
@@ -35,8 +36,8 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 		t.Skip("no strace: install the package strace")
 	}
 	c := &Container{dir: filepath.Join(string(b.root), b.id), State: State{ID: b.id, Bundle: b.bundle}}
-	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
-	writer.host.isPipe = func(fd int) bool { return fd != 0 } // what os/exec gives to the run
+	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
+	writer.host.IsPipe = func(fd int) bool { return fd != 0 } // what os/exec gives to the run
 	must(t, writer.check())
 	p, err := writer.plan()
 	must(t, err)
