@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/oom"
+	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
 	"minirun/container/pidfd"
 
@@ -35,7 +36,7 @@ func (c *Container) Kill(signal unix.Signal, all bool) error {
 	case ended && !all:
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
 	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !ownPids):
-		return c.group().Signal(signal)
+		return signals.Send(c.group(), signal)
 	case ended:
 		return nil
 	}
