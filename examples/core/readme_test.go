@@ -132,7 +132,7 @@ func recorders(t *testing.T) (places []place) {
 func needPrograms(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root: an ordinary user's containers have other plans")
+		t.Skip("needs root: an ordinary user's plans have a user namespace, which is an annex")
 	}
 	if os.Getenv("MINIRUN") == "" || os.Getenv("MINIRUNC") == "" {
 		t.Skip("no programs: make test sets MINIRUN and MINIRUNC")
