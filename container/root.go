@@ -157,9 +157,9 @@ func (root Root) Discard(id string) error {
 	return os.RemoveAll(filepath.Join(string(root), id))
 }
 
-// List returns all containers, oldest first. A directory that is going away
-// while we look is left out, and so is a damaged one.
-func (root Root) List() ([]*Container, error) {
+// List returns all containers, oldest first. A directory that is going away while
+// we look is left out. What is no container, or a damaged one, goes to damaged.
+func (root Root) List(damaged func(error)) ([]*Container, error) {
 	entries, err := os.ReadDir(string(root))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -169,10 +169,12 @@ func (root Root) List() ([]*Container, error) {
 	}
 	var list []*Container
 	for _, e := range entries {
-		c, err := root.Load(e.Name())
-		if err == nil {
+		switch c, err := root.Load(e.Name()); {
+		case err == nil:
 			list = append(list, c)
-		} else if err := ignore(err, ErrNotExist, ErrDamaged, errID); err != nil {
+		case errors.Is(err, ErrDamaged), errors.Is(err, errID):
+			damaged(err)
+		case !errors.Is(err, ErrNotExist):
 			return nil, err
 		}
 	}
