@@ -10,6 +10,8 @@ import (
 	"minirun/container/files"
 	"minirun/container/procfs"
 	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // This file records how the container process comes into being: its cgroup, and
@@ -40,7 +42,8 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	p.Heading("a process of its own")
 	c.PidFD = true
 	b.born(p, c)
-	if b.unit != nil || b.joins.Indirectly() {
+	unknown := b.cgroup == nil && !b.namespaces.Makes(specs.UserNamespace) // else it waits for its id maps, which come later
+	if unknown || b.unit != nil || b.joins.Indirectly() {
 		return b.pidGate(p)
 	}
 	p.Do("state.json: the container process", b.cloned)
@@ -104,9 +107,10 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	return b.pidGate(p)
 }
 
-// pidGate records the gate at which the child waits until the runtime knows its
-// process id, where another process has cloned it, and until systemd has taken it
-// into its group.
+// pidGate records the gate at which the child waits until its process id is written
+// down, and until systemd has taken it into its group. A child that is born in a group
+// need not wait: should the runtime be killed, the group tells whose process it is.
+// Without a group, or with one that comes later, nothing would.
 func (b *builder) pidGate(p *plan.Plan) (err error) {
 	p.On(plan.Child)
 	p.Gate("container process known", func() {
