@@ -35,8 +35,9 @@ import (
 // if there is to be one.
 //
 // state.json must name the process as early as possible (cloned). A runtime that has
-// cloned the process itself knows its id at once. Otherwise another process tells it over
-// a channel, and the child must wait at a gate until the runtime has written it down.
+// cloned the process itself knows its id at once, and should it be killed just then, the
+// process is found by its cgroup. Without a cgroup, or if another process tells the
+// runtime the id over a channel, the child waits at a gate until the id is written down.
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")

@@ -23,8 +23,10 @@
 //
 // [New] reads the rules, [Filter.Record] records the steps that load the program
 // and attach it to the group. Every container that the host's root makes has a
-// filter, unless its caller wants no cgroup ([Filter.Without]). In a user namespace there can be none, and none is needed: nobody can
-// make device files there.
+// filter, with a user namespace of its own or without, unless its caller wants no
+// cgroup ([Filter.Without]). If minirunc itself runs in a
+// user namespace, as for an ordinary user, it cannot load one, and none is needed:
+// nobody can make device files there.
 //
 // Left out: changing the rules of a running container.
 //
