@@ -17,7 +17,7 @@ import (
 //
 //	in the foreground     runtime ---clone3---> container process
 //	detached              runtime ---clone3---> monitor ---clone3---> container process
-//	joining namespaces    runtime ---clone3---> intermediate ---clone3---> container process
+//	some joined kinds     runtime ---clone3---> intermediate ---clone3---> container process
 //
 // CLONE_INTO_CGROUP (Linux 5.7) makes the process a member of its cgroup from its first
 // instruction. Were it moved there later, the memory that it has used until then would stay
