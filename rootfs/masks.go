@@ -29,9 +29,9 @@ func (r *Root) Masks(p *plan.Plan) {
 	}
 }
 
-// hide records the hiding of paths: a directory below an empty read-only tmpfs, a
-// file below the host's null device. Which of the two a path is only the kernel
-// knows, at that moment; the plan tries the directory first.
+// hide records the hiding of paths: a directory is covered by an empty read-only
+// tmpfs, a file by the host's null device. Whether a path is a directory or a file is
+// known only when it is opened; the plan tries the directory first.
 func (r *Root) hide(p *plan.Plan) {
 	paths := r.spec.Linux.MaskedPaths
 	if len(paths) == 0 {
