@@ -12,7 +12,7 @@
 //	  stdout stderr   the log of a detached container: what its descriptors 1 and 2 are
 //	/var/lib/minirun/names/<name>      a link to the container's directory
 //
-// The link makes names unique without a lock: symlink(2) does not replace.
+// The link makes names unique: symlink(2) does not replace.
 //
 // Left out: networks other than none and the host's; volumes with names.
 //
@@ -20,4 +20,9 @@
 // [overlayfs].
 //
 // [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
+//
+// A name is a link that is made before the directory and removed after it, and of the
+// directory config.json goes last. So whoever is killed, or fails, leaves a bundle that
+// has its name and says what it is, or a link to nothing, which the next to want the
+// name removes. What is damaged is listed as far as it can be, and rm -f removes it.
 package bundle
