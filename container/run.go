@@ -138,7 +138,7 @@ func (b *builder) report(p *plan.Process, kind string) error {
 	if b.listener != nil {
 		return b.listener
 	}
-	return report.Process(p.Pid, kind, b.options.PidFD, b.options.PidFile)
+	return report.Process(p, kind, b.options.PidFD, b.options.PidFile)
 }
 
 // started ends New: it reports the process, and if the program runs already, runs the
