@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/rootfs/copyup"
 
@@ -46,6 +47,7 @@ type FakeHost struct {
 	Directories []string // bind sources that are directories
 	Cgroup2     string   // where cgroup2 is mounted
 	Resctrl     string   // where resctrl is mounted
+	Null        bool     // standard input is the null device
 }
 
 // PlanOn writes the plan that New would carry out on that host.
@@ -56,8 +58,13 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 		isDir: func(path string) bool {
 			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
 		},
-		tree:      func(string, string) ([]copyup.Entry, error) { return nil, nil },
-		isPipe:    func(int) bool { return false },
+		tree: func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		stdio: func(fd int) stdio.Kind {
+			if h.Null && fd == 0 {
+				return stdio.Null
+			}
+			return stdio.Other
+		},
 		grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
 		delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
 		resctrl:   func() (string, error) { return h.Resctrl, nil },

@@ -3,12 +3,11 @@ package container
 import (
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"minirun/cgroups"
 	"minirun/cgroups/delegation"
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/systemd"
+	"minirun/container/stdio"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
@@ -31,7 +30,7 @@ func facts() plan.Facts {
 type host struct {
 	isDir     func(path string) bool                          // is the source of a bind mount a directory?
 	tree      func(root, path string) ([]copyup.Entry, error) // what a tmpfs has to be filled with
-	isPipe    func(fd int) bool                               // is a standard file a pipe?
+	stdio     func(fd int) stdio.Kind                         // what a standard file is
 	ownNS     func(path string, kind namespaces.Kind) bool    // is the namespace at a path our own?
 	grants    func() (uint64, error)                          // the runtime's own capabilities
 	hierarchy func() (*cgroups.Hierarchy, error)              // where cgroup2 is mounted
@@ -48,7 +47,7 @@ func thisHost() host {
 			return err == nil && info.IsDir()
 		},
 		tree:      copyup.Tree,
-		isPipe:    isPipe,
+		stdio:     stdio.Of,
 		ownNS:     join.IsOwn,
 		grants:    process.OwnCapabilities,
 		hierarchy: cgroups.Find,
@@ -56,9 +55,4 @@ func thisHost() host {
 		resctrl:   resctrl.Find,
 		delegated: delegation.Files,
 	}
-}
-
-func isPipe(fd int) bool {
-	var s unix.Stat_t
-	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }

@@ -10,6 +10,7 @@ import (
 	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/container/sockets"
+	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/plan/print"
 
@@ -33,16 +34,23 @@ func (b *builder) terminal(p *plan.Plan) {
 }
 
 // stdio records what descriptors 0, 1 and 2 become, where they do not stay. A pipe
-// or a log becomes the user's, who may want to open it again as /dev/stdout.
+// or a log becomes the user's, who may want to open it again as /dev/stdout. The host's
+// null device becomes the container's (exec has seen to it already: package stdio).
 func (b *builder) stdio(p *plan.Plan) {
 	names := []plan.Inherited{"stdin", "stdout", "stderr"}
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
 		file := fd
 		if f != nil {
 			file = int(f.Fd())
+		}
+		switch {
+		case b.root != nil && b.host.stdio(file) == stdio.Null:
+			p.Note("the container's own null device, not the host's, of which root could change the mode")
+			p.Dup3(b.root.Null(p, os.O_RDWR), fd, 0)
+		case f != nil:
 			p.Dup3(names[fd], fd, 0)
 		}
-		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.isPipe(file) {
+		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.stdio(file) == stdio.Pipe {
 			b.identity.ChownStdio(p, fd)
 		}
 	}
