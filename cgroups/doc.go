@@ -1,5 +1,5 @@
 // Package cgroups makes the control group of a container, writes its limits,
-// freezes, signals and kills the processes in it, and removes it.
+// freezes and kills the processes in it, and removes it.
 //
 // A control group (cgroup) is a directory in a file system of its own, cgroup2.
 // mkdir(2) makes a group, rmdir(2) removes an empty one, and the files in the
@@ -26,7 +26,7 @@
 //	hierarchy.go    where cgroup2 is mounted, and what cgroupsPath means
 //	group.go        make a group and write its limits
 //	controllers.go  hand the controllers down
-//	processes.go    list, signal, freeze, kill the processes; remove the group
+//	processes.go    list, freeze, kill the processes; remove the group
 //	files.go        read and write control files
 //
 // What only some containers or commands need has a package below this one:
@@ -34,6 +34,7 @@
 //	resources   the spec's words, which are those of cgroup v1, as writes of v2
 //	devices     which devices the group may use: in v2 a program, not a file
 //	stats       what the group uses
+//	signals     a signal to each process, and to no other
 //	oom         processes that the kernel killed because of the memory limit
 //	systemd     the same group made by systemd
 //	delegation  the group belongs to the container's user

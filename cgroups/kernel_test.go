@@ -124,27 +124,6 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
-func TestSignal(t *testing.T) {
-	g := real(t)
-	p := start(t, g, nil, "/bin/sh", "-c", `trap "exit 7" TERM; sleep 1000 & sleep 1000 & wait`)
-	for sleeping := 0; sleeping < 2; time.Sleep(time.Millisecond) { // a shell that has not become sleep yet may lose it
-		sleeping = 0
-		list, err := g.Procs()
-		check(t, "Procs", err)
-		for _, pid := range list {
-			if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(name) == "sleep\n" {
-				sleeping++
-			}
-		}
-	}
-	check(t, "Signal", g.Signal(unix.SIGTERM))
-	if status, err := p.Wait(); status.ExitStatus() != 7 {
-		t.Errorf("Wait() = %v, %v, want exit status 7", status, err)
-	}
-	check(t, "wait", g.WaitFor("populated", 0))
-	check(t, "Signal to nobody", g.Signal(unix.SIGTERM))
-}
-
 // TestDestroy: a paused group is removed while others enter it.
 func TestDestroy(t *testing.T) {
 	g := real(t)
@@ -178,7 +157,7 @@ func TestNested(t *testing.T) {
 	if pids, err := g.Procs(); !slices.Equal(pids, []int{p.Pid, q.Pid}) {
 		t.Errorf("Procs() = %v, %v, want %d and %d", pids, err, p.Pid, q.Pid)
 	}
-	check(t, "Signal", g.Signal(unix.SIGKILL))
+	check(t, "Kill", g.Kill())
 	check(t, "rmdir", g.Rmdir())
 }
 

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file lists, signals, freezes and kills all processes of a group and of the
+// This file lists, freezes and kills all processes of a group and of the
 // groups below it, and removes the group. The kernel tells the state of a group in
 // its file cgroup.events, one event a line:
 //
@@ -20,7 +20,7 @@ import (
 //
 // The kernel kills and freezes a group as a whole. So no process escapes by
 // forking, and no process id is used that may belong to another process by now.
-// Signal has no such help: it reads ids and signals them.
+// For other signals see package signals.
 
 // timeout is how long the kernel may take to freeze or to end the processes of a
 // group. A process in a system call on a dead network disk, for example, does
@@ -88,36 +88,6 @@ func walk(dir string, visit func(dir string) error) error {
 			if err := walk(filepath.Join(dir, e.Name()), visit); err != nil {
 				return err
 			}
-		}
-	}
-	return nil
-}
-
-// Signal sends a signal to all processes, also to those that are forked meanwhile:
-// it reads the list again until there is no new process in it, or ten times, which
-// only a fork bomb needs. For SIGKILL it calls [Group.Kill], which no fork escapes.
-func (g *Group) Signal(sig unix.Signal) error {
-	if sig == unix.SIGKILL {
-		return g.Kill()
-	}
-	sent := map[int]bool{}
-	for range 10 {
-		before := len(sent)
-		pids, err := g.Procs()
-		if err != nil {
-			return err
-		}
-		for _, pid := range pids {
-			if sent[pid] {
-				continue
-			}
-			if err := unix.Kill(pid, sig); err != nil && err != unix.ESRCH { // ESRCH: it ended
-				return fmt.Errorf("kill %d %s: %w", pid, unix.SignalName(sig), err)
-			}
-			sent[pid] = true
-		}
-		if len(sent) == before {
-			return nil
 		}
 	}
 	return nil

@@ -2,9 +2,7 @@ package container
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"path/filepath"
 	"time"
 
 	"minirun/cgroups"
@@ -14,6 +12,7 @@ import (
 	"minirun/cgroups/resources"
 	"minirun/cgroups/systemd"
 	"minirun/container/hooks"
+	"minirun/container/host"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -34,15 +33,20 @@ import (
 // part of the spec, and refuses what cannot be done before anything is changed on the
 // host. If the spec has no such part, New returns nil or a zero value, whose second
 // door does nothing. The second doors record steps, and are in [builder.plan].
+//
+// Where New needs to know something of the host, it gets b.facts or a function of
+// b.host, so that a test can say what the host is like.
 
-// A builder turns a spec into a plan.
+// A builder turns a spec into a plan, once: for a new container ([newBuilder]) or for one
+// more process of a container ([Container.newExec]). The second kind has only namespaces
+// and identity.
 type builder struct {
 	*Container
 	spec    *specs.Spec
 	options Options
 	facts   plan.Facts
-	host    host
-	sources bool // the plan remembers who recorded each step, to be printed
+	host    host.Host
+	sources bool // the plan remembers which function recorded each step, to be printed
 
 	hooks      *hooks.Hooks
 	namespaces *namespaces.Set
@@ -59,24 +63,27 @@ type builder struct {
 	limits     []cgroups.Write
 	filter     *devices.Filter        // nil: none
 	delegation *delegation.Delegation // nil: the group stays the host's
-	unit       *systemd.Unit          // as which systemd makes the group; nil: the runtime does
-	units      string                 // the group below which systemd does
-	tasks      []plan.FD              // of the class that the container process joins
+	unit       *systemd.Unit          // the unit as which systemd makes the group; nil: the runtime makes it
+	tasks      []plan.FD              // open files of the resctrl class, by which the container process joins it
 
-	given    map[plan.Inherited]int // the descriptors that the plan is given, by their names in it
-	hostProc bool                   // exec: it is also given the host's /proc
+	given    map[plan.Inherited]int // the descriptors that the plan uses but does not open, by their names in it
+	hostProc bool                   // exec: the host's /proc is one of those descriptors
 	listener error                  // why the seccomp listener did not reach its agent; nil: it did
 }
 
+// newBuilder begins a new container: it puts into the state what is known before the
+// process exists.
 func newBuilder(c *Container, bundle string, spec *specs.Spec, o Options) *builder {
 	c.Bundle, c.Hooks, c.Annotations, c.Namespaces = bundle, spec.Hooks, spec.Annotations, spec.Linux.Namespaces
 	c.Created = time.Now().UTC()
-	b := &builder{Container: c, spec: spec, options: o, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+	b := &builder{Container: c, spec: spec, options: o, facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
 	c.Owner = b.facts.Euid
 	return b
 }
 
-// check lets every room look at its part of the spec.
+// check lets every room look at its part of the spec. Namespaces come first, because
+// the other rooms ask which ones are new. The root comes after the identity, for which it
+// finds HOME.
 func (b *builder) check() (err error) {
 	if b.hooks, err = hooks.New(b.spec, b.forHooks(), b.facts); err != nil {
 		return err
@@ -89,10 +96,12 @@ func (b *builder) check() (err error) {
 	return nil
 }
 
-// checkNamespaces reads the namespaces, and what the spec changes in them.
+// checkNamespaces reads the namespaces, and what the spec changes in them. Only a
+// namespace that is the container's own may be changed, since a sysctl or a network
+// device in the host's would change the host.
 func (b *builder) checkNamespaces() (err error) {
 	linux := b.spec.Linux
-	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.ownNS); err != nil {
+	if b.namespaces, err = namespaces.New(b.spec, b.facts, b.host.IsOwn); err != nil {
 		return err
 	}
 	b.subids = subids.New(linux, b.namespaces, b.facts)
@@ -104,8 +113,11 @@ func (b *builder) checkNamespaces() (err error) {
 	return errors.Join(errs[:]...)
 }
 
-// checkIdentity reads who the process is. It leaves out the capabilities that the
-// runtime does not have itself; only in a user namespace can a process have more.
+// checkIdentity reads who the process is: user, groups, capabilities, limits.
+//
+// It leaves out the capabilities that the runtime does not have itself, because capset(2)
+// refuses to add one. A process in a new user namespace starts with all capabilities
+// there (user_namespaces(7)), so nothing is left out for it.
 func (b *builder) checkIdentity() (err error) {
 	if b.identity, err = newIdentity(b.spec.Process, b.spec.Linux); err != nil {
 		return err
@@ -115,7 +127,7 @@ func (b *builder) checkIdentity() (err error) {
 	i.SetgroupsDenied = b.facts.NoSetgroups || b.subids.DeniesSetgroups()
 	i.limitedByRuntime = userNS && (b.facts.Euid == 0 || b.joins.Indirectly())
 	if !userNS && b.facts.Euid == 0 {
-		own, err := b.host.grants()
+		own, err := b.host.Grants()
 		if err != nil {
 			return err
 		}
@@ -125,17 +137,19 @@ func (b *builder) checkIdentity() (err error) {
 	return nil
 }
 
-// checkRoot reads the root directory and the mounts in it. HOME comes from a file
-// there.
+// checkRoot reads the root directory and the mounts in it. A container without a mount
+// namespace cannot have pivot_root(2), which would change the host's root: it gets a
+// detached copy of the root directory and chroot(2). The variable HOME comes from
+// /etc/passwd below the root directory; the file may be hostile (package users).
 func (b *builder) checkRoot() (err error) {
-	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.isDir); err != nil {
+	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.IsDir); err != nil {
 		return err
 	}
 	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
 		return err
 	}
 	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
-	if err := copyup.New(b.spec, b.root, b.host.tree, uids.ToContainer, gids.ToContainer); err != nil {
+	if err := copyup.New(b.spec, b.root, b.host.Tree, uids.ToContainer, gids.ToContainer); err != nil {
 		return err
 	}
 	if !b.namespaces.Has(specs.MountNamespace) {
@@ -150,10 +164,10 @@ func (b *builder) checkRoot() (err error) {
 
 // checkGroup looks at the cgroup's part of the spec: limits, where the group is, the
 // device filter, and whether the group gets another owner. The last two need
-// privileges over the host. Without them no filter is needed: in a user namespace
-// nobody can make device files.
+// privileges over the host. Without them no filter is needed, because in a user
+// namespace nobody can make device nodes: mknod(2) asks for CAP_MKNOD in the initial one.
 func (b *builder) checkGroup() (err error) {
-	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.resctrl); err != nil {
+	if b.Class, err = resctrl.New(b.spec.Linux.IntelRdt, b.ID, b.host.Resctrl); err != nil {
 		return err
 	}
 	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
@@ -169,18 +183,30 @@ func (b *builder) checkGroup() (err error) {
 	if b.filter, err = devices.New(rules); err != nil {
 		return err
 	}
-	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.delegated)
+	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.Delegated)
 	return err
 }
 
-// findGroup decides which cgroup the container is born in.
+// findGroup decides which cgroup the container is born in. Nothing is made yet.
+//
+//	cgroupsPath "/a/b"   that group, from the root of the hierarchy
+//	cgroupsPath "a/b"    that group, beside the runtime's own
+//	no cgroupsPath       /minirun-<id>; for an ordinary user minirun-<id>
+//	--systemd-cgroup     slice:prefix:name, the scope that systemd will make
+//
+// A container without any limit can do without a group, and stays in the caller's. With a
+// limit that would be wrong: the limit would be silently missing.
 func (b *builder) findGroup() error {
-	h, err := b.host.hierarchy()
+	h, err := b.host.Hierarchy()
 	if err != nil {
 		return err
 	}
 	if b.options.Systemd {
-		return b.findUnit(h)
+		user := !b.facts.Privileged()
+		if b.unit, b.cgroup, err = systemd.NewGroup(h, b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user, b.host.Systemd); err == nil {
+			b.Cgroup, b.Unit, b.UserUnit = b.cgroup.Dir, b.unit.Name, user
+		}
+		return err
 	}
 	path := b.spec.Linux.CgroupsPath
 	if path == "" {
@@ -200,43 +226,15 @@ func (b *builder) findGroup() error {
 		without = "an ordinary user needs a delegated cgroup for it"
 	}
 	if without != "" {
-		for _, w := range b.limits {
-			if !w.Optional {
-				return fmt.Errorf("limit %s for cgroup %s: %s", w, b.cgroup.Dir, without)
-			}
-		}
+		err = resources.Refuse(b.limits, b.cgroup.Dir, without)
 		b.cgroup = nil // without limits the caller's own group does as well
-		return nil
+		return err
 	}
 	b.Cgroup = b.cgroup.Dir
 	return nil
 }
 
-// findUnit is findGroup for --systemd-cgroup: systemd makes the container's group, as
-// a scope (package systemd). What differs then:
-//
-//	create   the child is not born in its group: it waits at a gate to be moved there
-//	update   systemd is told the limits, too
-//	delete   systemd removes the unit, and with it the group
-//
-// All else goes to the group itself, by its directory, and systemd is not asked.
-func (b *builder) findUnit(h *cgroups.Hierarchy) (err error) {
-	user := !b.facts.Privileged()
-	if b.unit, err = systemd.New(b.spec.Linux.CgroupsPath, b.ID, b.spec.Annotations, user); err != nil {
-		return err
-	}
-	top, err := b.host.systemd(user)
-	if err != nil {
-		return err
-	}
-	if b.cgroup, err = h.Group(top + b.unit.Path()); err != nil {
-		return err
-	}
-	b.units = filepath.Join(h.Mount, top)
-	b.Cgroup, b.Unit, b.UserUnit = b.cgroup.Dir, b.unit.Name, user
-	return nil
-}
-
+// warn hands on what a room has left out of the spec.
 func (b *builder) warn(warnings []string) {
 	if b.options.Warn != nil {
 		for _, w := range warnings {

@@ -20,7 +20,7 @@ func (b *box) startShared(mount string) (*Container, *plan.Process, error) {
 	must(b.t, err)
 	defer c.Unlock()
 	builder := newBuilder(c, b.bundle, b.Spec, Options{})
-	builder.host.resctrl = func() (string, error) { return mount, nil }
+	builder.host.Resctrl = func() (string, error) { return mount, nil }
 	b.t.Cleanup(b.remove)
 	p, err := builder.make()
 	return c, p, err

@@ -15,14 +15,26 @@ import (
 // This file records how the container process comes into being: its cgroup, and
 // the clone3 that puts the process into it, by the runtime or by a monitor.
 //
-// A detached container has a parent that waits for it, since the kernel tells how a
-// process ended only to its parent, and only once. That is all that this parent does.
-// So the monitor is no program of its own but part of the plan: a copy of the runtime
-// that never returns to Go, and has no Go heap. It keeps the runtime's command line,
-// with the container's id in it, so that ps shows whose monitor it is.
+//	in the foreground     runtime ---clone3---> container process
+//	detached              runtime ---clone3---> monitor ---clone3---> container process
+//	joining namespaces    runtime ---clone3---> intermediate ---clone3---> container process
+//
+// CLONE_INTO_CGROUP (Linux 5.7) makes the process a member of its cgroup from its first
+// instruction. Were it moved there later, the memory that it has used until then would stay
+// charged to the runtime's group.
+//
+// Why a monitor? The kernel tells how a process ended only to its parent, and only once
+// (wait(2)). The runtime of a detached container exits, so another process must be the
+// parent. It does nothing else than wait. So it is no program of its own but part of the
+// plan: a copy of the runtime that never returns to Go, and has no Go heap. It keeps the
+// runtime's command line, with the container's id in it, so ps shows whose monitor it is.
 
 // clone records the cgroup and the birth of the process in it, below a monitor
 // if there is to be one.
+//
+// state.json must name the process as early as possible (cloned). A runtime that has
+// cloned the process itself knows its id at once. Otherwise another process tells it over
+// a channel, and the child must wait at a gate until the runtime has written it down.
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")
@@ -49,10 +61,14 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 
 // makeGroup records the container's group and what is done to it: before the process
 // is cloned into it; or, if systemd makes it, while the child waits at a gate for
-// systemd to move it there.
+// systemd to move it there. group is an open descriptor of it, for clone3.
+//
+// The device filter is attached before any process is in the group, so that none can open
+// a device before it is in force. Delegation comes last: it gives files of the group to
+// another owner, and the limits must be the runtime's.
 func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	if b.unit != nil {
-		group, err = b.unit.Add(p, b.cgroup, b.units, b.limits)
+		group, err = b.unit.Add(p, b.cgroup, b.limits)
 	} else {
 		group, err = b.cgroup.Add(p, b.limits)
 	}
@@ -64,7 +80,8 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	return group, nil
 }
 
-// born records the clone3 of the container process.
+// born records the clone3 of the container process, and if it joins namespaces, what comes
+// before that: an intermediate process must first be in them (package join).
 func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
 	if b.joins != nil {
 		return b.joins.Clone(p, c)
@@ -73,14 +90,24 @@ func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
 }
 
 // monitor records the monitor's steps, with the birth of the container process
-// among them.
+// among them:
+//
+//	setsid       a signal from the terminal of the caller, such as Ctrl-C, does not end it
+//	clone3       the container process; its id is reported to the runtime
+//	close_range  open pipes would make the caller wait for their end (conmon, cat, CI)
+//	waitid       until the container process has ended, whatever time that takes
+//	write        the siginfo_t that waitid has filled goes to the file "exit"
+//	exit_group   or, with Options.AtExit, execve of the command that cleans up
+//
+// The file "exit" becomes descriptor 3, so that one close_range can close all others. The
+// whole siginfo_t is written, because a plan cannot compute.
 func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Heading("a monitor")
 	p.Note("a process that only waits for the container, and writes down how it ended")
 	p.Clone3(plan.Clone{})
 	p.On(plan.Monitor)
 	p.Setsid()
-	p.Note("executed by a descriptor, or /proc/self/exe, the runtime's threads have the name of that")
+	p.Note("ps shows this name; otherwise it may show the number of the descriptor that the runtime was executed by")
 	p.Call("prctl", unix.SYS_PRCTL, plan.Num(unix.PR_SET_NAME), plan.String("minirunc"))
 	p.Heading("a process of its own")
 	child := b.born(p, c).As("container").Reported()
@@ -105,8 +132,9 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 }
 
 // pidGate records the gate at which the child waits until the runtime knows its
-// process id, where another process has cloned it, and until systemd has taken it
-// into its group.
+// process id, where another process has cloned it, and until systemd has moved it into
+// its group. Only then may the child make its cgroup namespace: the group that a process is
+// in at unshare(2) becomes the root of what it sees (cgroup_namespaces(7)).
 func (b *builder) pidGate(p *plan.Plan) (err error) {
 	p.On(plan.Child)
 	p.Gate("container process known", func() {
@@ -119,8 +147,9 @@ func (b *builder) pidGate(p *plan.Plan) (err error) {
 	return err
 }
 
-// cloned writes down which process the container is, as early as possible:
-// whatever happens to us, delete will know what to end.
+// cloned writes down which process the container is, as early as possible: if the runtime
+// is killed from now on, delete knows which process to end. The start time goes with the
+// id, because the kernel gives the id to another process some time after this one ends.
 func (b *builder) cloned(p *plan.Process) error {
 	b.Pid = p.Pid
 	if !b.options.Wait {
@@ -134,7 +163,7 @@ func (b *builder) cloned(p *plan.Process) error {
 	if err := b.Save(); err != nil || b.options.Config == nil {
 		return err
 	}
-	// As it was read: what becomes of the bundle's after create must not change the
-	// container (runtime-spec, runtime.md, Lifecycle).
+	// The text as it was read: a change of the bundle's config.json after create must
+	// not change the container (runtime-spec, runtime.md, Lifecycle).
 	return files.Replace(b.path("config.json"), b.options.Config, 0o600)
 }

@@ -1,42 +1,66 @@
 // Package container is the life of a container: a spec becomes a plan, the
 // plan becomes a process, and the process ends.
 //
-// A container has no object in the kernel. It is a process in namespaces and
-// in a cgroup; what else one needs to know of it (which process, which group,
-// from which bundle) is written down in a directory of its own:
+// A container has no object in the kernel. It is a process in namespaces and in a
+// cgroup. The rest that a later command must know (which process, which group, from
+// which bundle) is written into a directory of the container's own:
 //
-//	/run/minirun/<id>/            0700, also the lock (flock on the directory)
-//	  state.json                  who and where; replaced by rename
-//	  config.json                 as it was when the container was made
-//	  exec.fifo                   between create and start
-//	  exit                        how it ended, if a monitor waited for it
-//	  notify/                     the socket for READY=1, if a service manager asked
+//	/run/minirun/<id>/   0700; flock(2) on the directory is the container's lock
+//	  state.json         process id and start time, cgroup, bundle: type State.
+//	                     It is replaced by rename(2), so nobody reads half of it
+//	  config.json        the spec as it was at create; exec starts from it
+//	  exec.fifo          there between create and start; the child reads from it.
+//	                     Before the container is created its name is exec.fifo.new
+//	  exit               how the process ended, written by the monitor of a detached container
+//	  notify/            the socket for READY=1, if a service manager wants to know
 //
-// The life, after the runtime-spec (runtime.md, Lifecycle), and where to read it:
+// # The life
 //
-//	New     create.go  plan(): the table of contents of the whole program
-//	        check.go   check(): every room looks at its part of the spec
-//	        clone.go   how the process comes into being: by the runtime or by a monitor
-//	        run.go     what the plan is given, running it, and what is reported
-//	Start   start.go   one byte into exec.fifo; the child becomes the program. New does
-//	                   both at once if nobody is to wait
-//	Exec    exec.go    one more process in the same namespaces and cgroup, also a hook
-//	Kill    kill.go    a signal, to a process that is certainly the container's
-//	Delete  kill.go    what is left goes: the cgroup, the directory
+// These are the operations of the runtime-spec (runtime.md, Lifecycle):
 //
-//	state.go           what is written down, and what of it is true now (Status)
-//	root.go            the directory of states: find, lock, list
-//	identity.go        who a process is, the first one or one that exec adds
-//	facts.go           what must be known of the machine to write a plan
+//	New     create.go  check the spec, write the plan, run it. plan() there is the
+//	                   table of contents of the whole program
+//	Start   start.go   write one byte into exec.fifo; the child then executes the
+//	                   program. Without Options.Wait, New does both at once
+//	Exec    exec.go    one more process in the same namespaces and cgroup
+//	Kill    kill.go    send a signal, never to another process that has the number now
+//	Delete  kill.go    end what still runs; remove the cgroup and the directory
 //
-// The commands are in cmd/minirunc: each reads its flags and calls one of these.
-// Signals to a foreground run, such as SIGTERM, are passed on there (signals.go).
+// What Status answers on the way:
 //
-// State is never trusted further than it can be checked: a process counts as the
-// container's only if its start time is the recorded one, since process ids are
-// used again (package pidfd).
+//	creating   the directory is locked, or the child has not executed the program
+//	created    exec.fifo is there
+//	running    the process is alive, and executes the program
+//	paused     its cgroup is frozen (not a status of the runtime-spec, but runc's)
+//	stopped    the process has ended. Only Delete is left to do
 //
-// What only some containers have, or not only containers need, is in the rooms below:
+// # Where to look
+//
+//	which process and which cgroup, how they come about     clone.go
+//	which checks a spec has to pass, and in which order     check.go
+//	how the user, capabilities and limits are put together  identity.go
+//	which descriptors the child gets, and what runs a plan  run.go
+//	what is written down, and what of it is still true      state.go
+//	how a container is found, locked and listed             root.go
+//
+//	where is memory.max written?                  cgroups/group.go, Limit; package
+//	                                              cgroups/resources chose the value
+//	why is /proc mounted before pivot_root?       rootfs/doc.go
+//	what does SIGTERM to a foreground run do?     cmd/minirunc/signals.go
+//	who waits for a detached container?           clone.go, monitor
+//	what is undone when a step fails?             plan/run.go, undo
+//	what may the child not do before execve?      plan/child.go
+//	what can a container do to minirunc itself?   protect/doc.go
+//	which flags has a command?                    cmd/minirunc, one file a command
+//
+// State is never trusted further than it can be checked. Process ids are used again,
+// so a process counts as the container's only if it was started at the recorded time
+// (package pidfd). A directory of states that another user can write to is refused,
+// because state.json says which processes to kill.
+//
+// # The packages below
+//
+// They have what only some containers need, and what other packages need too:
 //
 //	config       reading config.json        exit         how a container ended
 //	hooks        programs at six points     events       statistics, out of memory
@@ -45,8 +69,9 @@
 //	descriptors  more open files            processes    which ones are a container's
 //	sockets      passing open files         procfs       reading /proc
 //	users        /etc/passwd in the root    pidfd        holding on to a process
-//	files        whole, and to be trusted   features     what a spec can ask for
+//	files        written whole, or trusted  features     what a spec can ask for
 //	failure      words for what failed      protect      our own program, from containers
+//	host         questions to the machine   report       telling an engine the process id
 //	bundle       minirun only: an image and flags become a bundle
 //
 // Left out: checkpoint and restore.

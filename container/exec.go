@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -15,22 +14,40 @@ import (
 	"minirun/container/descriptors"
 	"minirun/container/failure"
 	"minirun/container/hooks"
+	"minirun/container/host"
 	"minirun/container/pidfd"
 	"minirun/container/stdio"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
-	"minirun/plan/print"
 	"minirun/rootfs"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// This file adds processes to a container that exists: those of the exec command, and
+// hooks that run inside. Such a process does not get new namespaces but joins those of the
+// container process (setns(2)).
+//
+// The container is not trusted any more: its programs have been running. They can have
+// changed every file of its root, and they could attack a process that joins before it has
+// dropped its rights. What protects it:
+//
+//   - All namespaces are joined through one pidfd, which refers to the container process
+//     and to no other (open).
+//   - The child is not dumpable until execve, so no process of the container can trace it or
+//     take its descriptors (package join).
+//   - The runtime itself never enters the container; a child does.
+
 // Exec starts one more process in a running container: born into its cgroup, in its
 // namespaces, with an identity of its own. linux is the container's own section; only
 // what belongs to a process is used: the seccomp filter, personality and memory policy.
-// It may be nil.
+// It may be nil. The caller waits for the process, which is its child.
+//
+// In a paused container the child could not run, and Exec would wait for it; so that is an
+// error unless Options.IgnorePaused. The error is [ErrNotRunning] if there is no process to
+// join, or if it ends meanwhile.
 func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*plan.Process, error) {
 	switch status, err := c.Status(); {
 	case err != nil:
@@ -57,20 +74,22 @@ func (c *Container) Exec(spec *specs.Process, linux *specs.Linux, o Options) (*p
 		return nil, failure.Of(err, c.ID, spec.Args)
 	}
 	if err := b.report(p, "setns"); err != nil {
-		unix.Kill(p.Pid, unix.SIGKILL) // ours to reap, so the number is still its own
+		unix.Kill(p.Pid, unix.SIGKILL) // not reaped yet, so no other process has this id
 		p.Wait()
 		return nil, err
 	}
 	return p, nil
 }
 
-// newExec is the builder of one more process of the container.
+// newExec is the builder of one more process of the container. The runtime always sets its
+// limits (limitedByRuntime): in the container's user namespace the child would lack the
+// privilege to raise them, and without a user namespace it does not matter who sets them.
 func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) (b *builder, err error) {
 	if linux == nil {
 		linux = &specs.Linux{}
 	}
 	b = &builder{Container: c, spec: &specs.Spec{Process: spec, Linux: linux}, options: o,
-		facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
+		facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
 	if b.namespaces, err = namespaces.List(c.Namespaces); err != nil {
 		return nil, err
 	}
@@ -81,7 +100,9 @@ func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) 
 	return b, nil
 }
 
-// open returns a pidfd that certainly refers to the container process.
+// open returns a pidfd that certainly refers to the container process, or
+// [ErrNotRunning]. The start time in the state is compared after the pidfd is open, since
+// before that the process could end and its id be given to another.
 func (c *Container) open() (int, error) {
 	fd, err := pidfd.Open(c.Pid, c.StartTime)
 	if errors.Is(err, pidfd.ErrEnded) {
@@ -90,7 +111,12 @@ func (c *Container) open() (int, error) {
 	return fd, err
 }
 
-// runExec runs the plan of one more process.
+// runExec runs the plan of one more process. The pidfd is held until the plan has run: by
+// it the child joins, and the runtime notices if the container ends meanwhile
+// (plan.Options.Joined).
+//
+// SetgroupsDenied: in a user namespace that an ordinary user has made, setgroups(2) may be
+// forbidden for all of its processes. Then the plan must not have the call.
 func (b *builder) runExec() (*plan.Process, error) {
 	process, err := b.open()
 	if err != nil {
@@ -114,6 +140,7 @@ func (b *builder) runExec() (*plan.Process, error) {
 }
 
 // execPlan writes the plan of one more process: what [builder.plan] is for the first.
+// There are no mounts and no masks in it, because the process finds those of the container.
 func (b *builder) execPlan() (*plan.Plan, error) {
 	p, err := b.joinPlan(b.options.Cgroup)
 	if err != nil {
@@ -136,8 +163,13 @@ func (b *builder) execPlan() (*plan.Plan, error) {
 }
 
 // joinPlan starts a plan whose child is in the container's namespaces and cgroup, or
-// in a group below that. The plan is given a pidfd of the container process, as
-// "container".
+// in a group below that. The caller must give the plan a pidfd of the container process, as
+// the descriptor "container".
+//
+// The cgroup and the root directory are opened as the runtime sees them, before the child
+// is in other namespaces. A container without a mount namespace of its own has only a root
+// directory (chroot(2)); setns(2) does not lead into that, so it is opened by
+// /proc/PID/root.
 func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 	set, err := namespaces.List(c.Namespaces)
 	if err != nil {
@@ -166,8 +198,10 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 
 // groupToJoin is the directory of the cgroup in which one more process is born: the
 // one below the container's own that was asked for, or else the one that the
-// container process is in, since the container may have divided its group. It is ""
-// if the container has no group of its own.
+// container process is in. That need not be the container's own: an init system in the
+// container moves its processes to groups below, and a group with controllers for its
+// children cannot have processes (cgroups(7), "no internal processes"). It is "" if the
+// container has no group of its own.
 func (c *Container) groupToJoin(below string) (string, error) {
 	switch {
 	case below != "" && c.Cgroup == "":
@@ -181,9 +215,10 @@ func (c *Container) groupToJoin(below string) (string, error) {
 }
 
 // procfs is a procfs that the container cannot change, for the labels of a process
-// that joins. Without a user namespace a new one is mounted. With one the kernel may
-// refuse that; but there the host's own will do, because no process of the container
-// can take it from the child (see [join.Exec]).
+// that joins: they are set by writing to /proc/self/attr. The container's own /proc could
+// have another mount on top of that file. Without a user namespace a new procfs is mounted,
+// attached nowhere. With one the kernel may refuse that; but there the host's own will do,
+// because no process of the container can take it from the child (see [join.Exec]).
 func (b *builder) procfs(p *plan.Plan) plan.FD {
 	if !b.namespaces.Has(specs.UserNamespace) {
 		return rootfs.NewProc(p)
@@ -192,17 +227,12 @@ func (b *builder) procfs(p *plan.Plan) plan.FD {
 	return plan.Inherited("procfs")
 }
 
-// Spec is the container's config.json as it was when the container was made: what
-// exec starts from.
-func (c *Container) Spec() (*specs.Spec, error) {
-	spec, _, err := config.Read(c.dir)
-	if errors.Is(err, fs.ErrNotExist) { // Options.Config was nil
-		spec, _, err = config.Read(filepath.Clean(c.Bundle))
-	}
-	return spec, err
-}
+// Spec is the container's config.json as it was when the container was made. Exec takes
+// from it what the command line leaves out.
+func (c *Container) Spec() (*specs.Spec, error) { return config.Of(c.dir, c.Bundle) }
 
-// forHooks is what package hooks needs of the container.
+// forHooks is what package hooks needs of the container. They are functions, because package
+// container imports hooks, and so hooks cannot import it.
 func (c *Container) forHooks() hooks.Container {
 	return hooks.Container{State: c.oci, Join: c.joinForHook, Exec: c.execHook}
 }
@@ -213,21 +243,17 @@ func (c *Container) runHooks(at hooks.Point) error { return hooks.Of(c.Hooks, c.
 // runPoststop runs all of the last hooks, even if one fails.
 func (c *Container) runPoststop() { hooks.Of(c.Hooks, c.forHooks()).RunAll(hooks.Poststop, c.Warn) }
 
-// joinForHook starts a hook that is a program of the host's, in the container's
-// namespaces and cgroup.
-func (c *Container) joinForHook(record func(*plan.Plan), o plan.Options) (*plan.Process, error) {
-	pidfd, err := c.open()
-	if err != nil {
-		return nil, err
+// joinForHook begins the plan of a hook that is a program of the host's: it runs in the
+// container's namespaces and cgroup. process is a pidfd of the container process, for
+// the plan to be given as "container"; the caller closes it.
+func (c *Container) joinForHook() (p *plan.Plan, process int, err error) {
+	if process, err = c.open(); err != nil {
+		return nil, -1, err
 	}
-	defer unix.Close(pidfd)
-	p, err := c.joinPlan("")
-	if err != nil {
-		return nil, err
+	if p, err = c.joinPlan(""); err != nil {
+		unix.Close(process)
 	}
-	record(p)
-	o.Inherited["container"], o.Notation = pidfd, print.Step
-	return p.Start(o)
+	return p, process, err
 }
 
 // execHook starts a hook that is a program of the container's. The container is not

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/container/host"
 	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/rootfs/copyup"
@@ -54,22 +55,22 @@ type FakeHost struct {
 func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
 	b := newBuilder(&Container{dir: "/run/minirun/box", State: State{ID: "box"}}, bundle, spec, o)
 	b.facts = plan.Facts{Euid: h.Euid}
-	b.host = host{
-		isDir: func(path string) bool {
+	b.host = host.Host{
+		IsDir: func(path string) bool {
 			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
 		},
-		tree: func(string, string) ([]copyup.Entry, error) { return nil, nil },
-		stdio: func(fd int) stdio.Kind {
+		Tree: func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		Stdio: func(fd int) stdio.Kind {
 			if h.Null && fd == 0 {
 				return stdio.Null
 			}
 			return stdio.Other
 		},
-		grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
-		delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
-		resctrl:   func() (string, error) { return h.Resctrl, nil },
-		hierarchy: func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
-		systemd: func(user bool) (string, error) {
+		Grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
+		Delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
+		Resctrl:   func() (string, error) { return h.Resctrl, nil },
+		Hierarchy: func() (*cgroups.Hierarchy, error) { return &cgroups.Hierarchy{Mount: h.Cgroup2, Own: "/own"}, nil },
+		Systemd: func(user bool) (string, error) {
 			if user {
 				return "/user.slice/user@1000.service", nil
 			}

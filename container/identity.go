@@ -16,22 +16,28 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// An identity is who a process of a container is: package process and the rooms
-// below it, put together. The container process and one that joins it share it.
+// This file puts together package process and its annexes. Each of them records one
+// part of what a process is before it becomes the program; here is their order.
+
+// An identity is who a process of a container is: user and groups, capabilities, limits,
+// labels, filter. New and Exec use it alike, each with the specs.Process of its own.
 type identity struct {
 	*process.Identity
 	labels      labels.Labels
 	scheduling  *scheduling.Scheduling
 	personality *personality.Personality
 	memory      *affinity.Memory
-	cpus        *affinity.CPUs // of a process that joins
+	cpus        *affinity.CPUs // only Exec records it; nil: none were asked for
 
 	// limitedByRuntime: the child is in a user namespace, where it lacks privileges
-	// over the host that the runtime has. The runtime then sets the limits.
+	// over the host that the runtime has, such as CAP_SYS_RESOURCE for raising a
+	// limit. The runtime then sets the limits by prlimit(2) while the child waits.
 	limitedByRuntime bool
 }
 
-// newIdentity checks a process, and what linux says of the container's processes.
+// newIdentity checks process p of the spec, and those parts of linux that hold for every
+// process of the container: filter, personality and memory policy. Nothing is asked of the
+// machine here.
 func newIdentity(p *specs.Process, linux *specs.Linux) (*identity, error) {
 	i := &identity{labels: labels.New(p)}
 	filter, err := seccomp.Compile(linux.Seccomp)
@@ -52,13 +58,18 @@ func newIdentity(p *specs.Process, linux *specs.Linux) (*identity, error) {
 }
 
 // home sets the variable HOME, where it is missing, from the container's own
-// /etc/passwd.
+// /etc/passwd, which open opens. The text of that file comes from the image, so
+// package passwd takes it for hostile.
 func (i *identity) home(open func() (io.ReadCloser, error)) error {
 	return i.SetHome(func(uid uint32) (string, error) { return passwd.Home(uid, open) })
 }
 
 // become records who the process is, up to the point where only the program is
 // missing. The current directory is the container's root.
+//
+// The order: limits, scheduling and memory policy may need privileges (CAP_SYS_RESOURCE,
+// CAP_SYS_NICE), so they come before Credentials, which drops these. The seccomp filter is
+// part of Credentials or of Execve, so it does not see the calls before.
 func (i *identity) become(p *plan.Plan) {
 	i.Session(p)
 	i.WorkingDirectory(p)
@@ -69,7 +80,9 @@ func (i *identity) become(p *plan.Plan) {
 	i.Credentials(p)
 }
 
-// limits records the resource limits and the scheduling.
+// limits records the resource limits and the scheduling, by the child itself, or by the
+// runtime while the child waits at a gate (limitedByRuntime). oom_score_adj is set here
+// only in the second case; otherwise builder.plan has it at the child's first steps.
 func (i *identity) limits(p *plan.Plan) {
 	switch {
 	case !i.limitedByRuntime:

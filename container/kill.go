@@ -10,43 +10,42 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/oom"
+	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// This file ends containers: a signal, waiting for the end, and the removal of the rest.
+
 // Kill sends a signal to the container process. With all, the signal goes to every
 // process; a container without processes is then no error. Signal 0 asks whether a
-// signal could be sent.
+// signal could be sent (kill(2)).
 //
-// SIGKILL is always for all. The end of its first process ends a pid namespace; but
-// if the container has no pid namespace of its own, the other processes would go on,
-// and nobody would know whose they are.
+// SIGKILL always goes to every process. When the first process of a pid namespace ends, the
+// kernel kills the others in it (pid_namespaces(7)). Without a pid namespace of its own the
+// container's other processes would go on, and nothing would say that they belong to it;
+// so the signal goes to the cgroup, which knows them all.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
+	ownPids := slices.Contains(c.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace}) // made for it: no path
 	_, err := pidfd.Stat(c.Pid, c.StartTime)
 	switch ended := errors.Is(err, pidfd.ErrEnded); {
 	case err != nil && !ended:
 		return fmt.Errorf("kill %s: %w", c.ID, err)
 	case ended && !all:
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
-	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !c.ownPids()):
-		return c.group().Signal(signal)
+	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !ownPids):
+		return signals.Send(c.group(), signal)
 	case ended:
 		return nil
 	}
 	return c.kill(signal)
 }
 
-// ownPids says whether the container has a pid namespace of its own.
-func (c *Container) ownPids() bool {
-	return slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.PIDNamespace && n.Path == ""
-	})
-}
-
-// kill signals the container process by a pidfd. Should the process end, and its
-// number be used again, the signal goes nowhere.
+// kill signals the container process by a pidfd (pidfd_send_signal(2)). If the process has
+// ended and its id is another process's by now, the signal is not sent, and the error is
+// [ErrNotRunning]. kill(2) would hit the other process.
 func (c *Container) kill(signal unix.Signal) error {
 	fd, err := c.open()
 	if err != nil {
@@ -61,8 +60,9 @@ func (c *Container) kill(signal unix.Signal) error {
 	return nil
 }
 
-// Wait waits until the container process has ended, which need not be our child.
-// A limit of zero is no limit; false says that time ran out.
+// Wait waits until the container process has ended. It need not be a child of ours:
+// poll(2) on a pidfd works for every process, but does not tell the exit status. A limit of
+// zero is no limit; false says that time ran out.
 func (c *Container) Wait(limit time.Duration) (bool, error) {
 	fd, err := c.open()
 	if errors.Is(err, ErrNotRunning) {
@@ -76,7 +76,11 @@ func (c *Container) Wait(limit time.Duration) (bool, error) {
 
 // Delete removes what is left of a stopped container: its cgroup, with all groups in
 // it, and its directory. A created container is first ended. With force, so is a
-// running one; without, that is an error.
+// running one; without, that is an error. c must be locked.
+//
+// The directory goes last. If Delete fails or is killed before, state.json still says what
+// there is, and the next delete can go on. The poststop hooks run after that, as the
+// runtime-spec wants; if one fails, that is only a warning.
 func (c *Container) Delete(force bool) error {
 	status, err := c.Status()
 	if err != nil {
@@ -86,7 +90,7 @@ func (c *Container) Delete(force bool) error {
 		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
 	}
 	if c.Cgroup != "" && c.Unit == "" {
-		oom.WaitForReaders(c.group())
+		oom.WaitForReaders(c.group()) // an engine may still want to read why the container ended
 	}
 	// Most often the group is empty, and rmdir is the quickest way to find out.
 	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
@@ -104,16 +108,22 @@ func (c *Container) Delete(force bool) error {
 	return nil
 }
 
-// clear ends what still runs and removes the cgroup.
+// clear ends what still runs and removes the cgroup. The kernel removes a group only when no
+// process is in it (EBUSY), so the order is: end, then remove. A unit of systemd is stopped
+// before; what systemd leaves of its group is then removed, too.
 func (c *Container) clear() error {
 	if err := c.end(); err != nil || c.Cgroup == "" {
 		return err
 	}
-	return errors.Join(c.stopUnit(), c.group().Destroy())
+	return errors.Join(systemd.Forget(c.Unit, c.UserUnit), c.group().Destroy())
 }
 
-// end kills every process of the container. The cgroup knows them all, even if
-// create was killed before it could write down the pid.
+// end kills every process of the container, and waits at most 10 seconds for the first to
+// end. A process that hangs in the kernel, such as in a read from a network file system,
+// ends only when that returns.
+//
+// The cgroup comes first: it knows the processes even if create was killed before it could
+// write down the process id. A container without a cgroup has only the pidfd.
 func (c *Container) end() error {
 	var err error
 	if c.Cgroup != "" {
@@ -126,15 +136,4 @@ func (c *Container) end() error {
 		return err
 	}
 	return fmt.Errorf("pid %d does not end", c.Pid)
-}
-
-// stopUnit lets systemd forget a unit that is empty by now. If there is no systemd
-// to ask any more, such as the one of a user who has logged out, nobody remembers
-// the unit.
-func (c *Container) stopUnit() error {
-	if c.Unit == "" {
-		return nil
-	}
-	unit := systemd.Unit{Name: c.Unit, User: c.UserUnit}
-	return ignore(unit.Stop(), systemd.ErrNotRunning)
 }

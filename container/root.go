@@ -15,13 +15,21 @@ import (
 )
 
 // This file is the directory of states: finding a container in it, and keeping
-// other commands away from that.
+// other commands away from that container.
+//
+// The lock is flock(2) on the container's directory. Why not on a file in it? The
+// directory exists as long as the container, and removing it is the last thing that delete
+// does. The kernel gives the lock back when its holder ends, even by SIGKILL, so no lock
+// stays behind. But a command can wait for the lock of a directory that is removed
+// meanwhile, and perhaps made again under the same name. So whoever gets the lock compares
+// the directory that it has open with the one that has the name now.
 
 // A Root is the directory of all containers' states: /run/minirun, or
-// $XDG_RUNTIME_DIR/minirun for an ordinary user.
+// $XDG_RUNTIME_DIR/minirun for an ordinary user. It need not exist.
 type Root string
 
-// make creates the directory of a new container and locks it.
+// make creates the directory of a new container and locks it. mkdir(2) decides which of two
+// creates with the same id wins: the other gets EEXIST, which becomes [ErrExist].
 func (root Root) make(id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
@@ -41,8 +49,8 @@ func (root Root) make(id string) (*Container, error) {
 			return nil, err
 		}
 	}
-	// A directory that was deleted may also have been made again by another command,
-	// for which we then have waited.
+	// While we waited for the lock, another command can have deleted our directory, and a
+	// third one can have made its container there: then the lock is for that container.
 	if _, err := os.Lstat(c.path("state.json")); err == nil {
 		c.Unlock()
 		return nil, fmt.Errorf("%s: %w", id, ErrExist)
@@ -50,13 +58,13 @@ func (root Root) make(id string) (*Container, error) {
 	return c, nil
 }
 
-// check refuses a directory of states that another user has made or can write to.
-// The states in it say which processes to kill and which hooks to run.
+// check refuses a directory of states that another user has made or can write to,
+// because the states in it say which processes to kill and which hooks to run, as root.
 func (root Root) check() error {
 	return files.CheckOwner(string(root), "directory of states", "--root")
 }
 
-// open finds the directory of an existing container.
+// open finds the directory of an existing container, or [ErrNotExist]. It reads nothing.
 func (root Root) open(id string) (*Container, error) {
 	if err := errors.Join(CheckID(id), root.check()); err != nil {
 		return nil, err
@@ -68,13 +76,15 @@ func (root Root) open(id string) (*Container, error) {
 	return c, nil
 }
 
+// container is a container with nothing but its id and its places.
 func (root Root) container(id string) *Container {
 	c := &Container{State: State{ID: id}, dir: filepath.Join(string(root), id)}
 	c.Notify = notify.At(c.path("notify"))
 	return c
 }
 
-// Load opens an existing container to look at it.
+// Load opens an existing container to look at it, without a lock. Another command may change
+// the container meanwhile, but never leaves a half-written state.
 func (root Root) Load(id string) (*Container, error) {
 	c, err := root.open(id)
 	if err != nil {
@@ -83,7 +93,8 @@ func (root Root) Load(id string) (*Container, error) {
 	return c, c.read()
 }
 
-// Lock is Load, and keeps other commands away from the container until Unlock.
+// Lock is Load, and keeps other commands away from the container until Unlock. It waits for
+// a command that has the lock already, such as a create.
 func (root Root) Lock(id string) (*Container, error) {
 	c, err := root.open(id)
 	if err != nil {
@@ -95,9 +106,10 @@ func (root Root) Lock(id string) (*Container, error) {
 	return c, nil
 }
 
-// Lock keeps other commands away from a container that New has returned. The state
-// is decoded again only if another command has changed it meanwhile. It is
-// [ErrNotExist] if the container has been deleted, even if another one has its id now.
+// Lock keeps other commands away from a container that New has returned and that is not
+// locked any more. The state is decoded again only if another command has changed it
+// meanwhile. The error is [ErrNotExist] if the container has been deleted, even if another
+// container has its id now: that one has another process.
 func (c *Container) Lock() error {
 	pid, start := c.Pid, c.StartTime
 	if err := c.acquire(); err != nil {
@@ -113,8 +125,8 @@ func (c *Container) Lock() error {
 	return err
 }
 
-// acquire locks the container's directory with flock(2), which the kernel undoes when
-// we end, however we end.
+// acquire locks the container's directory with flock(2), and tries again if the directory that
+// it has locked is not the container's any more. It is [ErrNotExist] if there is none.
 func (c *Container) acquire() error {
 	for {
 		f, err := os.Open(c.dir)
@@ -135,11 +147,11 @@ func (c *Container) acquire() error {
 			c.lock = f
 			return nil
 		}
-		f.Close() // while we waited it was deleted, and perhaps made again
+		f.Close() // it was deleted while we waited, and perhaps made again: look again
 	}
 }
 
-// Unlock lets other commands at the container.
+// Unlock lets other commands lock the container. Without a lock it does nothing.
 func (c *Container) Unlock() {
 	if c.lock != nil {
 		c.lock.Close() // closing is unlocking
@@ -148,8 +160,8 @@ func (c *Container) Unlock() {
 }
 
 // Discard removes the directory of a container whose state cannot be read
-// ([ErrDamaged]). Its process and its cgroup, if there are any, stay: nobody knows
-// any more which they are.
+// ([ErrDamaged]). Its process and its cgroup, if there are any, stay, because only the state
+// said which they are.
 func (root Root) Discard(id string) error {
 	if err := errors.Join(CheckID(id), root.check()); err != nil {
 		return err
@@ -157,8 +169,8 @@ func (root Root) Discard(id string) error {
 	return os.RemoveAll(filepath.Join(string(root), id))
 }
 
-// List returns all containers, oldest first. A directory that is going away
-// while we look is left out, and so is a damaged one.
+// List returns all containers, oldest first. It leaves out containers that are deleted while
+// it looks, and damaged ones, because one broken container must not hide all others.
 func (root Root) List() ([]*Container, error) {
 	entries, err := os.ReadDir(string(root))
 	if errors.Is(err, fs.ErrNotExist) {

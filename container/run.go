@@ -1,15 +1,12 @@
 package container
 
 import (
-	"fmt"
 	"os"
-	"strconv"
 
 	"minirun/container/exit"
-	"minirun/container/files"
 	"minirun/container/hooks"
 	"minirun/container/listener"
-	"minirun/container/sockets"
+	"minirun/container/report"
 	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/plan/print"
@@ -18,12 +15,19 @@ import (
 )
 
 // This file goes from a plan to a process, for create and exec alike: it opens
-// the files that the plan is given, lets the engine run it, and says what happened.
+// the files that the plan uses by name ([plan.Inherited]), lets package plan run it, and
+// reports the process to the caller.
+//
+// Why are these files not opened by steps? Those of the caller are open already. The
+// others must exist only when the plan is run, not when it is printed.
 
-// keptFDs is how many descriptors from 3 on the program keeps.
+// keptFDs is how many descriptors from 3 on the program keeps. Everything above is closed
+// before execve, so that no file of the runtime's leaks into the container.
 func (o Options) keptFDs() int { return o.ListenFDs + o.PreserveFDs }
 
-// terminal records the container's terminal, or its plain standard files.
+// terminal records the container's terminal, or its plain standard files. The terminal
+// comes from the container's own devpts: with one of the host's, a program in the
+// container could type into it (TIOCSTI). /dev/console is then the same terminal.
 func (b *builder) terminal(p *plan.Plan) {
 	if !b.spec.Process.Terminal {
 		b.stdio(p)
@@ -33,9 +37,12 @@ func (b *builder) terminal(p *plan.Plan) {
 	b.root.Console(p, slave)
 }
 
-// stdio records what descriptors 0, 1 and 2 become, where they do not stay. A pipe
-// or a log becomes the user's, who may want to open it again as /dev/stdout. The host's
-// null device becomes the container's (exec has seen to it already: package stdio).
+// stdio records what descriptors 0, 1 and 2 become, where they do not stay. A pipe or a
+// log gets the program's user as its owner. Why? Opening /dev/stdout opens the file behind
+// the descriptor once more (/proc/self/fd/1), and then the kernel checks its owner and mode.
+// Other files keep their owner, because they are not the container's.
+// The host's null device becomes the container's (package stdio says why, and does it
+// for exec).
 func (b *builder) stdio(p *plan.Plan) {
 	names := []plan.Inherited{"stdin", "stdout", "stderr"}
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
@@ -44,19 +51,23 @@ func (b *builder) stdio(p *plan.Plan) {
 			file = int(f.Fd())
 		}
 		switch {
-		case b.root != nil && b.host.stdio(file) == stdio.Null:
+		case b.root != nil && b.host.Stdio(file) == stdio.Null:
 			p.Note("the container's own null device, not the host's, of which root could change the mode")
 			p.Dup3(b.root.Null(p, os.O_RDWR), fd, 0)
 		case f != nil:
 			p.Dup3(names[fd], fd, 0)
 		}
-		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.stdio(file) == stdio.Pipe {
+		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.Stdio(file) == stdio.Pipe {
 			b.identity.ChownStdio(p, fd)
 		}
 	}
 }
 
-// run runs the plan.
+// run runs the plan. The files that were opened for it are closed in any case: the
+// processes of the plan have their own copies.
+//
+// Some plans change the namespaces of the runtime's own thread. OnThread runs such a plan on
+// a thread that ends with it, so that no other part of the runtime is ever on that thread.
 func (b *builder) run(p *plan.Plan) (process *plan.Process, _ error) {
 	opened, err := b.openFiles()
 	defer func() {
@@ -80,8 +91,14 @@ func (b *builder) run(p *plan.Plan) (process *plan.Process, _ error) {
 	return b.joins.OnThread(func() (*plan.Process, error) { return p.Start(o) })
 }
 
-// openFiles fills in what the plan is given, and returns the files that were opened
-// for it.
+// openFiles fills in b.given, the descriptor numbers behind the plan's names, and returns the
+// files that it has opened, also after an error.
+//
+//	stdin, stdout, stderr, console   the caller's, if it has set them
+//	fifo       exec.fifo, at which the child waits for the start command
+//	procfs     the host's /proc, for the labels of a process that joins (builder.procfs)
+//	null       what the standard files of a monitor become
+//	exit       the file into which a monitor writes how the container ended
 func (b *builder) openFiles() (opened []*os.File, _ error) {
 	o := b.options
 	for name, f := range map[plan.Inherited]*os.File{"stdin": o.Stdin, "stdout": o.Stdout, "stderr": o.Stderr, "console": o.Console} {
@@ -110,7 +127,9 @@ func (b *builder) openFiles() (opened []*os.File, _ error) {
 	return opened, nil
 }
 
-// agent connects to the agent of the seccomp filter.
+// agent connects to the agent of the seccomp filter: the process that decides about the
+// system calls which the filter leaves open. It is connected before the plan runs, because
+// the child waits in its first such call until somebody decides (package listener).
 func (b *builder) agent() (*listener.Agent, error) {
 	status := specs.StateCreating
 	if b.Pid != 0 {
@@ -122,25 +141,17 @@ func (b *builder) agent() (*listener.Agent, error) {
 	return listener.New(b.spec.Linux.Seccomp, b.oci(status))
 }
 
-// report tells the caller of the new process, once its program runs or waits for
-// start. kind is what runc calls the process for --pidfd-socket: "standard" for a
-// container's, "setns" for one that exec adds.
+// report tells the caller which process the new one is, once its program runs or
+// waits for start.
 func (b *builder) report(p *plan.Process, kind string) error {
 	if b.listener != nil {
 		return b.listener
 	}
-	if b.options.PidFD != nil {
-		if err := sockets.SendPidFD(b.options.PidFD, kind, p.Pid); err != nil {
-			return fmt.Errorf("pidfd socket: %w", err)
-		}
-	}
-	if b.options.PidFile != "" {
-		return files.Replace(b.options.PidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
-	}
-	return nil
+	return report.Process(p.Pid, kind, b.options.PidFD, b.options.PidFile)
 }
 
-// started ends New.
+// started ends New: it reports the process, and if the program runs already, runs the
+// poststart hooks. After create they wait for the start command.
 func (b *builder) started(p *plan.Process) error {
 	if err := b.report(p, "standard"); err != nil || b.options.Wait {
 		return err

@@ -17,13 +17,21 @@ import (
 
 // Between create and start the child waits in the middle of its plan, for a byte
 // from a FIFO in the container's directory: exec.fifo.
+//
+// Why a FIFO? The runtime that made the child has exited by then, and start is another
+// process. A name in the file system is something that both can find (fifo(7)), and
+// unlike a signal, a read that waits cannot be missed. The FIFO also carries the answer:
+// the child holds it close-on-exec, so start sees its last writer go away when execve has
+// happened, and can read what failed if it has not.
 
-// newFifo is the name that exec.fifo has until the container is created: the state is
-// "created" as soon as there is a file exec.fifo.
+// newFifo is the name that exec.fifo has until the container is created. rename(2) to its
+// last name is the moment at which the status becomes "created".
 const newFifo = "exec.fifo.new"
 
-// makeFifo makes the later exec.fifo and opens it for reading and writing: so it
-// has a reader as long as the container waits, and a read does not end before start.
+// makeFifo makes the later exec.fifo and opens it for reading and writing, which Linux
+// allows (fifo(7)). Why both? As long as the child is a reader, start can open it for
+// writing without waiting. As long as the child is a writer, its read waits for a byte;
+// without any writer it would return 0 at once.
 func (b *builder) makeFifo() (*os.File, error) {
 	path := b.path(newFifo)
 	if err := unix.Mkfifo(path, 0o600); err != nil {
@@ -36,8 +44,14 @@ func (b *builder) makeFifo() (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// waitForStart records the end of create: the state is saved, the runtime leaves,
-// and the child waits until somebody writes a byte into exec.fifo.
+// waitForStart records the end of create: the runtime leaves, and the child waits until
+// somebody writes a byte into exec.fifo. Without Wait it records only the startContainer
+// hooks.
+//
+// The order: create must fail if the program cannot be executed, so that is asked
+// first. Ready tells the runtime that the child has nothing left to fail at. exec.fifo gets
+// its name at the gate, where the runtime is still there: were the child killed before,
+// the container would never be "created".
 func (b *builder) waitForStart(p *plan.Plan) {
 	if !b.options.Wait {
 		b.hooks.Gate(p, hooks.StartContainer)
@@ -64,7 +78,8 @@ func (b *builder) waitForStart(p *plan.Plan) {
 //	                            <-------   only on failure: what failed
 //	all writers are gone: look for a message
 //
-// ENXIO at the open says that the child is gone.
+// The hooks run in the order of the runtime-spec: startContainer before the program,
+// poststart after it has begun. If one of them fails, the container is ended.
 func (c *Container) Start() error {
 	if status, err := c.Status(); err != nil {
 		return fmt.Errorf("start %s: %w", c.ID, err)
@@ -86,14 +101,13 @@ func (c *Container) Start() error {
 	return nil
 }
 
-// EntersAtStart says whether Start runs something inside the container, its
-// startContainer hooks: then it is to be called from a program that is protected
-// ([Protect]).
-func (c *Container) EntersAtStart() bool {
-	return c.Hooks != nil && len(c.Hooks.StartContainer) > 0
-}
-
-// writeFifo writes the byte that the child waits for.
+// writeFifo writes the byte that the child waits for, and returns why the program did not
+// start, if it did not. The open does not wait (O_NONBLOCK): ENXIO says that nobody has the
+// FIFO open for reading, because the child is gone.
+//
+// The reading end is opened before the writing end is closed. Otherwise the child might
+// fail, write its message and exit in between, and a FIFO that nobody has open forgets what
+// was written. Removing the file ends the status "created".
 func (c *Container) writeFifo() error {
 	path := c.path("exec.fifo")
 	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -108,7 +122,7 @@ func (c *Container) writeFifo() error {
 	}
 	defer unix.Close(r)
 	if err := plan.Failure(r); err != nil {
-		if spec, specErr := c.Spec(); specErr == nil { // else it stays the number of a step
+		if spec, specErr := c.Spec(); specErr == nil { // else the error has only the number of the step
 			err = failure.Of(err, c.ID, spec.Process.Args)
 		}
 		return errors.Join(err, os.Remove(path))

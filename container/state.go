@@ -24,8 +24,14 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// This file is what minirunc remembers about a container, and what of that is true now.
+//
+// No process of minirunc stays alive for a container, so each command starts from
+// state.json. The file says what was true when it was written. Only the kernel knows what is
+// true now, so Status asks it every time: a status is never written down.
+
 // Errors on which callers branch. Their texts are those that container engines
-// look for.
+// look for, so they must not change.
 var (
 	ErrNotExist   = errors.New("container does not exist")
 	ErrExist      = errors.New("container with given ID already exists")
@@ -33,38 +39,40 @@ var (
 	ErrDamaged    = errors.New("damaged state")
 )
 
-// errID is what is wrong with an id.
+// errID says which ids are allowed.
 var errID = errors.New("want 1 to 255 letters, digits, or _+.-")
 
-// A State is what is written down about a container.
+// A State is what is written down about a container, as state.json. New fills most of it in
+// before the plan runs, cloned the process, Start the time.
 type State struct {
 	ID          string                 `json:"id"`
 	Pid         int                    `json:"pid"`       // of the container process; 0 before it was cloned
-	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot; tells it from a later one with its pid
+	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot (proc_pid_stat(5)); a later process with its id has another
 	Bundle      string                 `json:"bundle"`
 	Rootfs      string                 `json:"rootfs"`
 	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
 	Unit        string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
 	UserUnit    bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
-	Class       *resctrl.Class         `json:"class,omitempty"`    // of resctrl; nil: none was asked for
+	Class       *resctrl.Class         `json:"class,omitempty"`    // of resctrl (cache and memory bandwidth); nil: none was asked for
 	Created     time.Time              `json:"created"`
 	Started     time.Time              `json:"started"` // zero before start
-	Owner       int                    `json:"owner"`   // user id
+	Owner       int                    `json:"owner"`   // user id of whoever made the container
 	Annotations map[string]string      `json:"annotations,omitempty"`
 	Namespaces  []specs.LinuxNamespace `json:"namespaces"`
 	Hooks       *specs.Hooks           `json:"hooks,omitempty"`
 	MemorySwap  *int64                 `json:"memorySwap,omitempty"` // resources.memory.swap as the last update asked for it; nil: as in config.json
 }
 
-// Paused is the status of a container whose processes are all stopped; the
-// runtime-spec has no word for it, runc and its callers have this.
+// Paused is the status of a container whose processes are all stopped by the freezer. The
+// runtime-spec has no word for it; this is runc's, which engines know.
 const Paused specs.ContainerState = "paused"
 
 // A Container is what is written down about a container, as a command has read it.
-// While the command changes it, its directory is locked.
+// While the command changes it, its directory must be locked ([Root.Lock]); to look at it,
+// that is not needed ([Root.Load]).
 type Container struct {
 	State
-	Warn   func(text string) // told of what went wrong but changes nothing; may be nil
+	Warn   func(text string) // called for a failure that changes nothing for the container, such as of a poststop hook; may be nil
 	Notify notify.Socket     // on which the program may say that it is ready
 
 	dir  string
@@ -75,7 +83,8 @@ type Container struct {
 // idCharacters are those of a container id.
 const idCharacters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-"
 
-// CheckID says what is wrong with a container id: it becomes a file name.
+// CheckID says what is wrong with a container id. The id becomes the name of a directory, so
+// it must not have a slash in it, or be "." or "..".
 func CheckID(id string) error {
 	if strings.Trim(id, idCharacters) != "" || id == "" || id == "." || id == ".." || len(id) > 255 {
 		return fmt.Errorf("container id %q: %w", id, errID)
@@ -84,7 +93,8 @@ func CheckID(id string) error {
 }
 
 // read reads state.json. If it is not there, create was killed between mkdir and the
-// first write: that is a container with nothing in it.
+// first write: that is a container with nothing in it, which delete can remove. A file that
+// is not JSON is [ErrDamaged].
 func (c *Container) read() error {
 	text, err := os.ReadFile(c.path("state.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,7 +116,8 @@ func (c *Container) Dir() string { return c.dir }
 
 func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
 
-// Save writes the state: whole, or not at all. c must be locked.
+// Save writes the state, by rename(2): a command that reads at the same time gets the old
+// text or the new one. c must be locked, since two writers would lose one's changes.
 func (c *Container) Save() error {
 	text, err := json.Marshal(c.State)
 	if err != nil {
@@ -117,8 +128,14 @@ func (c *Container) Save() error {
 }
 
 // Status says where in its life the container is: creating, created, running,
-// paused or stopped. If we cannot find out (EMFILE, EIO), that is an error and never
-// "stopped", because the next thing done to a stopped container is to remove it.
+// paused or stopped. If it cannot find out (EMFILE, EIO), that is an error and never
+// "stopped", because a caller removes a stopped container next.
+//
+// The order of the questions matters. Without a process id, only a lock says whether create
+// is still at work or was killed. A process that has ended is neither frozen nor created. A
+// frozen container counts as paused even before start, as with runc. exec.fifo is there
+// while the child waits. After that it takes a moment until the child executes the program;
+// until then the status is creating again. /proc/PID/stat has a flag for it (procfs.Stat).
 func (c *Container) Status() (specs.ContainerState, error) {
 	if c.Pid == 0 && c.lock == nil {
 		if locked, err := c.locked(); locked || err != nil {
@@ -141,8 +158,9 @@ func (c *Container) Status() (specs.ContainerState, error) {
 	return specs.StateRunning, nil
 }
 
-// frozen says whether the processes are stopped. A group that is gone, or that we
-// cannot see from where we are, does not count as frozen.
+// frozen says whether the processes are stopped by the freezer (cgroup.freeze). A group that
+// is gone (ENOENT, ENODEV), or that cannot be seen in our mount namespace, does not count as
+// frozen.
 func (c *Container) frozen() (bool, error) {
 	if c.Cgroup == "" {
 		return false, nil
@@ -151,7 +169,8 @@ func (c *Container) frozen() (bool, error) {
 	return frozen && err == nil, ignore(err, fs.ErrNotExist, unix.ENODEV)
 }
 
-// locked says whether another command is at work on the container.
+// locked says whether another command is at work on the container: then flock(2) with
+// LOCK_NB answers EWOULDBLOCK. If nobody is, closing the file gives the lock back at once.
 func (c *Container) locked() (bool, error) {
 	f, err := os.Open(c.dir)
 	if err != nil {

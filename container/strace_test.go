@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"minirun/container/host"
 	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/plan/print"
@@ -36,8 +37,8 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 		t.Skip("no strace: install the package strace")
 	}
 	c := &Container{dir: filepath.Join(string(b.root), b.id), State: State{ID: b.id, Bundle: b.bundle}}
-	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: facts(), host: thisHost(), given: map[plan.Inherited]int{}}
-	writer.host.stdio = func(fd int) stdio.Kind { // what os/exec gives to the run
+	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
+	writer.host.Stdio = func(fd int) stdio.Kind { // what os/exec gives to the run
 		return map[int]stdio.Kind{0: stdio.Null, 1: stdio.Pipe, 2: stdio.Pipe}[fd]
 	}
 	must(t, writer.check())

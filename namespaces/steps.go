@@ -79,10 +79,10 @@ func (s *Set) SetUp(p *plan.Plan) {
 	// belongs to root, and an ordinary user could not write it.
 	NotDumpable(p, "until execve no process of the container can trace this one, or look into it through /proc")
 	if s.spec.Hostname != "" {
-		p.Sethostname(s.spec.Hostname)
+		p.Call("sethostname", unix.SYS_SETHOSTNAME, plan.String(s.spec.Hostname), plan.Num(len(s.spec.Hostname)))
 	}
 	if s.spec.Domainname != "" {
-		p.Setdomainname(s.spec.Domainname)
+		p.Call("setdomainname", unix.SYS_SETDOMAINNAME, plan.String(s.spec.Domainname), plan.Num(len(s.spec.Domainname)))
 	}
 	if s.Makes(specs.NetworkNamespace) {
 		loopback(p)
@@ -115,7 +115,7 @@ func NotDumpable(p *plan.Plan, why string) {
 // loopback records that the loopback device is switched on (netdevice(7)).
 func loopback(p *plan.Plan) {
 	p.Note("a new network namespace has a loopback device, which is down")
-	socket := p.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0).As("socket")
+	socket := p.Call("socket", unix.SYS_SOCKET, plan.Num(unix.AF_INET), plan.Num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), plan.Num(0)).Opens().As("socket")
 	request := make([]byte, 40) // struct ifreq
 	copy(request, "lo")
 	binary.NativeEndian.PutUint16(request[unix.IFNAMSIZ:], unix.IFF_UP|unix.IFF_RUNNING)

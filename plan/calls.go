@@ -124,11 +124,6 @@ func (p *Plan) IoctlMemory(fd FD, request uint, data []byte, shown string) *Step
 	return p.call("ioctl", unix.SYS_IOCTL, fd, Num(request), &Memory{Bytes: data, Show: as(shown)})
 }
 
-// Socket makes a socket.
-func (p *Plan) Socket(domain, kind, protocol int) *Step {
-	return p.call("socket", unix.SYS_SOCKET, Num(domain), Num(kind), Num(protocol)).Opens()
-}
-
 // Sendmsg passes one descriptor (SCM_RIGHTS) along with data over a Unix socket.
 func (p *Plan) Sendmsg(socket FD, data string, fd FD) *Step {
 	control := words64(unix.SizeofCmsghdr + 4)
@@ -145,11 +140,6 @@ func (p *Plan) Sendmsg(socket FD, data string, fd FD) *Step {
 // says they are ignored.
 func (p *Plan) Mount(source, target, fstype string, flags uintptr, data string) *Step {
 	return p.call("mount", unix.SYS_MOUNT, optional(source), String(target), optional(fstype), Num(flags), optional(data))
-}
-
-// Umount2 detaches what is mounted on target.
-func (p *Plan) Umount2(target string, flags int) *Step {
-	return p.call("umount2", unix.SYS_UMOUNT2, String(target), Num(flags))
 }
 
 // PivotRoot makes newRoot the root of the mount namespace and moves the old
@@ -271,16 +261,6 @@ func (p *Plan) Fchdir(fd FD) *Step { return p.call("fchdir", unix.SYS_FCHDIR, fd
 
 // Chroot changes the root directory.
 func (p *Plan) Chroot(path string) *Step { return p.call("chroot", unix.SYS_CHROOT, String(path)) }
-
-// Sethostname names the host of the UTS namespace.
-func (p *Plan) Sethostname(name string) *Step {
-	return p.call("sethostname", unix.SYS_SETHOSTNAME, String(name), Num(len(name)))
-}
-
-// Setdomainname names the NIS domain of the UTS namespace.
-func (p *Plan) Setdomainname(name string) *Step {
-	return p.call("setdomainname", unix.SYS_SETDOMAINNAME, String(name), Num(len(name)))
-}
 
 // Umask sets the file mode creation mask.
 func (p *Plan) Umask(mask uint32) *Step { return p.call("umask", unix.SYS_UMASK, Num(mask)) }

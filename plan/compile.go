@@ -42,9 +42,10 @@ type compiled struct {
 func (p *Plan) compile(fds map[Inherited]int) (*compiled, error) {
 	n := len(p.Steps)
 	total := n*int(unsafe.Sizeof(uintptr(0))+unsafe.Sizeof(instruction{})) + sides*int(unsafe.Sizeof(program{})) + messageSize
+	counted := map[*Memory]bool{}
 	for _, s := range p.Steps {
 		for _, a := range s.Args {
-			total += room(a)
+			total += room(a, counted)
 		}
 	}
 	cloning.Lock() // hide reads the list of mappings
@@ -314,15 +315,20 @@ func (c *compiled) pointer(m *Memory) unsafe.Pointer {
 	return unsafe.Pointer(&c.arena[c.at[m]-uintptr(unsafe.Pointer(&c.arena[0]))])
 }
 
-// room is the number of bytes of the arena that the argument takes.
-func room(a Arg) int {
+// room is the number of bytes of the arena that the argument takes, without the
+// blocks that are counted already: steps may share them.
+func room(a Arg, counted map[*Memory]bool) int {
 	switch a := a.(type) {
 	case String:
 		return aligned(len(a) + 1)
 	case *Memory:
+		if counted[a] {
+			return 0
+		}
+		counted[a] = true
 		n := aligned(len(a.Bytes))
 		for _, other := range a.Points {
-			n += room(other)
+			n += room(other, counted)
 		}
 		return n
 	}

@@ -691,3 +691,23 @@ func TestTooMuch(t *testing.T) {
 		t.Error("the plan does not remember who recorded a step")
 	}
 }
+
+// TestSharedMemory: a block that several steps point to takes its room once.
+func TestSharedMemory(t *testing.T) {
+	room := func(steps int) int {
+		p := &Plan{}
+		environment := stringArray([]string{strings.Repeat("x", 1<<20)})
+		for range steps {
+			p.Call("execve", unix.SYS_EXECVE, String("/x"), environment, environment)
+		}
+		c, err := p.compile(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.release()
+		return len(c.arena)
+	}
+	if once, often := room(1), room(10); often > once+once/10 {
+		t.Errorf("an environment takes %d bytes in one step, %d in ten", once, often)
+	}
+}

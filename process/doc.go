@@ -20,6 +20,10 @@
 //	CheckExecutable   only for create
 //	Execve            the process becomes the program
 //
+// What an image's author chooses must not decide how large a plan gets. So PATH has
+// at most 256 directories, the working directory is at most 256 deep, and the steps
+// that search for the program share one copy of its arguments and environment.
+//
 // The rooms below have what few containers ask for: affinity, labels,
 // personality, scheduling. Package passwd finds the number of a user's name, and
 // package seccomp compiles a filter of system calls.

@@ -31,8 +31,10 @@ func (i *Identity) Execve(p *plan.Plan) {
 	}
 	p.Note("the process becomes the program, and keeps everything that is set above")
 	p.Alternatives(searchErrnos, func() {
-		for _, file := range i.candidates() {
-			p.Execve(file, i.spec.Args, i.env)
+		files := i.candidates()
+		first := p.Execve(files[0], i.spec.Args, i.env)
+		for _, file := range files[1:] {
+			p.Call("execve", unix.SYS_EXECVE, plan.String(file), first.Args[1], first.Args[2]) // one copy of arguments and environment for all
 		}
 	})
 }
@@ -41,18 +43,26 @@ func (i *Identity) Execve(p *plan.Plan) {
 // PATH, as a shell's does.
 var searchErrnos = []unix.Errno{unix.ENOENT, unix.EACCES, unix.ENOTDIR}
 
+// mostDirectories is how many different directories PATH may have: each is a step,
+// and the author of an image must not choose how many steps a plan has.
+const mostDirectories = 256
+
 // candidates are the files that the program's name may mean: itself if it has
 // a slash, else one in each directory of the container's PATH. An empty or
 // relative directory there counts from the root, not from the working directory.
+// One that is named again is not searched again.
 func (i *Identity) candidates() []string {
 	program := cmp.Or(i.Program, i.spec.Args[0])
-	if strings.Contains(program, "/") {
+	if strings.Contains(program, "/") || len(program) > unix.NAME_MAX { // no directory has a longer name
 		return []string{program}
 	}
 	search := cmp.Or(i.variable("PATH"), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 	var list []string
+	seen := map[string]bool{}
 	for _, dir := range strings.Split(search, ":") {
-		list = append(list, path.Join("/", dir, program))
+		if file := path.Join("/", dir, program); !seen[file] {
+			seen[file], list = true, append(list, file)
+		}
 	}
 	return list
 }

@@ -55,6 +55,9 @@ func New(p *specs.Process, filter *Filter) (*Identity, error) {
 	if err := errors.Join(i.check(), i.readEnvironment()); err != nil {
 		return nil, err
 	}
+	if n := len(i.candidates()); n > mostDirectories {
+		return nil, fmt.Errorf("process.env: PATH has %d directories: at most %d", n, mostDirectories)
+	}
 	if err := i.checkLimits(); err != nil {
 		return nil, err
 	}
@@ -73,8 +76,8 @@ func (i *Identity) check() error {
 		return errors.New("process.args: contains a NUL byte")
 	case !path.IsAbs(p.Cwd):
 		return fmt.Errorf("process.cwd %q: not an absolute path", p.Cwd)
-	case len(p.Cwd) >= unix.PathMax: // each of its directories is a step: the author of an image must not choose how many
-		return fmt.Errorf("process.cwd: %w", unix.ENAMETOOLONG)
+	case plan.CheckDepth(p.Cwd) != nil:
+		return fmt.Errorf("process.cwd: %w", plan.CheckDepth(p.Cwd))
 	case p.User.UID == unchanged || p.User.GID == unchanged || slices.Contains(p.User.AdditionalGids, unchanged):
 		return errors.New("process.user: 4294967295 is no id, but means no change")
 	case p.User.Umask != nil && *p.User.Umask > 0o777:

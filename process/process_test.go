@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -111,6 +112,7 @@ func TestRefusals(t *testing.T) {
 		`"args": ["a\u0000b"], "cwd": "/"`: `process.args: contains a NUL byte`,
 		`"args": ["sh"], "cwd": ""`:        `process.cwd "": not an absolute path`,
 		`"args": ["sh"], "cwd": "` + strings.Repeat("/x", 2048) + `"`:        `process.cwd: file name too long`,
+		`"args": ["sh"], "cwd": "` + strings.Repeat("/x", 257) + `"`:         `process.cwd: more than 256 directories, one in another`,
 		`"args": ["sh"], "cwd": "tmp"`:                                       `process.cwd "tmp": not an absolute path`,
 		ok + `"env": ["PATH"]`:                                               `process.env[0] "PATH": want NAME=value`,
 		ok + `"env": ["A=b", "=c"]`:                                          `process.env[1] "=c": want NAME=value`,
@@ -207,11 +209,86 @@ func TestSetHome(t *testing.T) {
 
 // TestCandidates: where a program may be; never below the working directory.
 func TestCandidates(t *testing.T) {
-	for path, want := range map[string]string{"/a:/b": "/a/sh /b/sh", ":.": "/sh /sh", "../x": "/x/sh", "": "/usr/local/sbin/sh /usr/local/bin/sh /usr/sbin/sh /usr/bin/sh /sbin/sh /bin/sh"} {
+	for path, want := range map[string]string{"/a:/b": "/a/sh /b/sh", ":.": "/sh", "/a:/b:/a/": "/a/sh /b/sh", "../x": "/x/sh", "": "/usr/local/sbin/sh /usr/local/bin/sh /usr/sbin/sh /usr/bin/sh /sbin/sh /bin/sh"} {
 		i := &Identity{spec: &specs.Process{Args: []string{"sh"}}, env: []string{"PATH=" + path}}
 		if got := strings.Join(i.candidates(), " "); got != want {
 			t.Errorf("PATH=%s: %s, want %s", path, got, want)
 		}
+	}
+}
+
+// size is what a plan takes: its steps, and the bytes of what is different in them.
+func size(p *plan.Plan) (steps, bytes int) {
+	seen := map[*plan.Memory]bool{}
+	var add func(m *plan.Memory)
+	add = func(m *plan.Memory) {
+		if seen[m] {
+			return
+		}
+		seen[m] = true
+		bytes += len(m.Bytes)
+		for _, other := range m.Points {
+			add(other)
+		}
+	}
+	for _, s := range p.Steps {
+		for _, a := range s.Args {
+			switch a := a.(type) {
+			case plan.String:
+				bytes += len(a)
+			case *plan.Memory:
+				add(a)
+			}
+		}
+	}
+	return len(p.Steps), bytes
+}
+
+// TestSearchGrows: twice as long a PATH, in the spec of a program with twice as
+// large an environment, makes twice as large a plan and no larger.
+func TestSearchGrows(t *testing.T) {
+	of := func(n int) (int, int) {
+		var dirs []string
+		for d := range n {
+			dirs = append(dirs, fmt.Sprintf("/directory/%04d", d))
+		}
+		env := []string{"PATH=" + strings.Join(dirs, ":"), "A=" + strings.Repeat("a", 1000*n)}
+		i, err := New(&specs.Process{Args: []string{"sh", strings.Repeat("b", 1000*n)}, Cwd: "/", Env: env}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &plan.Plan{}
+		p.On(plan.Child)
+		i.CheckExecutable(p)
+		i.Execve(p)
+		return size(p)
+	}
+	steps, bytes := of(100)
+	twiceSteps, twiceBytes := of(200)
+	if twiceSteps > 2*steps || float64(twiceBytes) > 2.1*float64(bytes) {
+		t.Errorf("a plan of %d steps and %d bytes becomes one of %d and %d, want at most twice as many", steps, bytes, twiceSteps, twiceBytes)
+	}
+}
+
+// TestSearchBound: a directory of PATH counts once, however often it is named; and
+// what an image names is bounded.
+func TestSearchBound(t *testing.T) {
+	of := func(path string) (*Identity, error) {
+		return New(&specs.Process{Args: []string{"sh"}, Cwd: "/", Env: []string{"PATH=" + path}}, nil)
+	}
+	i, err := of(strings.Repeat(":", 100_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := i.candidates(); len(got) != 1 || got[0] != "/sh" {
+		t.Errorf("candidates() of 100,000 colons = %d, want /sh", len(got))
+	}
+	var long strings.Builder
+	for d := range 257 {
+		fmt.Fprintf(&long, ":/%d", d)
+	}
+	if _, err = of(long.String()); err == nil || err.Error() != "process.env: PATH has 258 directories: at most 256" {
+		t.Errorf("New() with 258 directories in PATH = %v", err)
 	}
 }
 

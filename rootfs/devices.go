@@ -65,8 +65,8 @@ func (r *Root) checkDevices() error {
 		if !filepath.IsAbs(d.Path) {
 			return fmt.Errorf("linux.devices[%d].path %q: not an absolute path", i, d.Path)
 		}
-		if len(d.Path) >= unix.PathMax {
-			return fmt.Errorf("linux.devices[%d].path: %w", i, unix.ENAMETOOLONG)
+		if err := plan.CheckDepth(d.Path); err != nil {
+			return fmt.Errorf("linux.devices[%d].path: %w", i, err)
 		}
 	}
 	return nil

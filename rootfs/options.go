@@ -47,8 +47,8 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	if m.Destination == "" {
 		return nil, errors.New("destination: missing")
 	}
-	if len(m.Destination) >= unix.PathMax { // each of its directories is a step
-		return nil, fmt.Errorf("destination: %w", unix.ENAMETOOLONG)
+	if err := plan.CheckDepth(m.Destination); err != nil {
+		return nil, fmt.Errorf("destination: %w", err)
 	}
 	c := &Mount{Destination: filepath.Join("/", m.Destination), Type: m.Type, source: m.Source, directory: true}
 	bind := m.Type == "bind" || m.Type == ""

@@ -212,7 +212,7 @@ func (r *Root) PivotRoot(p *plan.Plan) {
 	p.Note("this directory becomes the root; the old root now lies on top of it")
 	p.PivotRoot(".", ".")
 	p.Note("the old root goes, and with it every mount of the host")
-	p.Umount2(".", unix.MNT_DETACH)
+	p.Call("umount2", unix.SYS_UMOUNT2, plan.String("."), plan.Num(unix.MNT_DETACH))
 	p.Chdir("/")
 	if flags, ok := propagations[r.spec.Linux.RootfsPropagation]; ok {
 		p.Mount("", "/", "", flags, "")

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -118,13 +119,14 @@ func TestGolden(t *testing.T) {
 // made, and the error names the property.
 func TestRefused(t *testing.T) {
 	for want, spec := range map[string]*specs.Spec{
-		"root.path: missing":                              {Linux: &specs.Linux{}},
-		`mounts[0] "": destination: missing`:              newSpec(specs.Mount{Type: "tmpfs"}),
-		`mounts[0] "/x": source: missing`:                 newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
-		`mounts[0] "/": type "tmpfs": the root can`:       newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
-		`mounts[0] "/..": destination: the root can`:      newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
-		`mounts[0] "/": option "lowerdir=/a:b": not`:      newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:b"}}),
-		`mounts[0] "/` + strings.Repeat("x", 99) + `": d`: newSpec(specs.Mount{Destination: "/" + strings.Repeat("x", 4095), Type: "tmpfs"}),
+		"root.path: missing":                                                                     {Linux: &specs.Linux{}},
+		`mounts[0] "": destination: missing`:                                                     newSpec(specs.Mount{Type: "tmpfs"}),
+		`mounts[0] "/x": source: missing`:                                                        newSpec(specs.Mount{Destination: "/x", Type: "bind"}),
+		`mounts[0] "/": type "tmpfs": the root can`:                                              newSpec(specs.Mount{Destination: "/", Type: "tmpfs"}),
+		`mounts[0] "/..": destination: the root can`:                                             newSpec(specs.Mount{Destination: "/..", Source: "/y", Type: "bind"}),
+		`mounts[0] "/": option "lowerdir=/a:b": not`:                                             newSpec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:b"}}),
+		`mounts[0] "/` + strings.Repeat("d/", 49) + `d": destination: more than 256 directories`: newSpec(specs.Mount{Destination: strings.Repeat("/d", 257), Type: "tmpfs"}),
+		`mounts[0] "/` + strings.Repeat("x", 99) + `": d`:                                        newSpec(specs.Mount{Destination: "/" + strings.Repeat("x", 4095), Type: "tmpfs"}),
 	} {
 		if _, err := newRoot(spec, own); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("New() = %v, want %s", err, want)
@@ -136,15 +138,48 @@ func TestRefused(t *testing.T) {
 		t.Errorf("New() = %v, want a refusal of the propagation", err)
 	}
 	for want, d := range map[string]specs.LinuxDevice{
-		`linux.devices[0].type "x": want c, b, u or p`:        {Path: "/dev/x", Type: "x"},
-		`linux.devices[0].path: file name too long`:           {Path: "/" + strings.Repeat("x", 4095), Type: "c"},
-		`linux.devices[0].path "dev/x": not an absolute path`: {Path: "dev/x", Type: "c"},
+		`linux.devices[0].type "x": want c, b, u or p`:                     {Path: "/dev/x", Type: "x"},
+		`linux.devices[0].path: file name too long`:                        {Path: "/" + strings.Repeat("x", 4095), Type: "c"},
+		`linux.devices[0].path: more than 256 directories, one in another`: {Path: strings.Repeat("/d", 257), Type: "c"},
+		`linux.devices[0].path "dev/x": not an absolute path`:              {Path: "dev/x", Type: "c"},
 	} {
 		spec := newSpec()
 		spec.Linux.Devices = []specs.LinuxDevice{d}
 		if _, err := newRoot(spec, own); err == nil || err.Error() != want {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
+	}
+}
+
+// TestDeepGrows: each directory on the way to a mount point, a device or the working
+// directory is opened by its path from the root: as many bytes as the square of the
+// depth. So the depth is bounded, and twice as many make a plan at most twice as large.
+func TestDeepGrows(t *testing.T) {
+	size := func(n int) (bytes int) {
+		spec, deep := newSpec(), strings.Repeat("/d", 250)
+		for i := range n {
+			spec.Mounts = append(spec.Mounts, specs.Mount{Destination: fmt.Sprint("/m", i, deep), Type: "tmpfs"})
+			spec.Linux.Devices = append(spec.Linux.Devices, specs.LinuxDevice{Path: fmt.Sprint("/n", i, deep), Type: "c"})
+		}
+		r, err := newRoot(spec, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &plan.Plan{}
+		p.On(plan.Child)
+		record(p, r)
+		r.MakeDirectory(p, deep)
+		for _, s := range p.Steps {
+			for _, a := range s.Args {
+				if text, ok := a.(plan.String); ok {
+					bytes += len(text)
+				}
+			}
+		}
+		return bytes
+	}
+	if small, large := size(10), size(20); large > 2*small {
+		t.Errorf("the strings of a plan with 10 mounts and devices are %d bytes, with 20 %d", small, large)
 	}
 }
 

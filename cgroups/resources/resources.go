@@ -72,6 +72,18 @@ func New(r *specs.LinuxResources) ([]cgroups.Write, error) {
 	return all, nil
 }
 
+// Refuse says that a container without a cgroup of its own cannot have its limits. dir
+// is the group that it would have had, and why says why it has none. It returns nil if
+// all limits are optional, which means that the kernel's defaults do as well.
+func Refuse(limits []cgroups.Write, dir, why string) error {
+	for _, w := range limits {
+		if !w.Optional {
+			return fmt.Errorf("limit %s for cgroup %s: %s", w, dir, why)
+		}
+	}
+	return nil
+}
+
 // onlyV1 refuses what cgroup v2 has no control for. It accepts
 // memory.useHierarchy, because v2 always does that.
 func onlyV1(r *specs.LinuxResources) ([]write, error) {

@@ -57,25 +57,48 @@ func Find(user bool) (string, error) {
 	return cmp.Or(group.Value().(string), "/"), nil
 }
 
+// NewGroup is [New], and returns the group that systemd will make for the unit. find
+// is [Find] or, in a test, something that gives the same answer everywhere.
+//
+// The group is an ordinary one, so all that is not said here goes to it by its
+// directory, and systemd is not asked. What differs for the container:
+//
+//	create   the child is not born in its group: it waits at a gate to be moved there
+//	update   systemd is told the limits, too
+//	delete   systemd removes the unit, and with it the group
+func NewGroup(h *cgroups.Hierarchy, cgroupsPath, id string, annotations map[string]string, user bool,
+	find func(user bool) (string, error)) (*Unit, *cgroups.Group, error) {
+	u, err := New(cgroupsPath, id, annotations, user)
+	if err != nil {
+		return nil, nil, err
+	}
+	top, err := find(user)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.top = filepath.Join(h.Mount, top)
+	g, err := h.Group(top + u.Path())
+	return u, g, err
+}
+
 // Add records how systemd makes the group g and what is written to it then. It is
 // for a gate at which the container process waits, still in the runtime's group.
-// top is the directory of the group that [Find] found.
-func (u *Unit) Add(p *plan.Plan, g *cgroups.Group, top string, limits []cgroups.Write) (plan.FD, error) {
-	_, needed, err := cgroups.Controllers(top, limits)
+func (u *Unit) Add(p *plan.Plan, g *cgroups.Group, limits []cgroups.Write) (plan.FD, error) {
+	_, needed, err := cgroups.Controllers(u.top, limits)
 	if err != nil {
 		return nil, err
 	}
 	p.Note("systemd makes the group, and moves the process that waits at this gate into it")
 	p.Do(u.start(limits), func(child *plan.Process) error { return u.Start(g, child.Pid, limits) }).
 		Undo(fmt.Sprintf("StopUnit(%q)", u.Name), func() error { return errors.Join(g.Kill(), u.Stop()) })
-	u.handDown(p, g, top, needed)
+	u.handDown(p, g, needed)
 	return g.Limit(p, limits), nil
 }
 
-// handDown records that the levels from top to the group hand down the controllers
+// handDown records that the levels from u.top to the group hand down the controllers
 // that systemd does not know (systemd.resource-control(5), "Delegate="). systemd
 // hands the others down by itself.
-func (u *Unit) handDown(p *plan.Plan, g *cgroups.Group, top string, needed []string) {
+func (u *Unit) handDown(p *plan.Plan, g *cgroups.Group, needed []string) {
 	known := func(controller string) bool {
 		return slices.Contains([]string{"cpu", "cpuset", "io", "memory", "pids"}, controller)
 	}
@@ -84,7 +107,7 @@ func (u *Unit) handDown(p *plan.Plan, g *cgroups.Group, top string, needed []str
 		return
 	}
 	var levels []string
-	for dir := filepath.Dir(g.Dir); len(dir) >= len(top) && dir != "/"; dir = filepath.Dir(dir) {
+	for dir := filepath.Dir(g.Dir); len(dir) >= len(u.top) && dir != "/"; dir = filepath.Dir(dir) {
 		levels = append(levels, dir)
 	}
 	p.Note("systemd hands down only the controllers that it knows")
@@ -143,6 +166,19 @@ func (u *Unit) Stop() error {
 		return nil
 	}
 	return err
+}
+
+// Forget stops a unit that is empty by now; name "" is no unit. It is no error if no
+// systemd can be asked, such as the one of a user who has logged out: then nobody
+// remembers the unit either.
+func Forget(name string, user bool) error {
+	if name == "" {
+		return nil
+	}
+	if err := (&Unit{Name: name, User: user}).Stop(); !errors.Is(err, ErrNotRunning) {
+		return err
+	}
+	return nil
 }
 
 // Update records that systemd is told the new limits, so that it does not write

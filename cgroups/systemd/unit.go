@@ -26,6 +26,7 @@ type Unit struct {
 	slice       string     // the unit above: machine.slice
 	id          string     // the container's
 	annotations []property // what annotations ask for
+	top         string     // directory of the group that Find found; "" before NewGroup
 }
 
 // New reads a cgroupsPath in systemd's form, slice:prefix:name, and the annotations

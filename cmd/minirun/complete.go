@@ -1,12 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"minirun/cmd/report"
 )
 
 // To complete a word, a shell executes the command line up to that word, as far as it
@@ -39,7 +40,7 @@ func complete(command *cli.Command) cli.BashCompleteFunc {
 		case strings.Contains(command.ArgsUsage, "CONTAINER"):
 			all, _ := list(c) // after an error there is nothing to complete
 			for _, l := range all {
-				fmt.Fprintln(c.App.Writer, l.Name)
+				report.Printf(c.App.Writer, "%s\n", l.Name)
 			}
 		case strings.HasPrefix(command.ArgsUsage, "IMAGE"):
 			completeImages(c)
@@ -62,6 +63,6 @@ func completeImages(c *cli.Context) {
 	}
 	all, _ := s.List()
 	for _, img := range all {
-		fmt.Fprintln(c.App.Writer, imageName(img))
+		report.Printf(c.App.Writer, "%s\n", imageName(img))
 	}
 }

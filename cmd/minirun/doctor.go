@@ -29,7 +29,7 @@ func doctorCommand() *cli.Command {
 						healthy = false
 					}
 				}
-				fmt.Fprintf(c.App.Writer, "%s  %-18s %s\n", mark, check.name, found)
+				report.Printf(c.App.Writer, "%s  %-18s %s\n", mark, check.name, found)
 			}
 			if !healthy {
 				return report.Exit(1)

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"minirun/cmd/report"
 	"minirun/container/bundle"
 	"minirun/rootfs/image"
 )
@@ -41,7 +42,7 @@ func loadCommand() *cli.Command {
 			}
 			loaded, err := load(s, c.String("input")+c.Args().First())
 			for _, img := range loaded {
-				fmt.Fprintf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
 			}
 			return err
 		},
@@ -173,7 +174,7 @@ func printImages(c *cli.Context, rows []imageRow) error {
 	switch {
 	case c.Bool("quiet"):
 		for _, r := range rows {
-			fmt.Fprintln(w, r.ID)
+			report.Printf(w, "%s\n", r.ID)
 		}
 		return nil
 	case format == "json":
@@ -184,7 +185,7 @@ func printImages(c *cli.Context, rows []imageRow) error {
 	t := table(w)
 	fmt.Fprintln(t, "REPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE")
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size)
+		report.Printf(t, "%s\t%s\t%s\t%s\t%s\n", r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size)
 	}
 	return t.Flush()
 }

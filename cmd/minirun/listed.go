@@ -12,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/exit"
@@ -233,11 +234,11 @@ func glass(name, usage, description string, text, json func(*view, io.Writer, []
 
 // heading prints which container the lines below are about.
 func heading(w io.Writer, l *listed) {
-	text := fmt.Sprintf("%.12s  %s  (%s)", l.ID, l.Name, l.Image)
+	text := report.Printable(fmt.Sprintf("%.12s  %s  (%s)", l.ID, l.Name, l.Image))
 	if colour() {
 		text = "\033[1m" + text + "\033[0m"
 	}
-	fmt.Fprintln(w, text)
+	fmt.Fprintln(report.Coloured(w), text)
 }
 
 var errNone = errors.New("no container is running")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"minirun/cmd/report"
 	"minirun/container/procfs"
 )
 
@@ -88,7 +89,7 @@ func (v *view) ns(w io.Writer, containers []*listed) error {
 			if n.Same {
 				verdict = "same"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Kind, n.Inside, n.Host, verdict, n.Members, n.others())
+			report.Printf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", n.Kind, n.Inside, n.Host, verdict, n.Members, n.others())
 		}
 		if err := t.Flush(); err != nil {
 			return err

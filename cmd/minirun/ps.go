@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -13,7 +14,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
-	"minirun/container/procfs"
+	"minirun/cmd/report"
 )
 
 func psCommand() *cli.Command {
@@ -100,7 +101,7 @@ func ps(c *cli.Context) error {
 
 func (l *listed) row(whole bool) row {
 	r := row{ID: l.ID, Image: l.Image, Command: l.Command, CreatedAt: l.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
-		RunningFor: units.HumanDuration(time.Since(l.Created)) + " ago", Status: l.Status, State: l.State, Ports: procfs.Printable(l.Ports), Names: l.Name,
+		RunningFor: units.HumanDuration(time.Since(l.Created)) + " ago", Status: l.Status, State: l.State, Ports: l.Ports, Names: l.Name,
 		HostPID: l.Pid, Cgroup: l.Cgroup}
 	if !whole {
 		r.ID = fmt.Sprintf("%.12s", l.ID)
@@ -178,7 +179,7 @@ func printRows(c *cli.Context, rows []row) error {
 	switch {
 	case c.Bool("quiet"):
 		for _, r := range rows {
-			fmt.Fprintln(w, r.ID)
+			report.Printf(w, "%s\n", r.ID)
 		}
 		return nil
 	case format == "json":
@@ -193,9 +194,9 @@ func printRows(c *cli.Context, rows []row) error {
 	t := table(w)
 	fmt.Fprintln(t, strings.Join(header, "\t"))
 	for _, r := range rows {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", r.ID, r.Image, r.Command, r.RunningFor, r.Status, r.Ports, r.Names)
+		report.Printf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", r.ID, r.Image, r.Command, r.RunningFor, r.Status, r.Ports, r.Names)
 		if c.Bool("wide") {
-			fmt.Fprintf(t, "\t%d\t%d\t%s", r.HostPID, r.Threads, r.Cgroup)
+			report.Printf(t, "\t%d\t%d\t%s", r.HostPID, r.Threads, r.Cgroup)
 		}
 		fmt.Fprintln(t)
 	}
@@ -216,6 +217,17 @@ func printJSON[T any](w io.Writer, rows []T) error {
 	return nil
 }
 
+// printableRow returns a row, which is a struct, with printable strings.
+func printableRow[T any](row T) T {
+	v := reflect.ValueOf(&row).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Kind() == reflect.String {
+			f.SetString(report.Printable(f.String()))
+		}
+	}
+	return row
+}
+
 // printTemplate prints each row with a Go template. If the format begins with the word
 // table, the output has columns, and titles is the first row.
 func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error {
@@ -230,7 +242,7 @@ func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error 
 		rows = append([]T{titles}, rows...)
 	}
 	for _, r := range rows {
-		if err := t.Execute(columns, r); err != nil {
+		if err := t.Execute(columns, printableRow(r)); err != nil {
 			return fmt.Errorf("format: %w", err)
 		}
 	}

@@ -30,6 +30,9 @@ func remove(c *cli.Context, word string) error {
 	b, err := bundleOf(c, word)
 	if err != nil {
 		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
+			if err := store(c).Forget(word); err != nil {
+				return err
+			}
 			tell(err) // as with docker, it is no failure
 			return report.Exit(0)
 		}

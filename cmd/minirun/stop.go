@@ -30,7 +30,7 @@ func each(c *cli.Context, do func(word string) error) error {
 			failed = err
 			continue
 		}
-		fmt.Fprintln(c.App.Writer, word)
+		report.Printf(c.App.Writer, "%s\n", word)
 	}
 	return failed
 }

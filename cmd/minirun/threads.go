@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/urfave/cli/v2"
+
+	"minirun/cmd/report"
 )
 
 func threadsCommand() *cli.Command {
@@ -34,7 +36,7 @@ func (v *view) threads(w io.Writer, containers []*listed) error {
 		heading(w, l)
 		sum := 0
 		for _, p := range v.of(l) {
-			fmt.Fprintf(w, "%7d %d  %s\n", p.Threads, p.Pid, p.Line())
+			report.Printf(w, "%7d %d  %s\n", p.Threads, p.Pid, p.Line())
 			sum += p.Threads
 		}
 		fmt.Fprintf(w, "%7d threads in %s\n", sum, counted(len(v.of(l)), "process", "processes"))

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"minirun/cmd/report"
 	"minirun/container/procfs"
 )
 
@@ -72,7 +73,7 @@ func (v *view) tree(w io.Writer, containers []*listed) error {
 			if v.owner[b.Pid] == l {
 				inner = strconv.Itoa(b.Inner())
 			}
-			fmt.Fprintf(w, "%7d %6s %-10s %4d %8s %-4c %s%s\n", b.Pid, inner, userName(b.UID), b.Threads, units.BytesSize(float64(b.RSS)), b.State, b.art(), b.Line())
+			report.Printf(w, "%7d %6s %-10s %4d %8s %-4c %s%s\n", b.Pid, inner, userName(b.UID), b.Threads, units.BytesSize(float64(b.RSS)), b.State, b.art(), b.Line())
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"minirun/cmd/report"
 	"minirun/container"
 )
 
@@ -27,7 +28,7 @@ func list(c *call) error {
 		return err
 	case *quiet:
 		for _, s := range states {
-			fmt.Fprintln(c.out, s.ID)
+			report.Printf(c.out, "%s\n", s.ID)
 		}
 		return nil
 	case *format == "json":
@@ -36,7 +37,7 @@ func list(c *call) error {
 	t := tabwriter.NewWriter(c.out, 12, 1, 3, ' ', 0)
 	fmt.Fprintln(t, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER")
 	for _, s := range states {
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.Pid, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
+		report.Printf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.Pid, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
 	}
 	return t.Flush()
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/plan"
 	"minirun/plan/look"
 )
@@ -26,7 +27,7 @@ func (c *call) lookFlags() lookFlags {
 
 // look turns the flags into the plan's options.
 func (f lookFlags) look() (plan.Options, error) {
-	o := look.Options{Explain: *f.explain, Step: *f.step, Fault: *f.fault, Out: os.Stderr, In: os.Stdin}
+	o := look.Options{Explain: *f.explain, Step: *f.step, Fault: *f.fault, Out: &report.Output{To: os.Stderr}, In: os.Stdin}
 	if o.Explain || o.Step {
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // a reader that has seen enough, as head has, ends the explaining, not the run
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"minirun/container"
+	"minirun/container/hooks"
 	"minirun/container/protect"
 )
 
@@ -10,7 +11,7 @@ func start(c *call) error {
 		return err
 	}
 	return c.one(func(k *container.Container) error {
-		if k.EntersAtStart() {
+		if hooks.EntersAtStart(k.Hooks) {
 			if err := protect.Protect(); err != nil {
 				return err
 			}

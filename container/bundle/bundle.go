@@ -55,7 +55,7 @@ const (
 // A Bundle is one directory of a Store.
 type Bundle struct {
 	ID   string // 64 hex digits
-	Dir  string
+	Dir  string // "": it has none in the store
 	Spec *specs.Spec
 }
 
@@ -90,63 +90,116 @@ func (s Store) create(name string) (*Bundle, string, error) {
 	if _, err := unix.Getrandom(random, 0); err != nil {
 		return nil, "", fmt.Errorf("getrandom: %w", err)
 	}
-	b := &Bundle{ID: hex.EncodeToString(random)}
+	b := &Bundle{ID: hex.EncodeToString(random), Spec: &specs.Spec{}}
 	b.Dir = filepath.Join(s.containers(), b.ID)
-	for _, dir := range []string{b.Dir, filepath.Join(b.Dir, "rootfs"), filepath.Join(b.Dir, "upper"), filepath.Join(b.Dir, "work")} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return nil, "", errors.Join(err, os.RemoveAll(b.Dir))
-		}
-	}
-	if err := os.Chmod(b.Dir, 0o711); err != nil { // root in a user namespace must get through
-		return nil, "", errors.Join(err, os.RemoveAll(b.Dir))
-	}
 	name, err := s.take(name, b)
 	if err != nil {
-		return nil, "", errors.Join(err, os.RemoveAll(b.Dir))
+		return nil, "", err
+	}
+	for _, dir := range []string{"rootfs", "upper", "work"} {
+		err = errors.Join(err, os.Mkdir(filepath.Join(b.Dir, dir), 0o755))
+	}
+	if err = errors.Join(err, os.Chmod(b.Dir, 0o711)); err != nil { // root in a user namespace must get through
+		return nil, "", errors.Join(err, s.Delete(b))
 	}
 	return b, name, nil
 }
 
-// take links the name to the bundle.
+// lockNames keeps other commands from changing names, for the time of a few system
+// calls.
+func (s Store) lockNames() (*os.File, error) {
+	dir, err := os.Open(filepath.Join(string(s), "names"))
+	if err != nil {
+		return nil, err
+	}
+	for err = unix.EINTR; err == unix.EINTR; {
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	return dir, nil // to close it is to unlock it
+}
+
+// take links the name to the bundle and makes the bundle's directory. The link comes
+// first when a bundle is made, and goes last when one is removed: so a bundle always has
+// its name, and one of us who is killed in between leaves a link to nothing, which the
+// next to want the name, or to remove it, removes.
 func (s Store) take(name string, b *Bundle) (string, error) {
 	if name != "" && (container.CheckID(name) != nil || strings.ContainsRune("_+.-", rune(name[0]))) {
 		return "", fmt.Errorf("name %q: want letters, digits, or _+.- and none of these first", name)
 	}
+	lock, err := s.lockNames()
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
 	for try := 0; ; try++ {
 		chosen := name
 		if name == "" {
 			chosen = names.Random(try)
 		}
-		err := os.Symlink(b.Dir, s.link(chosen))
+		if s.holder(chosen) == "" {
+			os.Remove(s.link(chosen)) // ENOENT: there is none
+		}
+		err := os.Symlink(filepath.Join("../containers", b.ID), s.link(chosen))
 		if err == nil {
-			return chosen, nil
+			if err = os.Mkdir(b.Dir, 0o700); err != nil {
+				err = errors.Join(err, os.Remove(s.link(chosen)))
+			}
+			return chosen, err
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return "", err
 		}
-		if s.forget(chosen) {
-			continue
-		}
 		if name != "" {
-			return "", fmt.Errorf("name %q: in use by container %s", name, s.holder(name))
+			return "", fmt.Errorf("name %q: in use by container %.12s", name, s.holder(name))
 		}
 	}
 }
 
-// forget removes the link of a bundle that is gone: one of us was killed
-// between the two.
-func (s Store) forget(name string) bool {
-	return !exists(s.link(name)) && os.Remove(s.link(name)) == nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
+// holder is the id of the bundle that has a name; "" if none has it, or if the one that
+// had it is gone.
 func (s Store) holder(name string) string {
-	dir, _ := os.Readlink(s.link(name))
-	return fmt.Sprintf("%.12s", filepath.Base(dir))
+	target, err := os.Readlink(s.link(name))
+	if id := filepath.Base(target); err == nil && s.has(id) {
+		return id
+	}
+	return ""
+}
+
+// has says whether there is a bundle with that id; if we cannot find out, there is one.
+func (s Store) has(id string) bool {
+	_, err := os.Lstat(filepath.Join(s.containers(), id))
+	return container.CheckID(id) == nil && !errors.Is(err, fs.ErrNotExist)
+}
+
+// Forget removes a name whose bundle is gone. If there is none, or one that has its
+// bundle, nothing happens.
+func (s Store) Forget(name string) error {
+	if container.CheckID(name) != nil {
+		return nil
+	}
+	lock, err := s.lockNames()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if s.holder(name) != "" {
+		return nil
+	}
+	return gone(os.Remove(s.link(name)))
+}
+
+// gone is err, or nil if err says that the file does not exist.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // save writes the config.json.
@@ -201,8 +254,11 @@ func (s Store) Find(word string) (*Bundle, error) {
 	if word == "" || strings.ContainsRune(word, '/') {
 		return nil, fmt.Errorf("%q: %w", word, ErrNoSuch)
 	}
-	if dir, err := os.Readlink(s.link(word)); err == nil && exists(dir) {
-		return s.load(filepath.Base(dir)), nil
+	if id := s.holder(word); id != "" {
+		return s.load(id), nil
+	}
+	if len(word) == 64 && s.has(word) { // whoever removes many by their ids reads no list for each
+		return s.load(word), nil
 	}
 	ids, err := s.ids()
 	if err != nil {
@@ -218,21 +274,43 @@ func (s Store) Find(word string) (*Bundle, error) {
 	return nil, fmt.Errorf("%s: %d containers have ids that begin so", word, len(ids))
 }
 
-// Delete removes the bundle and its name. Its container must be gone. One that
+// Delete removes the bundle and then its name: if it fails, both are still there, and
+// so is config.json, which says what it is. Its container must be gone. One that
 // somebody else removes, or has removed, is success.
 func (s Store) Delete(b *Bundle) error {
-	if name := b.Annotation(Name); name != "" {
-		if dir, err := os.Readlink(s.link(name)); err == nil && filepath.Base(dir) == b.ID {
-			if err := os.Remove(s.link(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
+	if b.Dir == "" {
+		return nil // it is none of the store's
+	}
+	names, err := s.namesOf(b)
+	if err != nil {
+		return err
 	}
 	// Of two who remove it at the same time, as rm -f and the end of run --rm, each
 	// finds that something is gone already.
-	err := b.remove()
+	err = b.remove()
 	for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 1000; tries++ {
 		err = b.remove()
 	}
+	for _, name := range names {
+		if err == nil { // else it keeps its name: somebody must be able to remove it later
+			err = s.Forget(name)
+		}
+	}
 	return err
+}
+
+// namesOf are the names that lead to a bundle: the one that it says or, if that is not
+// so, all that do.
+func (s Store) namesOf(b *Bundle) ([]string, error) {
+	if name := b.Annotation(Name); container.CheckID(name) == nil && s.holder(name) == b.ID {
+		return []string{name}, nil
+	}
+	entries, err := os.ReadDir(filepath.Join(string(s), "names"))
+	var names []string
+	for _, e := range entries {
+		if s.holder(e.Name()) == b.ID {
+			names = append(names, e.Name())
+		}
+	}
+	return names, gone(err)
 }

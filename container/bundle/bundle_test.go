@@ -194,13 +194,14 @@ func TestNames(t *testing.T) {
 			t.Errorf("Find(%q) = %v, %v, want no such container", word, b, err)
 		}
 	}
-	for _, id := range []string{"aa11", "aa22"} {
+	// No random id begins with zz: they are hexadecimal.
+	for _, id := range []string{"zz11", "zz22"} {
 		dir, later := filepath.Join(string(s), "containers", id), time.Now().Add(time.Hour)
 		must(t, os.Mkdir(dir, 0o755))
 		must(t, os.Chtimes(dir, later, later))
 	}
-	if _, err := s.Find("aa"); err == nil || err.Error() != "aa: 2 containers have ids that begin so" {
-		t.Errorf("Find(aa) = %v", err)
+	if _, err := s.Find("zz"); err == nil || err.Error() != "zz: 2 containers have ids that begin so" {
+		t.Errorf("Find(zz) = %v", err)
 	}
 	list, err := s.List()
 	must(t, err)
@@ -209,7 +210,7 @@ func TestNames(t *testing.T) {
 		ids = append(ids, b.ID)
 	}
 	slices.Sort(ids[:min(2, len(ids))]) // of the same age, or nearly
-	if want := []string{"aa11", "aa22", other.ID, web.ID}; !slices.Equal(ids, want) {
+	if want := []string{"zz11", "zz22", other.ID, web.ID}; !slices.Equal(ids, want) {
 		t.Errorf("List() = %v, want the newest first: %v", ids, want)
 	}
 	for _, b := range list {
@@ -246,6 +247,59 @@ func TestSpoilt(t *testing.T) {
 	again, err := s.Make(img, Request{Name: "web"})
 	must(t, err)
 	must(t, s.Delete(again))
+	nothingLeft(t, s)
+}
+
+// TestCutShort: whoever makes or removes a bundle can be killed anywhere. What is left
+// has a name, and goes by that name.
+func TestCutShort(t *testing.T) {
+	for what, ruin := range map[string]func(s Store, b *Bundle) error{
+		"made: the name":            func(s Store, b *Bundle) error { return os.RemoveAll(b.Dir) },
+		"made: the directory":       func(s Store, b *Bundle) error { return errors.Join(os.RemoveAll(b.Dir), os.Mkdir(b.Dir, 0o700)) },
+		"made: no config.json":      func(s Store, b *Bundle) error { return os.Remove(filepath.Join(b.Dir, "config.json")) },
+		"removed: only config.json": func(s Store, b *Bundle) error { return os.RemoveAll(filepath.Join(b.Dir, "upper")) },
+		"removed: an empty one":     func(s Store, b *Bundle) error { return errors.Join(os.RemoveAll(b.Dir), os.Mkdir(b.Dir, 0o711)) },
+		"renamed: a name not its own": func(s Store, b *Bundle) error {
+			return os.WriteFile(filepath.Join(b.Dir, "config.json"), []byte(`{"annotations":{"org.minirun.name":"other"}}`), 0o600)
+		},
+	} {
+		s, img := newStore(t)
+		b, err := s.Make(img, Request{Name: "web"})
+		must(t, err)
+		must(t, ruin(s, b))
+		found, err := s.Find("web")
+		if err == nil {
+			err = s.Delete(found)
+		}
+		if errors.Is(err, ErrNoSuch) {
+			err = s.Forget("web")
+		}
+		if err != nil {
+			t.Errorf("%s: rm -f web = %v", what, err)
+		}
+		nothingLeft(t, s)
+	}
+}
+
+// TestFailedRemoval: a bundle that cannot be removed keeps its name, and says what it is.
+func TestFailedRemoval(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("no root: no mount that could not be removed")
+	}
+	s, img := newStore(t)
+	b, err := s.Make(img, Request{Name: "web"})
+	must(t, err)
+	busy := filepath.Join(b.Dir, "upper", "busy")
+	must(t, os.Mkdir(busy, 0o755))
+	must(t, unix.Mount("tmpfs", busy, "tmpfs", 0, ""))
+	if err := s.Delete(b); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("Delete() = %v, want EBUSY", err)
+	}
+	if found, err := s.Find("web"); err != nil || found.ID != b.ID || found.Annotation(Image) != "web:v1" {
+		t.Errorf("after a failed Delete, Find(web) = %v, %v", found, err)
+	}
+	must(t, unix.Unmount(busy, 0))
+	must(t, s.Delete(b))
 	nothingLeft(t, s)
 }
 

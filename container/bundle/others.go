@@ -116,12 +116,12 @@ func (b *Bundle) removeOthers() error {
 
 // remove removes the bundle's directory.
 func (b *Bundle) remove() error {
-	err := image.RemoveAll(b.Dir)
+	err := image.RemoveAll(b.Dir, "config.json")
 	if errors.Is(err, os.ErrPermission) && b.Spec != nil && b.Spec.Linux != nil && len(b.Spec.Linux.UIDMappings) > 1 {
 		if err := b.removeOthers(); err != nil {
 			return err
 		}
-		return image.RemoveAll(b.Dir)
+		return image.RemoveAll(b.Dir, "config.json")
 	}
 	return err
 }

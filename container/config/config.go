@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -39,6 +40,17 @@ func Read(bundle string) (spec *specs.Spec, text []byte, err error) {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return spec, text, nil
+}
+
+// Of reads the config.json of a container as it was when the container was made. It is
+// in dir, the directory of the container's state. If it is not there, because
+// whoever made the container did not hand over its text, the bundle's is read.
+func Of(dir, bundle string) (*specs.Spec, error) {
+	spec, _, err := Read(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		spec, _, err = Read(filepath.Clean(bundle))
+	}
+	return spec, err
 }
 
 // Decode is json.Unmarshal into a pointer to a struct, faster if the text has

@@ -50,9 +50,10 @@ type Container struct {
 	// State returns what a hook is told.
 	State func(status specs.ContainerState) specs.State
 
-	// Join starts a plan whose child joins the container's namespaces and cgroup and
-	// then does what record records. o may have descriptors and a time limit.
-	Join func(record func(*plan.Plan), o plan.Options) (*plan.Process, error)
+	// Join begins a plan whose child joins the container's namespaces and cgroup. The
+	// plan needs process, a pidfd of the container process, as the descriptor
+	// "container". Close it after the plan has run.
+	Join func() (p *plan.Plan, process int, err error)
 
 	// Exec starts a program of the container's like exec, with the identity of the
 	// container's process. Both its output and its errors go to out.
@@ -83,14 +84,17 @@ func New(spec *specs.Spec, c Container, facts plan.Facts) (*Hooks, error) {
 // newPIDNamespace says whether only the child and what it starts are in its pid
 // namespace.
 func newPIDNamespace(linux *specs.Linux) bool {
-	return slices.ContainsFunc(linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.PIDNamespace && n.Path == ""
-	})
+	return slices.Contains(linux.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace})
 }
 
 // Of returns the hooks of a container that exists, and whose spec was checked. The
 // hooks may be nil.
 func Of(spec *specs.Hooks, c Container) *Hooks { return &Hooks{spec: spec, container: c} }
+
+// EntersAtStart says whether the start command runs something inside the container, its
+// startContainer hooks. Such a command must be protected from the container before
+// (package protect). The hooks may be nil.
+func EntersAtStart(spec *specs.Hooks) bool { return spec != nil && len(spec.StartContainer) > 0 }
 
 func (h *Hooks) list(at Point) []specs.Hook {
 	if h.spec == nil {

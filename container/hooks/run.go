@@ -16,6 +16,7 @@ import (
 
 	"minirun/container/procfs"
 	"minirun/plan"
+	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -112,18 +113,23 @@ func (h *Hooks) runInside(at Point, hook specs.Hook, input []byte, output io.Wri
 
 // startHostProgram starts a hook that is a program of the host's.
 func (h *Hooks) startHostProgram(hook specs.Hook, in, out *os.File, o plan.Options) (*plan.Process, error) {
+	p, process, err := h.container.Join()
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(process)
 	stdin, stdout := plan.Inherited("stdin"), plan.Inherited("stdout")
-	o.Inherited = map[plan.Inherited]int{stdin: int(in.Fd()), stdout: int(out.Fd())}
-	return h.container.Join(func(p *plan.Plan) {
-		for fd, from := range []plan.Inherited{stdin, stdout, stdout} {
-			p.Dup3(from, fd, 0)
-		}
-		p.CloseRange(plan.Num(3), 0, plan.Channel)
-		p.CloseRange(plan.Channel, 1, nil)
-		p.Ready()
-		p.RtSigprocmask()
-		p.Execve(hook.Path, hook.Args, hook.Env)
-	}, o)
+	for fd, from := range []plan.Inherited{stdin, stdout, stdout} {
+		p.Dup3(from, fd, 0)
+	}
+	p.CloseRange(plan.Num(3), 0, plan.Channel)
+	p.CloseRange(plan.Channel, 1, nil)
+	p.Ready()
+	p.RtSigprocmask()
+	p.Execve(hook.Path, hook.Args, hook.Env)
+	o.Inherited = map[plan.Inherited]int{stdin: int(in.Fd()), stdout: int(out.Fd()), "container": process}
+	o.Notation = print.Step
+	return p.Start(o)
 }
 
 // talk starts a process, writes its input, reads its output, and waits for its end. It

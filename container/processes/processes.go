@@ -33,9 +33,7 @@ func Of(c *container.Container) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	ownNamespace := slices.ContainsFunc(c.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.PIDNamespace && n.Path == ""
-	})
+	ownNamespace := slices.Contains(c.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace}) // made for it: no path
 	return byDescent(c.Pid, ownNamespace, all), nil
 }
 

@@ -58,7 +58,8 @@ func (s step) source() (file, line, function string) {
 }
 
 // ordinaryPlans asks the two programs for the plans of containers that ask for
-// nothing special. Nothing is made but temporary files.
+// nothing special. Nothing is made but temporary files. It needs root: an ordinary
+// user's containers ask for more, a user namespace.
 func ordinaryPlans(minirun, minirunc string) (map[string][]step, error) {
 	if minirun == "" || minirunc == "" {
 		return nil, fmt.Errorf("MINIRUN and MINIRUNC are not set: which programs' plans?")
@@ -71,11 +72,7 @@ func ordinaryPlans(minirun, minirunc string) (map[string][]step, error) {
 	if err := os.Mkdir(filepath.Join(dir, "rootfs"), 0o755); err != nil {
 		return nil, err
 	}
-	spec := []string{minirunc, "spec", "--bundle", dir}
-	if os.Geteuid() != 0 {
-		spec = append(spec, "--rootless")
-	}
-	if _, err := output(nil, spec...); err != nil {
+	if _, err := output(nil, minirunc, "spec", "--bundle", dir); err != nil {
 		return nil, err
 	}
 	image := []string{minirun, "--store", filepath.Join(dir, "store")}

@@ -6,21 +6,58 @@
 package leftovers
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Guard runs tests and returns their exit status: not 0 if they failed, or if
 // what [List] sees is not what it was. What was killed has two seconds to end.
-func Guard(run func() int) int { return guard(run, 2*time.Second) }
+//
+// Root's tests run in a mount namespace of their own: what other processes of the
+// machine mount meanwhile, other tests among them, is not seen as theirs.
+func Guard(run func() int) int {
+	if err := withdraw(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return guard(run, 2*time.Second)
+}
+
+// withdraw executes the test binary again in a mount namespace of its own, unless it
+// has one. Why execute? [unshare(2)] moves one thread only, and the others cannot
+// follow; but the thread that executes a program becomes the only one.
+//
+// [unshare(2)]: https://man7.org/linux/man-pages/man2/unshare.2.html
+func withdraw() error {
+	ours, err := os.Readlink("/proc/self/ns/mnt")
+	parents, hidden := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid()))
+	if err != nil || hidden != nil || ours != parents {
+		return nil // it has one, or another user's process has started it
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); errors.Is(err, unix.EPERM) {
+		return nil // no root: then it cannot mount anything here either
+	} else if err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	return fmt.Errorf("execute %s again: %w", os.Args[0], unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+}
 
 func guard(run func() int, patience time.Duration) int {
 	if r, w, err := os.Pipe(); err == nil { // Go's poller opens two descriptors at the first use, for good

@@ -20,6 +20,28 @@ func TestMain(m *testing.M) {
 	os.Exit(Guard(m.Run))
 }
 
+// TestOthers: what somebody else mounts meanwhile is not ours. The other is a process
+// in the mount namespace from which the tests were started.
+func TestOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("no root: no mounts")
+	}
+	dir := t.TempDir()
+	before := List()
+	others := func(command ...string) {
+		t.Helper()
+		cmd := exec.Command("nsenter", append([]string{fmt.Sprintf("--mount=/proc/%d/ns/mnt", os.Getppid())}, command...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v, %s", cmd, err, out)
+		}
+	}
+	others("mount", "-t", "tmpfs", "others", dir)
+	defer others("umount", dir)
+	if changed := Changes(before, List()); changed != "" {
+		t.Errorf("what others have mounted is taken for ours:\n%s", changed)
+	}
+}
+
 // leak leaves one thing behind.
 func leak(what string) int {
 	var err error

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,9 +22,9 @@ type discarder struct {
 	queue []string // names in top
 }
 
-// RemoveAll removes a directory and all that is in it, whoever made it. One that
-// does not exist is no error.
-func RemoveAll(dir string) error {
+// RemoveAll removes a directory and all that is in it, whoever made it; what is
+// called last goes last. One that does not exist is no error.
+func RemoveAll(dir string, last ...string) error {
 	top, err := os.Open(dir)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
@@ -36,7 +37,8 @@ func RemoveAll(dir string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(last, name) })
+	for _, name := range append(names, last...) {
 		if err := discard(top, name); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
 		}

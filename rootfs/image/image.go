@@ -54,7 +54,7 @@ func (s *Store) Find(name string) (*Image, error) {
 	}
 	if r, err := ParseReference(name); err == nil {
 		if d, ok := named(&index, r); ok {
-			return s.image(&index, d)
+			return s.image(d, index.lines()[d])
 		}
 	}
 	images, err := s.findID(&index, name)
@@ -96,15 +96,6 @@ func (s *Store) findID(index *Index, prefix string) ([]*Image, error) {
 	return found, nil
 }
 
-// findManifest looks an image up by its manifest.
-func (s *Store) findManifest(manifest Digest) (*Image, error) {
-	index, err := s.readIndex()
-	if err != nil {
-		return nil, err
-	}
-	return s.image(&index, manifest)
-}
-
 // List gives all images, the newest first, those without a date last.
 func (s *Store) List() ([]*Image, error) {
 	index, err := s.readIndex()
@@ -129,14 +120,15 @@ func (i *Image) age() string {
 
 // images reads every image once, however many names it has.
 func (s *Store) images(index *Index) ([]*Image, error) {
-	seen := map[Digest]bool{}
+	lines := index.lines()
 	var images []*Image
 	for _, d := range index.Manifests {
-		if seen[d.Digest] {
+		own := lines[d.Digest]
+		if own == nil {
 			continue
 		}
-		seen[d.Digest] = true
-		image, err := s.image(index, d.Digest)
+		delete(lines, d.Digest)
+		image, err := s.image(d.Digest, own)
 		if errors.Is(err, fs.ErrNotExist) && !s.stillListed(d.Digest) {
 			continue // removed since the index was read
 		}
@@ -153,14 +145,13 @@ func (s *Store) stillListed(manifest Digest) bool {
 	return ok || err != nil
 }
 
-// image reads what the index and the blobs say about one image.
-func (s *Store) image(index *Index, manifest Digest) (*Image, error) {
+// image reads what its lines of the index and the blobs say about one image.
+func (s *Store) image(manifest Digest, lines []Descriptor) (*Image, error) {
 	image := &Image{Manifest: manifest, store: s}
-	for _, d := range index.Manifests {
-		if d.Digest == manifest {
-			image.describe(d)
-		}
+	for _, d := range lines {
+		image.describe(d)
 	}
+	slices.SortFunc(image.Names, func(a, b Reference) int { return strings.Compare(a.String(), b.String()) })
 	document, err := s.readManifest(manifest)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", manifest, err)
@@ -184,7 +175,6 @@ func (s *Store) image(index *Index, manifest Digest) (*Image, error) {
 func (i *Image) describe(d Descriptor) {
 	if r, err := ParseReference(d.Annotations[nameAnnotation]); err == nil {
 		i.Names = append(i.Names, r)
-		slices.SortFunc(i.Names, func(a, b Reference) int { return strings.Compare(a.String(), b.String()) })
 	}
 	if size, err := strconv.ParseInt(d.Annotations[sizeAnnotation], 10, 64); err == nil {
 		i.Size = size
@@ -237,7 +227,7 @@ func (s *Store) Tag(old string, name Reference) error {
 	return s.updateIndex(func(index *Index) error {
 		for _, d := range index.Manifests {
 			if d.Digest == image.Manifest {
-				setName(index, d, name)
+				setNames(index, result{image: d, names: []Reference{name}})
 				return nil
 			}
 		}

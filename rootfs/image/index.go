@@ -77,21 +77,39 @@ func (s *Store) updateIndex(change func(*Index) error) error {
 	return s.replace(indexFile, content)
 }
 
-// setName makes name point to the image; a zero name only makes sure that the
-// image is listed. An image that loses its last name so stays, unnamed.
-func setName(index *Index, image Descriptor, name Reference) {
-	if name == (Reference{}) {
-		if !lists(index, image.Digest) {
-			index.Manifests = append(index.Manifests, described(image, ""))
+// lines are the lines of each image, by its manifest.
+func (i *Index) lines() map[Digest][]Descriptor {
+	lines := map[Digest][]Descriptor{}
+	for _, d := range i.Manifests {
+		lines[d.Digest] = append(lines[d.Digest], d)
+	}
+	return lines
+}
+
+// setNames lists images and makes their names point to them; the last one to want a
+// name has it. An image that so loses its last name stays, unnamed. Why all at once? An
+// archive can have ten thousand names, and each would be looked for among all others.
+func setNames(index *Index, results ...result) {
+	last := map[Reference]Digest{}
+	for _, r := range results {
+		for _, name := range r.names {
+			last[name] = r.image.Digest
 		}
-		return
 	}
 	for i, d := range index.Manifests {
-		if d.Annotations[nameAnnotation] == name.String() {
+		if r, err := ParseReference(d.Annotations[nameAnnotation]); err == nil && last[r] != "" {
 			index.Manifests[i] = described(d, "")
 		}
 	}
-	index.Manifests = append(index.Manifests, described(image, name.String()))
+	for _, r := range results {
+		index.Manifests = append(index.Manifests, described(r.image, ""))
+		for _, name := range r.names {
+			if last[name] == r.image.Digest && name != (Reference{}) {
+				index.Manifests = append(index.Manifests, described(r.image, name.String()))
+				delete(last, name) // once
+			}
+		}
+	}
 	dropUnnamed(index)
 }
 
@@ -116,10 +134,6 @@ func dropUnnamed(index *Index) {
 		seen[d.Digest] = true
 		return redundant
 	})
-}
-
-func lists(index *Index, manifest Digest) bool {
-	return slices.ContainsFunc(index.Manifests, func(d Descriptor) bool { return d.Digest == manifest })
 }
 
 // described copies a descriptor with another name, "" for none.

@@ -157,14 +157,24 @@ func (g *staging) add(blobs Blobs, d Descriptor, names []Reference) error {
 	return nil
 }
 
-// conclude publishes and reads back what has been loaded.
+// conclude publishes and reads back what has been loaded, each image once.
 func (g *staging) conclude() ([]*Image, error) {
 	if err := g.publish(); err != nil {
 		return nil, err
 	}
+	index, err := g.store.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	lines := index.lines()
 	var images []*Image
 	for _, r := range g.results {
-		image, err := g.store.findManifest(r.image.Digest)
+		own := lines[r.image.Digest]
+		if own == nil {
+			continue // it has been there under another name
+		}
+		delete(lines, r.image.Digest)
+		image, err := g.store.image(r.image.Digest, own)
 		if err != nil {
 			return nil, err
 		}

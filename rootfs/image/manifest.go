@@ -42,12 +42,27 @@ type document struct {
 // image stages the image that d, a manifest or an index, describes, and
 // returns its manifest's descriptor, with the size annotation.
 func (g *staging) image(from Blobs, d Descriptor) (Descriptor, error) {
+	key := descriptorKey{d.MediaType, d.Digest, d.Size}
+	if known, ok := g.images[key]; ok {
+		return known, nil
+	}
+	image, err := g.newImage(from, d)
+	if err == nil {
+		g.images[key] = image
+	}
+	return image, err
+}
+
+func (g *staging) newImage(from Blobs, d Descriptor) (Descriptor, error) {
 	d, manifest, err := g.manifest(from, d, maxNesting)
 	if err != nil {
 		return d, err
 	}
-	if known, ok, err := g.store.listed(d.Digest); ok || err != nil {
-		return known, err // it was checked when it was loaded
+	if known, ok := g.listed[d.Digest]; ok {
+		if _, err := g.store.image(d.Digest, nil); err == nil {
+			return known, nil // it was checked when it was loaded
+		}
+		// It has been damaged since: what is missing comes again.
 	}
 	config, err := g.config(from, *manifest.Config)
 	if err != nil {
@@ -248,9 +263,36 @@ func (g *staging) fetchLayer(from Blobs, d Descriptor, diffID Digest) (int64, er
 		if err := g.fetchBlob(from, d); err != nil {
 			return 0, err
 		}
+	} else if err := g.sameSize(d); err != nil {
+		return 0, err
+	}
+	key := layerKey{d.Digest, diffID}
+	if size, ok := g.sizes[key]; ok {
+		return size, nil
 	}
 	_, size, err := g.layer(d, diffID)
+	if err == nil {
+		g.sizes[key] = size
+	}
 	return size, err
+}
+
+// sameSize compares the size of a blob that is here already with the one that a
+// manifest gives it.
+func (g *staging) sameSize(d Descriptor) error {
+	f, err := g.open(d.Digest)
+	if err != nil {
+		return cause(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return cause(err)
+	}
+	if err := compare(Descriptor{Digest: d.Digest, Size: info.Size()}, d); err != nil {
+		return fmt.Errorf("blob %s: %w", d.Digest, err)
+	}
+	return nil
 }
 
 func (g *staging) fetchBlob(from Blobs, d Descriptor) error {

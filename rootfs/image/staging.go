@@ -30,7 +30,21 @@ type staging struct {
 	blobs   map[Digest]bool // staged here
 	layers  map[Digest]bool // staged here, by diff id
 	results []result
+
+	// What has been checked is not checked again: an archive can list one image, or one
+	// layer, under as many names as its index has room for.
+	listed map[Digest]Descriptor        // images of the store, as begin found them
+	images map[descriptorKey]Descriptor // as image returned them
+	sizes  map[layerKey]int64           // uncompressed
 }
+
+type descriptorKey struct {
+	mediaType string
+	digest    Digest
+	size      int64
+}
+
+type layerKey struct{ blob, diffID Digest }
 
 // A result is an image to be listed, with the names it gets.
 type result struct {
@@ -55,6 +69,7 @@ func (s *Store) begin() (*staging, error) {
 	g := &staging{
 		store: s, lock: lock, tmp: tmp, name: unique(), budget: newBudget(s.options.Limits),
 		blobs: map[Digest]bool{}, layers: map[Digest]bool{},
+		listed: map[Digest]Descriptor{}, images: map[descriptorKey]Descriptor{}, sizes: map[layerKey]int64{},
 	}
 	if err := g.prepare(); err != nil {
 		g.abort()
@@ -72,7 +87,11 @@ func (g *staging) prepare() (err error) {
 	if g.here, err = os.Open(g.path()); err != nil {
 		return err
 	}
-	return g.store.markLayout()
+	index, err := g.store.readIndex() // nothing can be taken out of it as long as we hold the lock
+	for _, d := range index.Manifests {
+		g.listed[d.Digest] = described(d, "")
+	}
+	return errors.Join(err, g.store.markLayout())
 }
 
 // lockSwept takes lock shared, after removing what killed processes left in
@@ -235,12 +254,7 @@ func settle(from, to string) error {
 }
 
 func (g *staging) list(index *Index) error {
-	for _, r := range g.results {
-		setName(index, r.image, Reference{})
-		for _, name := range r.names {
-			setName(index, r.image, name)
-		}
-	}
+	setNames(index, g.results...)
 	return nil
 }
 
