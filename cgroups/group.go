@@ -13,8 +13,8 @@ import (
 
 // This file records how a group is made and limited. In the plan it looks so:
 //
-//	mkdirat(AT_FDCWD, "/sys/fs/cgroup/minirun/web", 0755)
-//	openat(AT_FDCWD, "/sys/fs/cgroup/minirun/web", O_PATH|…) = <cgroup>
+//	mkdirat(AT_FDCWD, "/sys/fs/cgroup/minirun-web", 0755)
+//	openat(AT_FDCWD, "/sys/fs/cgroup/minirun-web", O_PATH|…) = <cgroup>
 //	openat(<cgroup>, "memory.max", O_WRONLY|O_CLOEXEC) = <memory.max>
 //	write(<memory.max>, "67108864", 8)
 //	close(<memory.max>)
@@ -60,9 +60,12 @@ func (w Write) Controller() string {
 }
 
 // Add records the steps that make the group, hand controllers down to it and
-// write its limits, each with its undo. The returned descriptor is for
-// [plan.Clone]: the process is born in the group. It stays open until the plan
-// has run.
+// write its limits. The returned descriptor is for [plan.Clone]: the process is
+// born in the group. It stays open until the plan has run.
+//
+// Only the making of directories has an undo. The limits go with the group.
+// Controllers that were handed down stay so, because other groups may use them by
+// then.
 //
 // Add reads the groups above to know what to record, and changes nothing. Three
 // things are errors: a limit that the host cannot set, a group that has
@@ -110,19 +113,19 @@ func (g *Group) Update(p *plan.Plan, limits []Write) error {
 	return nil
 }
 
-// Limit records the writes of the limits and nothing else, for a group that has
-// its controllers already. It returns the group's descriptor.
+// Limit records the writes of the limits and nothing else. The group must have its
+// controllers already. It returns the group's descriptor.
 func (g *Group) Limit(p *plan.Plan, limits []Write) plan.FD {
 	dir := p.Openat(plan.CWD, g.Dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
 	for _, w := range limits {
-		limit(p, dir, w)
+		writeLimit(p, dir, w)
 	}
 	return dir
 }
 
-// limit records one write: open, write, close. A missing file that is optional is
+// writeLimit records one write: open, write, close. A missing file that is optional is
 // no failure: the plan skips the steps that use its descriptor.
-func limit(p *plan.Plan, dir plan.FD, w Write) {
+func writeLimit(p *plan.Plan, dir plan.FD, w Write) {
 	open := func(w Write) *plan.Step {
 		return p.Openat(dir, w.File, unix.O_WRONLY|unix.O_CLOEXEC, 0).As(w.File)
 	}

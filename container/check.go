@@ -173,7 +173,7 @@ func (b *builder) checkGroup() (err error) {
 	if b.limits, err = resources.New(b.spec.Linux.Resources); err != nil {
 		return err
 	}
-	if err := b.findGroup(); err != nil || b.cgroup == nil || !b.facts.Privileged() {
+	if err := b.findGroup(); err != nil || !b.facts.Privileged() {
 		return err
 	}
 	var rules []specs.LinuxDeviceCgroup
@@ -181,6 +181,11 @@ func (b *builder) checkGroup() (err error) {
 		rules = r.Devices
 	}
 	if b.filter, err = devices.New(rules); err != nil {
+		return err
+	}
+	if b.cgroup == nil {
+		warnings, err := b.filter.Without(b.spec, b.Bundle, b.namespaces.Has(specs.UserNamespace))
+		b.warn(warnings)
 		return err
 	}
 	b.delegation, err = delegation.New(b.spec, namespaces.IDMap(b.spec.Linux.UIDMappings).ToHost, b.host.Delegated)

@@ -10,6 +10,8 @@ import (
 	"minirun/container/files"
 	"minirun/container/procfs"
 	"minirun/plan"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // This file records how the container process comes into being: its cgroup, and
@@ -33,8 +35,9 @@ import (
 // if there is to be one.
 //
 // state.json must name the process as early as possible (cloned). A runtime that has
-// cloned the process itself knows its id at once. Otherwise another process tells it over
-// a channel, and the child must wait at a gate until the runtime has written it down.
+// cloned the process itself knows its id at once, and should it be killed just then, the
+// process is found by its cgroup. Without a cgroup, or if another process tells the
+// runtime the id over a channel, the child waits at a gate until the id is written down.
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")
@@ -52,7 +55,8 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	p.Heading("a process of its own")
 	c.PidFD = true
 	b.born(p, c)
-	if b.unit != nil || b.joins.Indirectly() {
+	unknown := b.cgroup == nil && !b.namespaces.Makes(specs.UserNamespace) // else it waits for its id maps, which come later
+	if unknown || b.unit != nil || b.joins.Indirectly() {
 		return b.pidGate(p)
 	}
 	p.Do("state.json: the container process", b.cloned)
@@ -131,9 +135,10 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	return b.pidGate(p)
 }
 
-// pidGate records the gate at which the child waits until the runtime knows its
-// process id, where another process has cloned it, and until systemd has moved it into
-// its group. Only then may the child make its cgroup namespace: the group that a process is
+// pidGate records the gate at which the child waits until its process id is written
+// down, and until systemd has moved it into its group. A child that is born in a group
+// need not wait: if the runtime is killed, the group tells whose process it is. Only
+// after the gate may the child make its cgroup namespace: the group that a process is
 // in at unshare(2) becomes the root of what it sees (cgroup_namespaces(7)).
 func (b *builder) pidGate(p *plan.Plan) (err error) {
 	p.On(plan.Child)

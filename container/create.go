@@ -39,7 +39,7 @@ type Options struct {
 	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
 	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
 	AtExit                []string // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
-	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter
+	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter (devices.Filter.Without)
 	Systemd               bool     // systemd makes the cgroup, as a scope; see package systemd
 
 	Config []byte // the text of config.json, kept for exec and hooks; nil: they read the bundle's config.json again

@@ -206,6 +206,34 @@ func TestFaultsHere(t *testing.T) {
 	}
 }
 
+// TestNobodyUnknown: without a cgroup nothing but its written number tells whose the
+// container process is. The runtime is killed after it has cloned the process and
+// before it has written that down: the process must not live on.
+func TestNobodyUnknown(t *testing.T) {
+	needRoot(t)
+	for _, monitor := range []bool{false, true} {
+		for _, do := range []string{"run", "create"} {
+			b := newBox(t, "sleep")
+			b.save()
+			p, err := b.root.Plan(b.id, b.bundle, b.Spec, Options{NoCgroup: true, Monitor: monitor, Wait: do == "create"})
+			must(t, err)
+			clone := slices.IndexFunc(p.Steps, func(s *plan.Step) bool { return s.Call == "clone3" })
+			r := b.request(do)
+			r.Monitor, r.NoCgroup, r.Late = monitor, true, clone+1
+			w := walk{do: do}
+			before := w.fingerprint(t, b)
+			_, err = outcome(t, r.command(t))
+			if err == nil {
+				t.Errorf("%s: the runtime was not killed", do)
+			}
+			b.remove()
+			if after := w.settled(t, b, before); after != before {
+				t.Errorf("%s, with a monitor: %v: there is left:\n%s", do, monitor, leftovers.Changes(before, after))
+			}
+		}
+	}
+}
+
 // die kills us before step n.
 func die(n int) func(*plan.Step) error {
 	if n == 0 {

@@ -170,8 +170,9 @@ func (root Root) Discard(id string) error {
 }
 
 // List returns all containers, oldest first. It leaves out containers that are deleted while
-// it looks, and damaged ones, because one broken container must not hide all others.
-func (root Root) List() ([]*Container, error) {
+// it looks. What is no container, or a damaged one, goes to damaged, because one broken
+// container must not hide all others.
+func (root Root) List(damaged func(error)) ([]*Container, error) {
 	entries, err := os.ReadDir(string(root))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -181,10 +182,12 @@ func (root Root) List() ([]*Container, error) {
 	}
 	var list []*Container
 	for _, e := range entries {
-		c, err := root.Load(e.Name())
-		if err == nil {
+		switch c, err := root.Load(e.Name()); {
+		case err == nil:
 			list = append(list, c)
-		} else if err := ignore(err, ErrNotExist, ErrDamaged, errID); err != nil {
+		case errors.Is(err, ErrDamaged), errors.Is(err, errID):
+			damaged(err)
+		case !errors.Is(err, ErrNotExist):
 			return nil, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -23,15 +24,17 @@ import (
 
 // A request is what a runtime in a process of its own is to do.
 type request struct {
-	Do      string // run, create, start, exec, delete, state
-	Root    string
-	ID      string
-	Bundle  string
-	Monitor bool
-	Trace   bool // print which steps are made
-	Shared  bool // run: where all mounts are shared, and print what has changed in them
-	Fault   plan.Fault
-	Die     int // the step before which the runtime is killed, from 1; 0: none
+	Do       string // run, create, start, exec, delete, state
+	Root     string
+	ID       string
+	Bundle   string
+	Monitor  bool
+	NoCgroup bool
+	Trace    bool // print which steps are made
+	Shared   bool // run: where all mounts are shared, and print what has changed in them
+	Fault    plan.Fault
+	Die      int // the step before which the runtime is killed, from 1; 0: none
+	Late     int // the step after which it is killed, a moment later; 0: none
 }
 
 // runtimeProcess does what a command of minirun would, without flags. It prints
@@ -56,12 +59,20 @@ func (r request) carryOut() (int, error) {
 	if r.Trace {
 		look.Trace = func(e plan.Event) { made[e.Index] = !e.Skipped }
 	}
+	if r.Late > 0 {
+		look.Before, look.Trace = nil, func(e plan.Event) {
+			if e.Index == r.Late {
+				time.Sleep(100 * time.Millisecond) // the other processes go on as far as they can
+				unix.Kill(os.Getpid(), unix.SIGKILL)
+			}
+		}
+	}
 	if r.Do == "run" || r.Do == "create" {
 		spec, _, err := config.Read(r.Bundle)
 		if err != nil {
 			return 0, err
 		}
-		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, Engine: look}
+		o := Options{Wait: r.Do == "create", Monitor: r.Monitor, NoCgroup: r.NoCgroup, Engine: look}
 		if r.Shared {
 			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
 				return 0, err

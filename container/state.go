@@ -100,6 +100,8 @@ func (c *Container) read() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		c.State = State{ID: c.ID}
 		return nil
+	} else if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EISDIR) { // a stray file, or a directory
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	} else if err != nil || c.text != nil && bytes.Equal(text, c.text) {
 		return err
 	}

@@ -46,7 +46,7 @@ func TestStateCut(t *testing.T) {
 		if c, err := root.Lock("box"); err == nil || c != nil || !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "box/state.json") {
 			t.Fatalf("Lock() with %q = %v, %v; want an error that names the file", data[:n], c, err)
 		}
-		if list, err := root.List(); len(list) != 0 || err != nil {
+		if list, err := root.List(func(error) {}); len(list) != 0 || err != nil {
 			t.Fatalf("List() with %q = %v, %v; want none", data[:n], list, err)
 		}
 	}
@@ -116,7 +116,7 @@ func TestRootOfOthers(t *testing.T) {
 			}
 			return err
 		},
-		"List":    func() error { _, err := root.List(); return err },
+		"List":    func() error { _, err := root.List(func(error) {}); return err },
 		"Discard": func() error { return root.Discard("nobody") },
 		"make": func() error {
 			c, err := root.make("other")

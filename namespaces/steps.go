@@ -18,9 +18,8 @@ import (
 //	WriteIDMaps   runtime  at a gate: the ids of a new user namespace
 //	SetUp         child    root, not dumpable, host name, loopback
 //
-// What the spec asks for beyond that comes from the packages below this one:
-// clocks and joined namespaces between WriteIDMaps and SetUp, network devices
-// after it.
+// The packages below this one add steps for what few specs ask for: clocks and
+// joined namespaces between WriteIDMaps and SetUp, network devices after SetUp.
 
 // Clone records the birth of the container process in its new namespaces. It is
 // recorded on the side of the process that clones. c.Flags are added to.

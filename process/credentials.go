@@ -9,13 +9,14 @@ import (
 )
 
 // Credentials records how the process gives up root's privileges (credentials(7)).
-// The order is forced, because each step needs what a later one takes away:
+// The order is forced: the first three steps need capabilities, which the fourth
+// gives up.
 //
-//	the bounding set  takes CAP_SETPCAP
-//	groups, user      take CAP_SETGID and CAP_SETUID
-//	the filter        takes CAP_SYS_ADMIN, unless no_new_privs is set
-//	capabilities      may only be given up
-//	no_new_privs      takes nothing, and cannot be undone
+//	dropBounding      needs CAP_SETPCAP
+//	changeUser        needs CAP_SETGID and CAP_SETUID
+//	loadFilter        needs CAP_SYS_ADMIN; or no_new_privs: then it comes right before execve
+//	setCapabilities   needs nothing; the process keeps what the program may have
+//	no_new_privs      needs nothing, and cannot be undone
 func (i *Identity) Credentials(p *plan.Plan) {
 	i.dropBounding(p)
 	i.changeUser(p)
@@ -74,8 +75,7 @@ func (i *Identity) loadsLast() bool { return i.spec.NoNewPrivileges && !i.HasLis
 func (i *Identity) loadFilter(p *plan.Plan) {
 	if i.spec.User.UID != 0 {
 		p.Note("CAP_SYS_ADMIN once more: the change of the user switched it off")
-		const admin = 1 << unix.CAP_SYS_ADMIN
-		p.Capset(admin, i.caps.permitted|admin, 0)
+		p.Capset(1<<unix.CAP_SYS_ADMIN, i.caps.permitted|1<<unix.CAP_SYS_ADMIN, 0)
 	}
 	p.Note("loading a filter takes CAP_SYS_ADMIN or no_new_privs: so before the capabilities go")
 	listener := p.Seccomp(i.filter.Flags, i.filter.Program)

@@ -12,10 +12,11 @@
 // this order:
 //
 //	Terminal          a terminal of the container's own as descriptors 0, 1 and 2
-//	Session           a session without a terminal
+//	Session           normal timers; without a terminal, a session of its own
 //	WorkingDirectory  as root, which may enter a directory that the user may not
 //	CloseDescriptors  so that none of the host's files stays open
-//	Limits            after the last descriptor that the child opens
+//	Limits            after the last step that opens a descriptor, because the new
+//	                  RLIMIT_NOFILE may allow none
 //	Credentials       capabilities and users: what makes root harmless
 //	CheckExecutable   only for create
 //	Execve            the process becomes the program

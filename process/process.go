@@ -139,10 +139,15 @@ func (i *Identity) SetHome(lookup func(uid uint32) (string, error)) error {
 	return nil
 }
 
-// Session records the start of a session of the process's own. With a terminal,
-// [Identity.Terminal] does so.
+// Session records that the process does not inherit two things: late timers of
+// minirunc's, and the session of minirunc's caller. A process with a terminal has
+// its session already, from [Identity.Terminal].
+//
+// Late timers: see timers.go in container/protect. main gives its own thread normal
+// ones at once. But Go's scheduler chooses the thread that clones this process, and
+// every other thread still has late ones.
 func (i *Identity) Session(p *plan.Plan) {
-	p.Note("timers as precise as those of other processes: the runtime allows itself later ones (container/protect)")
+	p.Note("timers as precise as in any process: minirunc's threads may have later ones, which the child inherits (container/protect)")
 	p.Prctl(unix.PR_SET_TIMERSLACK, 50_000)
 	if !i.spec.Terminal {
 		p.Note("a session of its own: signals from the caller's terminal do not reach it")

@@ -14,15 +14,16 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// This file makes the files in /dev. A device file is only a name for a driver of
-// the kernel: a type and two numbers. Whoever may open one talks to that driver, so
-// two things keep a container to its own devices: only these files exist, and the
-// device filter of its cgroup refuses to open others (package cgroups).
+// This file records how the files in /dev are made. A device file is only a name for
+// a driver of the kernel: a type (character or block) and two numbers. A process
+// that opens one talks to that driver, whatever directory the file is in. The files
+// here are those that a container starts with. Root in it may make others, and the
+// device filter of its cgroup refuses to open them (package cgroups/devices).
 //
-// In a user namespace mknod(2) is refused, because a device made there would give
-// access to the machine's hardware. The host's files are shown instead, through
-// read-only mounts: a device can be written to there, but its mode, owner and times,
-// which are the host's, stay as they are.
+// In a user namespace the kernel refuses mknod(2), because its root would get at the
+// machine's hardware. There the host's device files are mounted instead, and no
+// filter is needed. The mounts are read-only: a device can still be written to, but
+// its mode, owner and times, which are the host's, stay as they are.
 
 // A device is a device file to make.
 type device struct {

@@ -30,11 +30,12 @@ func (r *Root) Masks(p *plan.Plan) {
 	}
 }
 
-// hide records the hiding of paths: a directory below an empty read-only tmpfs, a
-// file below a null device, which readers find empty and writers can write to. The
-// mount is read-only: that does not hinder writing to a device, but what it hides
-// cannot be changed in mode, owner and times, which might be those of the host's device. Which of the two a path is only the kernel
-// knows, at that moment; the plan tries the directory first.
+// hide records the hiding of paths: a directory is covered by an empty read-only
+// tmpfs, a file by a null device, which is empty for readers and takes what is
+// written. Its mount is read-only, too: writing to a device needs no other, but nobody
+// can change mode, owner and times of the device through it. Whether a path is a
+// directory or a file is known only when it is opened; the plan tries the directory
+// first.
 func (r *Root) hide(p *plan.Plan) {
 	if len(r.spec.Linux.MaskedPaths) == 0 {
 		return

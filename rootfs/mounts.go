@@ -13,14 +13,16 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// This file makes the mounts of the spec, with the newer calls: each mount is a
-// descriptor first (fsopen, fsconfig, fsmount for a new file system; open_tree for a
-// bind mount), and move_mount attaches it to another descriptor. mount(2) takes
-// paths, and a path may mean something else by the time that the kernel follows it.
+// This file records the mounts of the spec. Each mount is a descriptor first: fsopen,
+// fsconfig and fsmount make one of a new file system, open_tree makes one of a bind
+// mount. Then move_mount attaches it to another descriptor, that of its mount point.
+// Why not mount(2)? It takes paths, and somebody may exchange a file on a path before
+// the kernel follows it.
 
-// OpenSources records what the runtime does before the container process is born:
-// with a user namespace, it opens the sources of bind mounts. Root of a user
-// namespace is an ordinary user to the host's files, and may have no way to them.
+// OpenSources records that the runtime opens the sources of bind mounts before the
+// container process is cloned. That is needed with a user namespace: for the host's
+// files, the root of a user namespace is an ordinary user, who may not be allowed to
+// reach them.
 func (r *Root) OpenSources(p *plan.Plan) {
 	if r.facts.Euid != 0 || !r.has(specs.UserNamespace) {
 		return

@@ -201,12 +201,15 @@ func NewProc(p *plan.Plan) plan.FD {
 
 // PivotRoot records the change of the root directory.
 //
-// pivot_root(2) exchanges the root of the mount namespace, and the kernel then
-// forbids nothing: the old root must be unmounted, too, or the program could go
-// back. Both arguments may be ".": the old root is then mounted over the new one,
-// at the same place, and umount2(".") takes it off again. So no directory for the
-// old root is needed in the image, which may be read-only. Why not chroot(2)? A
+// pivot_root(2) makes another mount the root of the mount namespace, and mounts the
+// old root somewhere below. There the program could still reach the host's files,
+// so umount2 detaches the old root. Both arguments may be ".": then the old root is
+// mounted on top of the new one, and umount2(".") takes it off again. So the image,
+// which may be read-only, needs no directory for the old root. Why not chroot(2)? A
 // process with CAP_SYS_CHROOT can leave a chroot, and the host's mounts would stay.
+//
+// linux.rootfsPropagation comes last because it may be "shared": pivot_root does not
+// put the old root on a shared mount (EINVAL), and here it puts it on the new root.
 func (r *Root) PivotRoot(p *plan.Plan) {
 	p.Fchdir(r.root)
 	p.Note("this directory becomes the root; the old root now lies on top of it")
@@ -215,6 +218,7 @@ func (r *Root) PivotRoot(p *plan.Plan) {
 	p.Call("umount2", unix.SYS_UMOUNT2, plan.String("."), plan.Num(unix.MNT_DETACH))
 	p.Chdir("/")
 	if flags, ok := propagations[r.spec.Linux.RootfsPropagation]; ok {
+		p.Note("the propagation that the spec asks for: last, because pivot_root refuses a shared root")
 		p.Mount("", "/", "", flags, "")
 	}
 }

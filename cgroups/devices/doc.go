@@ -19,11 +19,14 @@
 //
 //	devices.go   the rules of the spec become one list of exceptions
 //	program.go   the list becomes an eBPF program
+//	without.go   what becomes of the rules of a container without a cgroup
 //
 // [New] reads the rules, [Filter.Record] records the steps that load the program
 // and attach it to the group. Every container that the host's root makes has a
-// filter. In a user namespace there can be none, and none is needed: nobody can
-// make device files there.
+// filter, with a user namespace of its own or without, unless its caller wants no
+// cgroup ([Filter.Without]). If minirunc itself runs in a
+// user namespace, as for an ordinary user, it cannot load one, and none is needed:
+// nobody can make device files there.
 //
 // Left out: changing the rules of a running container.
 //

@@ -56,8 +56,9 @@ const (
 	leave     = 0x95 // return r0
 )
 
-// assemble writes the program: the last exception that matches decides. Why so few
-// jumps? Before the kernel accepts a program, it follows every way through it, so
+// assemble writes the program. All exceptions say the same, the opposite of the
+// default: so one that matches is enough, and their order does not matter. The
+// latest are tried first. Why so few jumps? Before the kernel accepts a program, it follows every way through it, so
 // each jump costs a container's start some microseconds.
 func (f *Filter) assemble() []uint64 {
 	code := []uint64{
@@ -97,16 +98,17 @@ func bit(yes bool) uint64 {
 }
 
 // assemble writes one exception. Its last instruction is a jump, taken if the
-// exception matches. An exception that allows must allow all of the wanted access;
-// one that denies matches if it denies any of it.
-func (r rule) assemble(allowed bool) []uint64 {
+// exception matches. byDefault says what is done without exceptions: if devices
+// are allowed, the exception denies, and matches if it denies any of the wanted
+// access. If they are denied, it allows, and must allow all of it.
+func (r rule) assemble(byDefault bool) []uint64 {
 	view, device := r.view()
 	code := []uint64{instruction(load64, ctx, 0, 0, device&(1<<32-1)), device >> 32 << 32}
 	if r.access == everything {
 		return append(code, instruction(jumpEqual, view, ctx, 0, 0))
 	}
 	code = append(code, instruction(jumpOther, view, ctx, 3, 0), instruction(copyFrom, scratch, wanted, 0, 0))
-	if allowed {
+	if byDefault {
 		return append(code, instruction(and, scratch, 0, 0, uint64(r.access)), instruction(jumpSome, scratch, 0, 0, 0))
 	}
 	return append(code, instruction(and, scratch, 0, 0, uint64(everything&^r.access)), instruction(jumpZero, scratch, 0, 0, 0))

@@ -25,7 +25,7 @@ var hostileLine = strings.ReplaceAll(hostile, "\n", "")
 // hostile, prints only what is printable, and begins no line with it.
 func TestHostile(t *testing.T) {
 	testbed.NeedRoot(t)
-	testbed.ImportPrograms(t)
+	testbed.Programs = testbed.ImageTar(t)
 	dir := hostileBundle(t)
 	quiet := func(words ...string) {
 		t.Helper()
@@ -37,13 +37,14 @@ func TestHostile(t *testing.T) {
 	testbed.Must(t, err)
 	quiet("minirun", "import", "--change", "CMD "+string(text), "--change", `LABEL x="`+hostileLine+`"`, "--change", `ENV x="`+hostileLine+`"`,
 		"--change", "WORKDIR /"+hostileLine, testbed.Programs, "evil")
-	defer exec.Command("minirun", "rmi", "-f", "evil").Run()
+	later := func(words ...string) { t.Cleanup(func() { quiet(words...) }) }
+	later("minirun", "rmi", "evil")
 	testbed.Must(t, exec.Command("minirunc", "run", "-d", "-b", dir, "bundled").Run()) // its output would be the program's
-	defer exec.Command("minirun", "rm", "-f", "bundled").Run()
+	later("minirun", "rm", "-f", "bundled")
 	testbed.Must(t, exec.Command("minirun", "run", "-d", "--name", "named", "evil").Run())
-	defer exec.Command("minirun", "rm", "-f", "named").Run()
+	later("minirun", "rm", "-f", "named")
 	testbed.Must(t, exec.Command("minirun", "run", "--name", "ended", "evil", "true").Run())
-	defer exec.Command("minirun", "rm", "-f", "ended").Run()
+	later("minirun", "rm", "-f", "ended")
 	poisonFiles(t)
 	stray := "/var/lib/minirun/containers/" + hostile + "\xff"
 	testbed.Must(t, os.Mkdir(stray, 0o700))

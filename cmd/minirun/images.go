@@ -18,7 +18,7 @@ import (
 
 // images opens the store of images. While it works, it shows its progress.
 func images(c *cli.Context) (*image.Store, error) {
-	o := image.Options{Progress: progress(os.Stderr)}
+	o := image.Options{Progress: progress(os.Stderr), Damaged: func(err error) { warn(err.Error() + ": rmi --force removes it") }}
 	if os.Geteuid() != 0 {
 		o.Ownership = image.Mine
 	}

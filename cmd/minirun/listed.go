@@ -45,7 +45,7 @@ func list(c *cli.Context) ([]*listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, err := root(c).List()
+	states, err := root(c).List(func(err error) { warn(err.Error() + ": rm --force removes it") })
 	if err != nil {
 		return nil, err
 	}

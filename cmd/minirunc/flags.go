@@ -62,7 +62,7 @@ func (c *call) globals(words []string) error {
 	err := f.Parse(words)
 	f.Visit(func(f *flag.Flag) { c.rootGiven = c.rootGiven || f.Name == "root" })
 	c.args, c.manager = f.Args(), *manager
-	c.systemd = c.systemd || c.manager == "systemd"
+	c.systemd = c.manager == "systemd" || c.systemd && c.manager != "disabled" // an engine whose default is systemd gives both
 	c.log.json = *format == "json"
 	switch {
 	case *all || *level == "debug":

@@ -61,7 +61,7 @@ func (c *call) states() ([]shownState, error) {
 			return nil, err
 		}
 	}
-	containers, err := container.Root(c.root).List()
+	containers, err := container.Root(c.root).List(func(err error) { c.log.warn(err.Error() + ": delete --force removes it") })
 	if err != nil {
 		return nil, err
 	}

@@ -76,8 +76,8 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 	if err := s.runFiles(f); err != nil {
 		return 0, err
 	}
-	if code := stopped(s.early); code != 0 {
-		return int(code), s.people.clean()
+	if err := stopped(s.early); err != nil {
+		return 0, err
 	}
 	if s.detach {
 		return 0, s.detached()
@@ -114,6 +114,9 @@ func (s *runSession) detached() error {
 		return errors.New("run -d: who takes the terminal? give a --console-socket")
 	}
 	s.options.Monitor = s.monitor
+	if s.early != nil {
+		s.options.Engine.Stopped = func() error { return stopped(s.early) }
+	}
 	if s.people.remove {
 		s.options.AtExit = s.people.command
 	}
@@ -121,10 +124,11 @@ func (s *runSession) detached() error {
 	if err != nil {
 		return err
 	}
-	if s.socket != nil {
-		if err := s.drain(); err != nil {
-			return errors.Join(err, k.Delete(true))
-		}
+	if err = stopped(s.early); err == nil && s.socket != nil { // the plan asks when it waits, so it may not have seen the last one
+		err = s.drain()
+	}
+	if err != nil {
+		return errors.Join(err, k.Delete(true))
 	}
 	if s.monitor {
 		fmt.Fprintln(s.out, k.ID)

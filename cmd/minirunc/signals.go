@@ -13,13 +13,23 @@ import (
 	"minirun/plan"
 )
 
-// What a signal to minirunc does, such as SIGTERM to a run in the foreground:
+// What SIGTERM, SIGINT and SIGHUP to minirunc do:
 //
-//	until the program runs     SIGTERM, SIGINT and SIGHUP give the start up: what was
-//	                           made is removed again, and the exit code is 128 and the
-//	                           signal's number
-//	while the program runs     it is passed on to the program, which ends, or does not.
-//	                           Then minirunc ends with the program's exit code
+//	                            run --monitor     run           run -d   exec     create
+//	until the child is cloned   cancels           ends          ends     ends     ends
+//	until the program runs      cancels           cancels       ends     cancels  ends
+//	while the program runs      passed on (no -d) passed on     -        passed on  -
+//
+//	cancels    what was made is removed again; the exit code is 128 and the signal's number
+//	ends       minirunc dies at once, as every program does. What it had made stays, as
+//	           after SIGKILL, until somebody calls delete, as engines do
+//	passed on  the program ends, or does not. Then minirunc ends with its exit code
+//	-          minirunc has ended by then
+//
+// Why does only --monitor, which minirun gives, listen from the start? To catch a
+// signal, Go starts a thread. Beside the child's steps this costs nothing; before them
+// it costs a twentieth of a container's start. And for minirun a signal must not leave
+// a bundle behind.
 //
 // Other signals of the list below are passed on, too; before the program runs they
 // are lost. minirun ignores the three while it becomes minirunc, because Go's
@@ -31,7 +41,7 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGWINCH,
 }
 
-// stopping are the signals that give a start up.
+// stopping are the signals that cancel a start.
 var stopping = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM}
 
 func stopSignals() chan os.Signal {
@@ -40,34 +50,35 @@ func stopSignals() chan os.Signal {
 	return stop
 }
 
-// stopped is the exit code for a signal that has come, or 0. A nil channel has none.
-func stopped(stop chan os.Signal) report.Exit {
+// stopped is an [report.Exit] if a signal has come, else nil. A nil channel has
+// none.
+func stopped(stop chan os.Signal) error {
 	select {
 	case s := <-stop:
 		return report.Exit(128 + int(s.(unix.Signal)))
 	default:
-		return 0
+		return nil
 	}
 }
 
 // A catcher catches signals for a program.
 type catcher struct {
-	early   chan os.Signal // signals that may have come before; nil: not listened to
+	early   chan os.Signal // those of stopping, caught from the start on; nil without --monitor
 	signals chan os.Signal
 	catch   sync.Once
 }
 
-// interrupted is asked now and then while there is no program yet, and says
-// whether a signal has come that gives the start up. It begins to catch when it
-// is asked for the first time: Go's preparations take about as long as the
-// container's, and so are made meanwhile.
+// interrupted is called now and then while there is no program yet. It returns an
+// error if a signal has come that cancels the start. The first call, made when the
+// child has been cloned, begins to catch the signals for the program: this takes Go
+// about as long as the child takes for its steps, so the two go on side by side.
 func (c *catcher) interrupted() error {
 	c.catch.Do(func() {
 		c.signals = make(chan os.Signal, 64)
 		signal.Notify(c.signals, forwarded...)
 	})
-	if code := stopped(c.early); code != 0 {
-		return code
+	if err := stopped(c.early); err != nil {
+		return err
 	}
 	for {
 		select {

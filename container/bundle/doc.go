@@ -1,10 +1,9 @@
 // Package bundle turns an image and what the user asked for into an OCI bundle:
 // a directory with a config.json and a root directory.
 //
-// An image says which files and which program; a runtime wants to know much
-// more: which namespaces, which mounts, which user, which limits. The gap is
-// filled with defaults, the same ones that Docker's users know, and they are
-// all to be read in spec.go. The result is a bundle like any other:
+// An image says which files and which program. minirunc must know much more: which
+// namespaces, mounts, user and limits. This package fills the gap with the defaults
+// that Docker has; all of them are in spec.go. The result is a bundle like any other:
 //
 //	/var/lib/minirun/containers/<id>/
 //	  config.json     the runtime-spec; its annotations carry name and image
@@ -13,12 +12,17 @@
 //	  stdout stderr   the log of a detached container: what its descriptors 1 and 2 are
 //	/var/lib/minirun/names/<name>      a link to the container's directory
 //
-// The link makes names unique without a lock: symlink(2) does not replace.
+// The link makes names unique: symlink(2) does not replace.
 //
-// Left out: networks (package namespaces/network), volumes with names.
+// Left out: networks other than none and the host's; volumes with names.
 //
 // Sources: the image-spec's conversion.md, the runtime-spec's config.md,
 // [overlayfs].
 //
 // [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
+//
+// A name is a link that is made before the directory and removed after it, and of the
+// directory config.json goes last. So whoever is killed, or fails, leaves a bundle that
+// has its name and says what it is, or a link to nothing, which the next to want the
+// name removes. What is damaged is listed as far as it can be, and rm -f removes it.
 package bundle

@@ -151,8 +151,9 @@ func (r Request) command(img *image.Image) (args []string, err error) {
 	return args, nil
 }
 
-// environment is a PATH, the image's variables, HOSTNAME and HOME, and the
-// request's, which win.
+// environment returns the program's variables: PATH, the image's, HOME, HOSTNAME
+// (if the request names one), TERM (with a terminal), and the request's. Of two
+// variables with one name the later wins.
 func (r Request) environment(image []string, home string) []string {
 	env := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, image...)
 	env = append(env, "HOME="+firstOf(home, "/"))
@@ -237,7 +238,8 @@ func ports(exposed map[string]struct{}) string {
 	return strings.Join(list, ", ")
 }
 
-// volume parses source:destination[:ro].
+// volume turns source:destination[:ro|:rw] into a bind mount. source is a path on
+// the host, which must exist, relative to the working directory of the caller.
 func volume(v string) (specs.Mount, error) {
 	parts := strings.Split(v, ":")
 	if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || !filepath.IsAbs(parts[1]) {

@@ -10,18 +10,26 @@ import (
 
 const self = "/proc/self/exe"
 
-// Protect makes sure that no container can write to the running program. If one
-// could, it executes the program again from a read-only copy of the mount that it
-// is on or, without the right to make a mount, from a sealed copy in memory. It
-// returns nil if there was nothing to do.
+// Protect makes sure that no container can write to the running program.
 //
-// Call it before anything else is done: what ran before it runs a second time.
+// If one could, Protect executes the program again, from a read-only copy of the
+// mount that it is on. Without the right to make a mount, it does so from a sealed
+// copy in memory. Then it returns only if that fails. The program starts from the
+// beginning with the same arguments and environment, and calls Protect again. So call
+// it before anything that must happen only once.
+//
+// If no container can write to the program, Protect only gives the process its name,
+// and returns nil.
 //
 // Linux 5.12 (mount_setattr). The mount needs CAP_SYS_ADMIN.
 func Protect() error {
 	safe, err := protected()
-	if safe || err != nil {
+	if err != nil {
 		return err
+	}
+	if safe {
+		rename()
+		return nil
 	}
 	fd, err := readonlyMount()
 	if errors.Is(err, unix.EPERM) {
@@ -42,11 +50,8 @@ func protected() (bool, error) {
 	if err := unix.Statfs(self, &mount); err != nil {
 		return false, fmt.Errorf("statfs %s: %w", self, err)
 	}
-	if mount.Flags&unix.ST_RDONLY != 0 {
-		return true, rename()
-	}
-	if mount.Type == unix.TMPFS_MAGIC && sealed(self) {
-		return true, rename()
+	if mount.Flags&unix.ST_RDONLY != 0 || mount.Type == unix.TMPFS_MAGIC && sealed(self) {
+		return true, nil
 	}
 	var file unix.Stat_t
 	if err := unix.Stat(self, &file); err != nil {
@@ -56,10 +61,10 @@ func protected() (bool, error) {
 	return uid != 0 && int(file.Uid) != uid && file.Mode&0o022 == 0, nil
 }
 
-// rename gives the process the name of its program, as ps(1) shows it. The kernel
-// names a process after the file that it executes, which may have been
-// /proc/self/fd/3.
-func rename() error { return os.WriteFile("/proc/self/comm", []byte("minirunc"), 0) }
+// rename gives the process the name of its program. The kernel names a process
+// after the file that it executes, which may have been /proc/self/fd/3. An error, such
+// as EROFS for a read-only /proc, does not matter: only ps(1) shows the name.
+func rename() { os.WriteFile("/proc/self/comm", []byte("minirunc"), 0) }
 
 // sealed says whether a file in memory can no longer be written to.
 func sealed(path string) bool {

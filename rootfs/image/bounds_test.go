@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -82,5 +83,55 @@ func TestSizeOfKnownBlob(t *testing.T) {
 			t.Errorf("size off by %d: Load() = %v, want %v", wrong, err, ErrDigest)
 		}
 		wantEmpty(t, s)
+	}
+}
+
+// TestDamagedImage: one damaged image hides no other, keeps no other from being removed,
+// is named, and can be removed; what is missing of it comes when it is loaded again.
+func TestDamagedImage(t *testing.T) {
+	layer := plainLayer(archive(t, file("a", "a")))
+	f := layoutFiles{}
+	bad := f.addImage(t, "bad", layer)
+	f.index(t, withName(bad, nameAnnotation, "x/bad:1"), withName(f.addImage(t, "good", layer), nameAnnotation, "x/good:1"))
+	var m Manifest
+	readJSON(t, f["blobs/sha256/"+bad.Digest.Hex()], &m)
+	for what, blob := range map[string]Digest{"configuration": m.Config.Digest, "manifest": bad.Digest} {
+		for how, ruin := range map[string]func(path string) error{
+			"gone":        os.Remove,
+			"a directory": func(path string) error { return errors.Join(os.Remove(path), os.MkdirAll(path+"/x", 0o700)) },
+			"cut":         func(path string) error { return os.Truncate(path, 3) },
+		} {
+			for _, name := range []string{"x/bad:1", "sha256:" + bad.Digest.Hex()} {
+				var told []error
+				s := newStore(t, Options{Ownership: ownership(), Damaged: func(err error) { told = append(told, err) }})
+				load := func() {
+					t.Helper()
+					if _, err := s.Load(bytes.NewReader(f.tar(t))); err != nil {
+						t.Errorf("%s is %s: Load() = %v", what, how, err)
+					}
+				}
+				load()
+				if err := ruin(s.blobPath(blob)); err != nil {
+					t.Fatal(err)
+				}
+				list, err := s.List()
+				if err != nil || len(list) != 1 || list[0].Names[0].Familiar() != "x/good:1" || len(told) != 1 || !strings.Contains(told[0].Error(), bad.Digest.Hex()) {
+					t.Errorf("%s is %s: List() = %v, %v, and told %v", what, how, list, err, told)
+				}
+				for _, word := range []string{"x/good:1", name} {
+					if _, err := s.Remove(word, nil); err != nil {
+						t.Errorf("%s is %s: Remove(%s) = %v", what, how, word, err)
+					}
+				}
+				wantEmpty(t, s)
+				load()
+				if how == "gone" {
+					if err := ruin(s.blobPath(blob)); err != nil {
+						t.Fatal(err)
+					}
+					load()
+				}
+			}
+		}
 	}
 }

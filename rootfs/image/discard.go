@@ -23,13 +23,16 @@ type discarder struct {
 }
 
 // RemoveAll removes a directory and all that is in it, whoever made it; what is
-// called last goes last. One that does not exist is no error.
+// called last goes last. One that does not exist is no error; a file, or a symbolic
+// link, goes as it is.
 func RemoveAll(dir string, last ...string) error {
-	top, err := os.Open(dir)
-	if errors.Is(err, unix.ENOENT) {
+	top, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	switch {
+	case errors.Is(err, unix.ENOENT):
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, unix.ENOTDIR):
+		return os.Remove(dir)
+	case err != nil:
 		return err
 	}
 	defer top.Close()

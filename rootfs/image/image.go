@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // An Image is an image in a store, as it was when it was looked up.
@@ -96,7 +98,8 @@ func (s *Store) findID(index *Index, prefix string) ([]*Image, error) {
 	return found, nil
 }
 
-// List gives all images, the newest first, those without a date last.
+// List gives all images, the newest first, those without a date last. Of those that
+// cannot be read [Options].Damaged is told.
 func (s *Store) List() ([]*Image, error) {
 	index, err := s.readIndex()
 	if err != nil {
@@ -132,12 +135,23 @@ func (s *Store) images(index *Index) ([]*Image, error) {
 		if errors.Is(err, fs.ErrNotExist) && !s.stillListed(d.Digest) {
 			continue // removed since the index was read
 		}
+		if isDamage(err) {
+			s.options.Damaged(err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
 		images = append(images, image)
 	}
 	return images, nil
+}
+
+// isDamage says whether an error is about what is in the store. Another one is about
+// the machine, such as too many open files, and says nothing about the image.
+func isDamage(err error) bool {
+	var errno unix.Errno
+	return err != nil && (!errors.As(err, &errno) || slices.Contains([]unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP}, errno))
 }
 
 func (s *Store) stillListed(manifest Digest) bool {

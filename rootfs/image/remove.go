@@ -7,6 +7,7 @@ package image
 // the image, and a process killed later leaves only garbage.
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -63,7 +64,9 @@ func (s *Store) unlist(index *Index, name string, removed *Removed) error {
 		}
 	}
 	images, err := s.findID(index, name)
-	if err != nil {
+	if errors.Is(err, ErrNotFound) {
+		return s.unlistDamaged(index, name)
+	} else if err != nil {
 		return err
 	}
 	for _, image := range images {
@@ -72,6 +75,21 @@ func (s *Store) unlist(index *Index, name string, removed *Removed) error {
 	}
 	removed.Deleted = append(removed.Deleted, images[0].ID)
 	return nil
+}
+
+// unlistDamaged takes out an image that cannot be read, by its manifest, which is how
+// List calls it.
+func (s *Store) unlistDamaged(index *Index, name string) error {
+	for manifest, lines := range index.lines() {
+		if manifest.String() != name && manifest.Hex() != name {
+			continue
+		}
+		if _, err := s.image(manifest, lines); isDamage(err) {
+			unlistImage(index, manifest)
+			return nil
+		}
+	}
+	return ErrNotFound
 }
 
 func (s *Store) unlistName(index *Index, manifest Digest, name Reference, removed *Removed) error {
@@ -118,31 +136,41 @@ func (s *Store) collect(inUse func(Digest) bool, removed *Removed) error {
 	return sweep(tmp)
 }
 
-// needed is the set of blobs and diff ids that the index reaches.
+// needed is the set of blobs and diff ids that the index reaches. Of an image that is
+// damaged this is what can be read of it: the rest comes again when it is loaded again.
 func (s *Store) needed(index *Index) (map[Digest]bool, error) {
 	needed := map[Digest]bool{}
 	for _, d := range index.Manifests {
-		document, err := s.readManifest(d.Digest)
-		if err != nil {
+		if err := s.reach(d.Digest, needed); err != nil && !isDamage(err) {
 			return nil, err
-		}
-		content, err := s.readBlob(document.Config.Digest)
-		if err != nil {
-			return nil, err
-		}
-		config, err := parseConfig(content)
-		if err != nil {
-			return nil, err
-		}
-		needed[d.Digest], needed[document.Config.Digest] = true, true
-		for _, layer := range document.Layers {
-			needed[layer.Digest] = true
-		}
-		for _, diffID := range config.RootFS.DiffIDs {
-			needed[diffID] = true
 		}
 	}
 	return needed, nil
+}
+
+// reach adds what an image needs.
+func (s *Store) reach(manifest Digest, needed map[Digest]bool) error {
+	needed[manifest] = true
+	document, err := s.readManifest(manifest)
+	if err != nil {
+		return err
+	}
+	needed[document.Config.Digest] = true
+	for _, layer := range document.Layers {
+		needed[layer.Digest] = true
+	}
+	content, err := s.readBlob(document.Config.Digest)
+	if err != nil {
+		return err
+	}
+	config, err := parseConfig(content)
+	if err != nil {
+		return err
+	}
+	for _, diffID := range config.RootFS.DiffIDs {
+		needed[diffID] = true
+	}
+	return nil
 }
 
 func (s *Store) collectBlobs(needed map[Digest]bool) error {
@@ -152,7 +180,7 @@ func (s *Store) collectBlobs(needed map[Digest]bool) error {
 	}
 	for _, entry := range entries {
 		if d := Digest("sha256:" + entry.Name()); !needed[d] {
-			if err := os.Remove(s.blobPath(d)); err != nil {
+			if err := os.RemoveAll(s.blobPath(d)); err != nil {
 				return err
 			}
 		}

@@ -95,6 +95,9 @@ type Options struct {
 	Progress func(Progress)
 	// Skipped, if not nil, is called for whatever is left out.
 	Skipped func(Skip)
+	// Damaged, if not nil, is called for every image that [Store.List] leaves out
+	// because it cannot be read.
+	Damaged func(error)
 }
 
 // A Store keeps images under one directory. Its methods may be used by many
@@ -128,6 +131,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Skipped == nil {
 		o.Skipped = func(Skip) {}
+	}
+	if o.Damaged == nil {
+		o.Damaged = func(error) {}
 	}
 	return o
 }

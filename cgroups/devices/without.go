@@ -1,0 +1,82 @@
+package devices
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// This file is about a container of the host's root that has no cgroup of its own,
+// as its caller wants it (--cgroup-manager disabled). Then no filter can be attached,
+// and rules that deny something are only words. Engines send such rules always: "deny
+// all", and what their devices are. So not the rules are refused, but a container that
+// would get to a device which they deny:
+//
+//	CAP_MKNOD         makes the node of any device
+//	CAP_SYS_ADMIN     mounts a file system that is full of them
+//	linux.devices     is the node itself
+//	mounts            a bind mount of a node is that node
+//
+// What is left is a node in the image or in a directory that is mounted, which nobody
+// can know of before: the rules are told to be without force.
+
+// Without checks the rules of a spec for a container that gets no cgroup. If they
+// deny nothing, there is no warning. In a user namespace the two capabilities lead to
+// no device.
+func (f *Filter) Without(spec *specs.Spec, bundle string, userNS bool) (warnings []string, err error) {
+	const property = "linux.resources.devices"
+	if f.allowed && len(f.list) == 0 || spec.Linux.Resources == nil || len(spec.Linux.Resources.Devices) == 0 {
+		return nil, nil
+	}
+	refuse := func(what string) ([]string, error) {
+		return nil, fmt.Errorf("%s: without a cgroup nothing denies a device, and the container could use them: it has %s", property, what)
+	}
+	if c := spec.Process.Capabilities; c != nil && !userNS {
+		for _, name := range []string{"CAP_MKNOD", "CAP_SYS_ADMIN"} {
+			if slices.Contains(slices.Concat(c.Bounding, c.Permitted), name) {
+				return refuse(name)
+			}
+		}
+	}
+	for i, d := range spec.Linux.Devices {
+		if !f.allows(kindOf[d.Type], d.Major, d.Minor) {
+			return refuse(fmt.Sprintf("linux.devices[%d] %q", i, d.Path))
+		}
+	}
+	for i, m := range spec.Mounts {
+		var s unix.Stat_t
+		source := m.Source
+		if !filepath.IsAbs(source) {
+			source = filepath.Join(bundle, source)
+		}
+		if slices.Contains(m.Options, "nodev") || unix.Stat(source, &s) != nil {
+			continue // it is no file of the host's, or the mount itself will fail
+		}
+		kind := map[uint32]string{unix.S_IFCHR: "c", unix.S_IFBLK: "b"}[s.Mode&unix.S_IFMT]
+		if !f.allows(kindOf[kind], int64(unix.Major(s.Rdev)), int64(unix.Minor(s.Rdev))) {
+			return refuse(fmt.Sprintf("mounts[%d] %q", i, m.Destination))
+		}
+	}
+	return []string{property + ": without a cgroup nothing denies a device: nodes in the image and in mounted directories can be used"}, nil
+}
+
+// kindOf are the kinds of linux.devices; a FIFO is no device.
+var kindOf = map[string]uint32{"c": character, "u": character, "b": block}
+
+// allows says whether a device may be read and written. A kind of 0 is no device.
+func (f *Filter) allows(kind uint32, major, minor int64) bool {
+	var excepted uint32
+	for _, e := range f.list {
+		if e.covers(deviceSet{kind, major, minor}) {
+			excepted |= e.access
+		}
+	}
+	if f.allowed {
+		return kind == 0 || excepted&(reading|writing) == 0
+	}
+	return kind == 0 || excepted&(reading|writing) == reading|writing
+}
