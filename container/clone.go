@@ -155,6 +155,9 @@ func (b *builder) cloned(p *plan.Process) error {
 	if err != nil {
 		return err
 	}
+	if b.options.Monitor && (p.PidFD < 0 || unix.PidfdSendSignal(p.PidFD, 0, nil, 0) == unix.ESRCH) {
+		return plan.ErrKilled // its monitor has waited for it, so what was read may be another process's
+	}
 	b.StartTime = s.Start
 	if err := b.Save(); err != nil || b.options.Config == nil {
 		return err

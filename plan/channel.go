@@ -223,6 +223,9 @@ func (r *Process) answer(c channel, m *message, s *Step) error {
 		r.trace(e)
 	case kindResult:
 		r.Pid = int(m.value)
+		if c.side == Monitor {
+			r.hold()
+		}
 	case kindBefore:
 		if err := r.before(s); err != nil {
 			return r.failed(s, err)

@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -87,7 +89,7 @@ type Fault struct {
 // then Pid is 0 until clone3.
 type Process struct {
 	Pid   int // of the child; 0 before there is one
-	PidFD int // refers to the child if the runtime's clone3 made it, else -1
+	PidFD int // refers to the child if the runtime's clone3 or the monitor's made it, else -1
 
 	plan     *Plan
 	code     *compiled
@@ -250,11 +252,17 @@ func (f *Fault) find(p *Plan) error {
 // that still runs could go on with its steps meanwhile. A failure does not stop the undoing:
 // as much as possible goes away, and all errors are returned.
 func (r *Process) undo() error {
-	kill(r.cloned)
-	kill(r.Pid)
-	for _, pid := range []int{r.cloned, r.Pid} {
+	ours := []int{r.cloned, r.Pid} // not waited for yet, so their numbers are still their own
+	if r.plan.second() == Monitor {
+		ours = ours[:1]
+		unix.PidfdSendSignal(r.PidFD, unix.SIGKILL, nil, 0) // ESRCH: it has ended; EBADF: it had before
+	}
+	for _, pid := range ours {
+		kill(pid)
+	}
+	for _, pid := range ours {
 		if pid > 0 {
-			waitFor(pid) // ECHILD: it is the monitor's child; or somebody else reaps ours
+			waitFor(pid) // ECHILD: somebody else reaps our children
 		}
 	}
 	r.Close()
@@ -270,6 +278,24 @@ func (r *Process) undo() error {
 		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: -1, Errno: errno, Undone: true})
 	}
 	return errors.Join(errs...)
+}
+
+// hold opens a pidfd of the monitor's child. Its number is free as soon as the monitor
+// has waited for it. So hold looks, after it has the descriptor, whether the process
+// with that number is a child of the monitor, which has no other.
+func (r *Process) hold() {
+	fd, err := unix.PidfdOpen(r.Pid, 0)
+	if err != nil {
+		return // ESRCH: it has ended
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.Pid)) // proc_pid_stat(5): pid (name) state parent
+	var state, parent string
+	fmt.Sscan(string(text[1+bytes.LastIndexByte(text, ')'):]), &state, &parent)
+	if parent != fmt.Sprint(r.cloned) {
+		unix.Close(fd) // EIO cannot be for a pidfd
+		return
+	}
+	r.PidFD = fd
 }
 
 // kill kills one process. Numbers below 1 are refused because kill(2) takes 0
