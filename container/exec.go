@@ -16,6 +16,7 @@ import (
 	"minirun/container/hooks"
 	"minirun/container/host"
 	"minirun/container/pidfd"
+	"minirun/container/stdio"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
@@ -122,6 +123,11 @@ func (b *builder) runExec() (*plan.Process, error) {
 		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
 	}
 	defer unix.Close(process)
+	own, err := stdio.ReopenNull(b.Pid, &b.options.Stdin, &b.options.Stdout, &b.options.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close() // nil, if none of them was one
 	if b.identity.SetgroupsDenied, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"minirun/cgroups"
 	"minirun/container/host"
+	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/rootfs/copyup"
 
@@ -47,6 +48,7 @@ type FakeHost struct {
 	Directories []string // bind sources that are directories
 	Cgroup2     string   // where cgroup2 is mounted
 	Resctrl     string   // where resctrl is mounted
+	Null        bool     // standard input is the null device
 }
 
 // PlanOn writes the plan that New would carry out on that host.
@@ -57,8 +59,13 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 		IsDir: func(path string) bool {
 			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
 		},
-		Tree:      func(string, string) ([]copyup.Entry, error) { return nil, nil },
-		IsPipe:    func(int) bool { return false },
+		Tree: func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		Stdio: func(fd int) stdio.Kind {
+			if h.Null && fd == 0 {
+				return stdio.Null
+			}
+			return stdio.Other
+		},
 		Grants:    func() (uint64, error) { return 1<<unix.CAP_LAST_CAP<<1 - 1, nil },
 		Delegated: func() ([]string, error) { return []string{"cgroup.procs", "cgroup.threads"}, nil },
 		Resctrl:   func() (string, error) { return h.Resctrl, nil },

@@ -7,6 +7,7 @@ import (
 	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/container/report"
+	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/plan/print"
 
@@ -40,15 +41,23 @@ func (b *builder) terminal(p *plan.Plan) {
 // log gets the program's user as its owner. Why? Opening /dev/stdout opens the file behind
 // the descriptor once more (/proc/self/fd/1), and then the kernel checks its owner and mode.
 // Other files keep their owner, because they are not the container's.
+// The host's null device becomes the container's (package stdio says why, and does it
+// for exec).
 func (b *builder) stdio(p *plan.Plan) {
 	names := []plan.Inherited{"stdin", "stdout", "stderr"}
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
 		file := fd
 		if f != nil {
 			file = int(f.Fd())
+		}
+		switch {
+		case b.root != nil && b.host.Stdio(file) == stdio.Null:
+			p.Note("the container's own null device, not the host's, of which root could change the mode")
+			p.Dup3(b.root.Null(p, os.O_RDWR), fd, 0)
+		case f != nil:
 			p.Dup3(names[fd], fd, 0)
 		}
-		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.IsPipe(file) {
+		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.Stdio(file) == stdio.Pipe {
 			b.identity.ChownStdio(p, fd)
 		}
 	}
@@ -138,7 +147,7 @@ func (b *builder) report(p *plan.Process, kind string) error {
 	if b.listener != nil {
 		return b.listener
 	}
-	return report.Process(p.Pid, kind, b.options.PidFD, b.options.PidFile)
+	return report.Process(p, kind, b.options.PidFD, b.options.PidFile)
 }
 
 // started ends New: it reports the process, and if the program runs already, runs the

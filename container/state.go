@@ -179,11 +179,11 @@ func (c *Container) locked() (bool, error) {
 		return false, ignore(err, fs.ErrNotExist)
 	}
 	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.EWOULDBLOCK {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && err != unix.EWOULDBLOCK {
 		return false, fmt.Errorf("lock %s: %w", c.dir, err)
-	} else {
-		return err != nil, nil
 	}
+	return err != nil, nil
 }
 
 // ignore is err, or nil if err is one of those that are no failure here.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"minirun/container/host"
+	"minirun/container/stdio"
 	"minirun/plan"
 	"minirun/plan/print"
 
@@ -37,7 +38,9 @@ func trace(t *testing.T, b *box, monitor bool) traced {
 	}
 	c := &Container{dir: filepath.Join(string(b.root), b.id), State: State{ID: b.id, Bundle: b.bundle}}
 	writer := &builder{Container: c, spec: b.Spec, options: Options{Monitor: monitor}, facts: host.Facts(), host: host.This(), given: map[plan.Inherited]int{}}
-	writer.host.IsPipe = func(fd int) bool { return fd != 0 } // what os/exec gives to the run
+	writer.host.Stdio = func(fd int) stdio.Kind { // what os/exec gives to the run
+		return map[int]stdio.Kind{0: stdio.Null, 1: stdio.Pipe, 2: stdio.Pipe}[fd]
+	}
 	must(t, writer.check())
 	p, err := writer.plan()
 	must(t, err)

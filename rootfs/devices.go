@@ -22,7 +22,8 @@ import (
 //
 // In a user namespace the kernel refuses mknod(2), because its root would get at the
 // machine's hardware. There the host's device files are mounted instead, and no
-// filter is needed.
+// filter is needed. The mounts are read-only: a device can still be written to, but
+// its mode, owner and times, which are the host's, stay as they are.
 
 // A device is a device file to make.
 type device struct {
@@ -131,9 +132,10 @@ func fromSpec(d specs.LinuxDevice) device {
 // that the image has, must be the right one: the child checks its numbers.
 func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 	name := filepath.Base(d.path)
-	if d.kind != unix.S_IFIFO && (r.facts.NoMknod || r.has(specs.UserNamespace)) {
+	if d.kind != unix.S_IFIFO && r.facts.NoMknod {
 		tree := p.OpenTree(plan.CWD, d.path, unix.OPEN_TREE_CLONE).As("host's " + d.path)
 		p.Device(tree, d.kind, d.major, d.minor)
+		p.MountSetattr(tree, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
 		p.Mknodat(dir, name, unix.S_IFREG|d.mode, 0, 0).Tolerate(unix.EEXIST)
 		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.path, "/"), unix.O_PATH, 0).As(d.path))
 		return
@@ -151,6 +153,22 @@ func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
 	if d.uid|d.gid != 0 {
 		p.Fchownat(dir, name, d.uid, d.gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
+}
+
+// Null records the opening of the container's null device, by its place among the new
+// devices. Where the spec has a /dev of its own, whose null may be anything, another
+// one is made, attached nowhere; without mknod, that one is asked to be the null device.
+func (r *Root) Null(p *plan.Plan, flags int) *plan.Step {
+	dev := r.directory(p, "/dev")
+	if r.specHas("/dev/null") && !r.facts.NoMknod {
+		fs := p.Fsopen("tmpfs").As("fs")
+		p.FsconfigCreate(fs)
+		dev = p.Fsmount(fs, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC).As("devices")
+		p.Mknodat(dev, "null", unix.S_IFCHR|0o666, 1, 3)
+	}
+	null := p.OpenIn(dev, "null", flags, 0).As("null")
+	p.Device(null, unix.S_IFCHR, 1, 3)
+	return null
 }
 
 // Ptmx records the opening of the container's pseudo-terminal multiplexer, below

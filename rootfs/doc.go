@@ -13,15 +13,21 @@
 // is not used below the root. The root is a descriptor. A mount point is opened
 // below it with openat2(RESOLVE_IN_ROOT), out of which no link, no ".." and no
 // rename leads. A mount is made as a descriptor, attached nowhere; and
-// move_mount(2) joins the two descriptors. A device of the host's is checked, by its
-// descriptor, before the container gets it.
+// move_mount(2) joins the two descriptors.
+//
+// An inode has one mode, one owner and one set of times, whatever the path to it: root
+// of the container who may change them by one path has changed them for the host. So
+// no inode of the host's is shown through a mount that can be written to, unless the
+// spec asks for it. Devices are made, in a new tmpfs. Where that is refused, the host's
+// device is checked, by its descriptor, and shown through a read-only mount: a device
+// can still be written to there. What masks a file is mounted read-only, too.
 //
 // A [Root] records these steps in a plan, in this order:
 //
 //	OpenSources  the runtime opens bind mounts that the container's root could not
 //	Open         the root directory becomes a mount
 //	Mounts       those of the spec
-//	Devices      and links in /dev
+//	Devices      and links in /dev; Null, one of them, for descriptors 0, 1 and 2
 //	Proc         a procfs for sysctls and labels
 //	Masks        masked and read-only paths, the read-only root
 //	PivotRoot    the change of the root directory
@@ -38,9 +44,8 @@
 //     mount namespace has another one that is fully visible. Otherwise a container
 //     could undo its masks by a new mount. The host's /proc is such a one; it goes
 //     with the old root.
-//   - Masked and read-only paths are mounts on top of /proc and /sys, and the null
-//     device that masks a file is the host's. So /proc comes before the masks, and
-//     both before the host's files go.
+//   - Masked and read-only paths are mounts on top of /proc and /sys. So /proc comes
+//     before the masks.
 //   - Sysctls and labels are written through a second procfs, which is attached
 //     nowhere (Proc). The first rule holds for it, too. The container's own /proc
 //     will not do, because a hostile mount could be in place of a file there.

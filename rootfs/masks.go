@@ -18,8 +18,9 @@ import (
 
 // Masks records what comes last below the root: masked paths, read-only paths and
 // the read-only root. Nothing can be made in the root after it. It needs the new
-// /proc and /sys, where most of those paths are, and the host's /dev/null; so it
-// comes after Mounts and before PivotRoot.
+// /proc and /sys, where most of those paths are, and the container's null device or,
+// where the spec brings a /dev of its own, the host's; so it comes after Devices and
+// before PivotRoot.
 func (r *Root) Masks(p *plan.Plan) {
 	r.hide(p)
 	r.makeReadonly(p)
@@ -30,18 +31,24 @@ func (r *Root) Masks(p *plan.Plan) {
 }
 
 // hide records the hiding of paths: a directory is covered by an empty read-only
-// tmpfs, a file by the host's null device. Whether a path is a directory or a file is
-// known only when it is opened; the plan tries the directory first.
+// tmpfs, a file by a null device, which is empty for readers and takes what is
+// written. Its mount is read-only, too: writing to a device needs no other, but nobody
+// can change mode, owner and times of the device through it. Whether a path is a
+// directory or a file is known only when it is opened; the plan tries the directory
+// first.
 func (r *Root) hide(p *plan.Plan) {
-	paths := r.spec.Linux.MaskedPaths
-	if len(paths) == 0 {
+	if len(r.spec.Linux.MaskedPaths) == 0 {
 		return
 	}
-	p.Note("the host's null device will hide files: open it while the host's files are still there")
-	null := p.Openat(plan.CWD, "/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0).As("null")
-	p.Note("make sure that it is the null device: the container gets it in place of every masked file")
-	p.Device(null, unix.S_IFCHR, 1, 3)
-	for _, path := range paths {
+	p.Note("a null device will hide files; that it is one is made sure, for the container gets it in place of each of them")
+	var null *plan.Step
+	if r.specHas("/dev/null") {
+		null = p.Openat(plan.CWD, "/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0).As("host's null")
+		p.Device(null, unix.S_IFCHR, 1, 3)
+	} else {
+		null = r.Null(p, unix.O_PATH)
+	}
+	for _, path := range r.spec.Linux.MaskedPaths {
 		var dir, file *plan.Step
 		base, rest := r.base(path)
 		p.Alternatives([]unix.Errno{unix.ENOENT, unix.ENOTDIR}, func() {
@@ -50,6 +57,7 @@ func (r *Root) hide(p *plan.Plan) {
 		})
 		hideDirectory(p, dir)
 		tree := p.OpenTree(null, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH).Needs(file).As("cover")
+		p.MountSetattr(tree, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
 		p.MoveMount(tree, file)
 	}
 }

@@ -42,6 +42,7 @@ func New(spec *specs.Spec, facts plan.Facts, has func(specs.LinuxNamespaceType) 
 		return nil, errors.New("root.path: missing")
 	}
 	r := &Root{spec: spec, facts: facts, has: has, path: absolute(bundle, spec.Root.Path), dirs: map[string]plan.FD{}}
+	r.facts.NoMknod = facts.NoMknod || has(specs.UserNamespace)
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, bundle, isDir)
 		if err != nil {

@@ -12,12 +12,11 @@ package host
 import (
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"minirun/cgroups"
 	"minirun/cgroups/delegation"
 	"minirun/cgroups/resctrl"
 	"minirun/cgroups/systemd"
+	"minirun/container/stdio"
 	"minirun/namespaces"
 	"minirun/namespaces/join"
 	"minirun/plan"
@@ -42,7 +41,7 @@ func Facts() plan.Facts {
 type Host struct {
 	IsDir     func(path string) bool                          // is the source of a bind mount a directory?
 	Tree      func(root, path string) ([]copyup.Entry, error) // the files that a tmpfs is to be filled with
-	IsPipe    func(fd int) bool                               // is a standard file a pipe?
+	Stdio     func(fd int) stdio.Kind                         // what a standard file is
 	IsOwn     func(path string, kind namespaces.Kind) bool    // is the namespace at a path the runtime's own?
 	Grants    func() (uint64, error)                          // the runtime's own capabilities; bit n is capability n
 	Hierarchy func() (*cgroups.Hierarchy, error)              // where cgroup2 is mounted
@@ -56,7 +55,7 @@ func This() Host {
 	return Host{
 		IsDir:     isDir,
 		Tree:      copyup.Tree,
-		IsPipe:    isPipe,
+		Stdio:     stdio.Of,
 		IsOwn:     join.IsOwn,
 		Grants:    process.OwnCapabilities,
 		Hierarchy: cgroups.Find,
@@ -69,9 +68,4 @@ func This() Host {
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
-}
-
-func isPipe(fd int) bool {
-	var s unix.Stat_t
-	return unix.Fstat(fd, &s) == nil && s.Mode&unix.S_IFMT == unix.S_IFIFO
 }

@@ -3,6 +3,7 @@ package attacks
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,11 +61,16 @@ func attributes(path string) (text string) {
 // devices are those of the machine that runtimes have opened, by mistake, in
 // place of a container's.
 func devices() (list []string) {
-	for _, path := range []string{"/dev/null", "/dev/zero", "/dev/console", "/dev/ptmx", "/dev/tty", "/etc/passwd", "/etc/group"} {
+	for _, path := range []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/console", "/dev/ptmx", "/dev/tty", "/etc/passwd", "/etc/group"} {
 		var s unix.Stat_t
-		if unix.Lstat(path, &s) == nil {
-			list = append(list, fmt.Sprintf("device %s mode %o owner %d:%d number %x", path, s.Mode, s.Uid, s.Gid, s.Rdev))
+		if unix.Lstat(path, &s) != nil {
+			continue
 		}
+		line := fmt.Sprintf("device %s mode %o owner %d:%d number %x", path, s.Mode, s.Uid, s.Gid, s.Rdev)
+		if slices.Contains(slices.Collect(maps.Values(hosts)), s.Rdev) { // the times of terminals change with their use
+			line += fmt.Sprintf(" times %d.%09d %d.%09d", s.Atim.Sec, s.Atim.Nsec, s.Mtim.Sec, s.Mtim.Nsec)
+		}
+		list = append(list, line)
 	}
 	return list
 }
@@ -167,6 +173,11 @@ func TestCanary(t *testing.T) {
 		"nothing": {same, same, ""},
 		"a file's content": {
 			func() error { return os.WriteFile(plain, []byte("THE HOST'S FILE\n"), 0) }, func() error { return os.WriteFile(plain, text, 0) }, "+ file " + plain},
+		"a device's mode": {
+			func() error { return os.Chmod("/dev/zero", 0o600) }, func() error { return os.Chmod("/dev/zero", 0o666) }, "+ device /dev/zero mode 20600 "},
+		"a device's times": {
+			func() error { return os.Chtimes("/dev/zero", time.Unix(1, 0), time.Unix(2, 0)) },
+			func() error { return os.Chtimes("/dev/zero", quiet, quiet) }, " times 1.000000000 2.000000000"},
 		"a file's mode":  {func() error { return os.Chmod(plain, 0o666) }, func() error { return os.Chmod(plain, 0o644) }, " mode 100666 "},
 		"a file's owner": {func() error { return os.Chown(plain, 7, 8) }, func() error { return os.Chown(plain, 0, 0) }, " owner 7:8 "},
 		"a file's time":  {func() error { return os.Chtimes(plain, time.Time{}, time.Unix(1, 0)) }, same, " time 1.000000000 "},

@@ -56,6 +56,11 @@ var fixtures = []fixture{
 
 	{"CVE-2021-41103", "another user of the host looks for programs and secrets in minirun's directories", "leaves the directory of layers or bundles open to all", otherUsers},
 
+	// Inodes of the host's: inodes_test.go
+	{"", "root of a bundle's container changes mode, owner and times of each device that it has", "shows the host's devices, and hands its null device on, through mounts that can be written to", hostDevices},
+	{"", "root of an image's container does so", "masks files with the host's null device", hostDevicesOfImages},
+	{"", "a container listens (inotify) at what masks a file, and at its standard input", "masks files with the host's null device, read-only or not", hostUses},
+
 	// The configuration: config_test.go
 	{"GHSA-g54h-m393-cpwq", "no device rules, or only allowing ones", "takes the device list for a list of what is forbidden", deviceList},
 	{"CVE-2021-43784", "strings longer than any buffer", "passes the configuration to its child in a message with 16 bit lengths", longStrings},

@@ -177,11 +177,28 @@ func newWorld(programs string) error {
 		copyFile(programs+"/minirun", people), copyFile(programs+"/minirunc", runner), copyFile(programs+"/probe", prober),
 		os.WriteFile(secret, []byte("the host's secret\n"), 0o600),
 		os.WriteFile(canary+"/plain", []byte("the host's file\n"), 0o644),
-		os.Mkdir(canary+"/dir", 0o750),
+		os.Mkdir(canary+"/dir", 0o750), ownDevices(),
 		unix.Sethostname([]byte("attacked")),
 		loopback(),
 	)
 }
+
+// ownDevices puts devices of the world's own over those of the machine that attacks aim
+// at: one that succeeds changes nothing which outlives the tests.
+func ownDevices() (err error) {
+	for name, number := range hosts {
+		path := world + "/" + name
+		err = errors.Join(err, unix.Mknod(path, unix.S_IFCHR, int(number)), os.Chmod(path, 0o666), os.Chtimes(path, quiet, quiet), unix.Mount(path, "/dev/"+name, "", unix.MS_BIND, ""))
+	}
+	return err
+}
+
+// quiet is when the world's devices were last used: their own time changes only by force.
+var quiet = time.Unix(1e9, 0)
+
+// hosts are the devices that a container may be shown, with their numbers.
+var hosts = map[string]uint64{"null": unix.Mkdev(1, 3), "zero": unix.Mkdev(1, 5), "full": unix.Mkdev(1, 7), "random": unix.Mkdev(1, 8),
+	"urandom": unix.Mkdev(1, 9), "tty": unix.Mkdev(5, 0)}
 
 // loopback brings it up: abstract sockets and ports are there without, but
 // nothing can connect.

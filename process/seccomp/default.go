@@ -16,9 +16,10 @@ import (
 //
 // It allows what Docker's default profile allows, without:
 //
-//   - socket(2) families other than unix, inet, inet6, netlink and packet:
-//     each is a kernel module that a mere socket() loads, and rarely used ones
-//     have been behind many local exploits. AF_VSOCK would besides reach the
+//   - socket(2) and socketpair(2) families other than unix, inet, inet6, netlink
+//     and packet: each is a kernel module that a mere socket() loads, and rarely
+//     used ones have been behind many local exploits. There is no third call that
+//     makes a socket of a family that it is told. AF_VSOCK would besides reach the
 //     host past the network namespace, AF_ALG the crypto drivers
 //   - socketcall(2) for making sockets, with which 32-bit x86 programs would
 //     get around that, its arguments being in memory. Those that know no
@@ -40,8 +41,10 @@ func Default(caps []string) *specs.LinuxSeccomp {
 	if runtime.GOARCH == "arm64" {
 		s.Architectures = []specs.Arch{specs.ArchAARCH64, specs.ArchARM}
 	}
-	s.Syscalls = append(s.Syscalls, firstArgument("socket",
-		unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK, unix.AF_PACKET)...)
+	for _, call := range []string{"socket", "socketpair"} {
+		s.Syscalls = append(s.Syscalls, firstArgument(call,
+			unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK, unix.AF_PACKET)...)
+	}
 	// PER_LINUX, PER_LINUX32, both with UNAME26, and the question which is set.
 	// Others change how memory is laid out, to the advantage of exploits.
 	s.Syscalls = append(s.Syscalls, firstArgument("personality", 0, 0x0008, 0x20000, 0x20008, 0xffffffff)...)
@@ -153,7 +156,7 @@ timer_settime timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64
 timerfd_settime timerfd_settime64`,
 
 	// The network, once there is a socket.
-	`socketpair bind connect listen accept accept4 shutdown getsockname getpeername
+	`bind connect listen accept accept4 shutdown getsockname getpeername
 getsockopt setsockopt send sendto sendmsg sendmmsg recv recvfrom recvmsg recvmmsg
 recvmmsg_time64`,
 

@@ -54,10 +54,10 @@ func TestDefault(t *testing.T) {
 func TestDefaultArguments(t *testing.T) {
 	f := compileDefault(t)
 	for _, family := range []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK, unix.AF_PACKET} {
-		answers(t, f, allowed, native(t, "socket", family))
+		answers(t, f, allowed, native(t, "socket", family), native(t, "socketpair", family))
 	}
-	for _, family := range []uint64{unix.AF_VSOCK, unix.AF_ALG, unix.AF_BLUETOOTH, unix.AF_RDS, 1 << 32, 1<<32 | unix.AF_INET} {
-		answers(t, f, eperm, native(t, "socket", family))
+	for _, family := range []uint64{unix.AF_VSOCK, unix.AF_ALG, unix.AF_BLUETOOTH, unix.AF_RDS, unix.AF_TIPC, 1 << 32, 1<<32 | unix.AF_INET} {
+		answers(t, f, eperm, native(t, "socket", family), native(t, "socketpair", family))
 	}
 	for _, persona := range []uint64{0, 8, 0x20000, 0x20008, 0xffffffff} {
 		answers(t, f, allowed, native(t, "personality", persona))
@@ -92,7 +92,8 @@ func TestDefaultX86(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answers(t, f, eperm, data{nr: 102, arch: i386, args: [6]uint64{1}}, data{nr: 359, arch: i386, args: [6]uint64{38}}, data{nr: 21, arch: i386})
+	answers(t, f, eperm, data{nr: 102, arch: i386, args: [6]uint64{1}}, data{nr: 359, arch: i386, args: [6]uint64{38}}, data{nr: 21, arch: i386},
+		data{nr: 102, arch: i386, args: [6]uint64{8}}, data{nr: 360, arch: i386, args: [6]uint64{30}}) // socketpair
 	answers(t, f, allowed, data{nr: 102, arch: i386, args: [6]uint64{3}}, data{nr: 117, arch: i386, args: [6]uint64{23}}, data{nr: 359, arch: i386, args: [6]uint64{2}})
 	answers(t, f, badArch, data{nr: x32Bit, arch: x64})
 }

@@ -35,6 +35,9 @@ var parts = map[string]func(args []string) (string, error){
 	"climb":     climbing,
 	"deepen":    deepen,
 	"endless":   endless,
+	"spoil":     spoil,
+	"hear":      hear,
+	"use":       use,
 }
 
 func id([]string) (string, error) {
@@ -302,4 +305,68 @@ func overwrite([]string) (string, error) {
 	}
 	slices.Sort(list)
 	return "", os.WriteFile("/tmp/caught", []byte(strings.Join(list, "\n")+"\n"), 0o644)
+}
+
+// spoil tries to change mode, owner and times of the files that its arguments name, of
+// all devices in /dev, and of its own standard files, by every path that leads there.
+// It says what it found.
+func spoil(args []string) (string, error) {
+	devices, _ := filepath.Glob("/dev/*")
+	for fd := range 3 {
+		args = append(args, fmt.Sprintf("/proc/self/fd/%d", fd))
+	}
+	var found []string
+	for _, path := range append(args, devices...) {
+		var s unix.Stat_t
+		if unix.Stat(path, &s) != nil || s.Mode&unix.S_IFMT != unix.S_IFCHR {
+			continue
+		}
+		found = append(found, path)
+		os.Chmod(path, 0o604)
+		os.Chtimes(path, time.Unix(1, 0), time.Unix(2, 0))
+		unix.UtimesNano(path, nil) // for which the right to write is enough
+		os.Chown(path, 7, 8)
+	}
+	for fd := range 3 { // the descriptor itself: by another mount than any path's
+		unix.Fchmod(fd, 0o604)
+		unix.Futimes(fd, []unix.Timeval{{Sec: 1}, {Sec: 2}})
+		unix.Fchown(fd, 7, 8)
+	}
+	return strings.Join(found, " "), nil
+}
+
+// hear listens for uses of a file for half a second, and says how many bytes of events
+// there were.
+func hear(args []string) (string, error) {
+	fd, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
+	if err != nil {
+		return "", err
+	}
+	if _, err = unix.InotifyAddWatch(fd, args[0], unix.IN_ALL_EVENTS); err != nil {
+		return "", err
+	}
+	time.Sleep(500 * time.Millisecond)
+	n, err := unix.Read(fd, make([]byte, 1<<16))
+	if errors.Is(err, unix.EAGAIN) {
+		return "nothing", nil
+	}
+	return fmt.Sprint(n), err
+}
+
+// use writes to files, and reads them, as programs do with /dev/null.
+func use(args []string) (string, error) {
+	for _, path := range args {
+		w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+		if err != nil {
+			return "", err
+		}
+		if _, err := w.WriteString("text"); err != nil {
+			return "", err
+		}
+		w.Close()
+		if text, err := os.ReadFile(path); len(text) > 0 || err != nil {
+			return "", fmt.Errorf("%s holds %d bytes, %v", path, len(text), err)
+		}
+	}
+	return "used", nil
 }
