@@ -116,6 +116,9 @@ type StepError struct {
 	notation func(*Step) string
 }
 
+// Error is the place of the step, the call, and the errno last, as the kernel's word for it:
+//
+//	step 226 (child): pivot_root(".", "."): operation not permitted
 func (e *StepError) Error() string {
 	step := e.Step.String()
 	if e.notation != nil {
@@ -354,6 +357,7 @@ func waitFor(pid int) (status unix.WaitStatus, err error) {
 	}
 }
 
+// closeAll closes descriptors of the runtime.
 func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd) // EIO cannot be for what plans open
