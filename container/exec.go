@@ -45,6 +45,11 @@ import (
 // what belongs to a process is used: the seccomp filter, personality and memory policy.
 // It may be nil. The caller waits for the process, which is its child.
 //
+//	open       a pidfd of the container process; its start time must be the recorded one
+//	joinPlan   the child is cloned into the cgroup, and joins the namespaces
+//	become     its limits, groups, user and capabilities, as for the first process
+//	Execve     its program. Only now does anything of the container run in it
+//
 // In a paused container the child could not run, and Exec would wait for it; so that is an
 // error unless Options.IgnorePaused. The error is [ErrNotRunning] if there is no process to
 // join, or if it ends meanwhile.

@@ -51,7 +51,9 @@ func (b *builder) makeFifo() (*os.File, error) {
 // The order: create must fail if the program cannot be executed, so that is asked
 // first. Ready tells the runtime that the child has nothing left to fail at. exec.fifo gets
 // its name at the gate, where the runtime is still there: were the child killed before,
-// the container would never be "created".
+// the container would never be "created". While the child waits, startContainer hooks of
+// an ordinary user must be able to join its namespaces (hooks.SetDumpable); once start has
+// written, nobody must, so notDumpable comes right after the read.
 func (b *builder) waitForStart(p *plan.Plan) {
 	if !b.options.Wait {
 		b.hooks.Gate(p, hooks.StartContainer)

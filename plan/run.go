@@ -283,7 +283,8 @@ func (r *Process) undo() error {
 	return errors.Join(errs...)
 }
 
-// hold opens a pidfd of the monitor's child. Its number is free as soon as the monitor
+// hold opens a pidfd of the monitor's child, by which the runtime can kill it, and tell an
+// engine which process it is, without hitting another one. Its number is free as soon as the monitor
 // has waited for it. So hold looks, after it has the descriptor, whether the process
 // with that number is a child of the monitor, which has no other.
 func (r *Process) hold() {
