@@ -135,6 +135,7 @@ func (b *builder) runExec() (*plan.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The same pidfd twice: the plan joins by it, and the engine watches it for the end.
 	b.options.Engine.Joined, b.given["container"] = process, process
 	return b.run(p)
 }

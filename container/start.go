@@ -114,7 +114,7 @@ func (c *Container) writeFifo() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	_, err = unix.Write(w, []byte{1})
+	_, err = unix.Write(w, []byte{1}) // any byte: the child only counts that there is one
 	r, openErr := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	unix.Close(w)
 	if err = errors.Join(err, openErr); err != nil {
