@@ -194,6 +194,8 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 	var root plan.FD
 	if !set.Has(specs.MountNamespace) {
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+		p.Note("signal 0 asks: does the process still run? else the number in that path was another's")
+		p.Call("pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, plan.Inherited("container"), plan.Num(0), plan.Null, plan.Num(0)).Explain(unix.ESRCH, "the container process has ended")
 	}
 	tasks := c.Class.Join(p)
 	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
