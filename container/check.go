@@ -105,7 +105,7 @@ func (b *builder) checkNamespaces() (err error) {
 		return err
 	}
 	b.subids = subids.New(linux, b.namespaces, b.facts)
-	var errs [4]error
+	var errs [4]error // joined, so that the user learns of all that is wrong here at once
 	b.joins, errs[0] = join.New(b.namespaces, b.facts)
 	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
 	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)

@@ -119,6 +119,7 @@ func (p *Plan) Device(fd *Step, kind, major, minor uint32) *Step {
 	return s.Explain(unix.ENODEV, fmt.Sprintf("what was opened is not the %s device %d:%d", deviceWord[kind], major, minor))
 }
 
+// deviceWord is how an error calls a kind of device.
 var deviceWord = map[uint32]string{unix.S_IFCHR: "character", unix.S_IFBLK: "block", unix.S_IFIFO: "FIFO"}
 
 // Ioctl records an ioctl(2) whose argument is a number. A request that returns a new

@@ -287,7 +287,12 @@ func proceed(fd int) error {
 
 // Failure waits until no process holds the writing end of fifo any more, and
 // returns what the child wrote into its [Copy] as it failed: a [*StepError], of
-// which it knows the step's number and call, or nil if it went on to execve.
+// which it knows the step's number and call, or nil if it went on to execve. What the
+// fifo then holds:
+//
+//	nothing      the child has read the byte, and execve has closed its copy
+//	a message    the child has read the byte, and failed after that
+//	one byte     the child was killed before it read it
 func Failure(fifo int) error {
 	fds := []unix.PollFd{{Fd: int32(fifo)}} // no event but POLLHUP: what start wrote is not for us
 	for {

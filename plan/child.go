@@ -89,6 +89,9 @@ const (
 	kindResult            // which process it has cloned
 )
 
+// Numbers that stand for no step, no descriptor and no result. Results are what system calls
+// return, which is never one of these: the kernel's errors are the top 4095 numbers, and
+// RawSyscall has made an errno of them.
 const (
 	messageSize = int(unsafe.Sizeof(message{}))
 	noStep      = -1

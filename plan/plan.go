@@ -26,6 +26,7 @@ const (
 	sides = int(Child) + 1
 )
 
+// String is the word that stands for the side in printed plans and errors.
 func (s Side) String() string {
 	return [...]string{"runtime", "monitor", "intermediate", "child"}[s]
 }

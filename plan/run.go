@@ -116,6 +116,9 @@ type StepError struct {
 	notation func(*Step) string
 }
 
+// Error is the place of the step, the call, and the errno last, as the kernel's word for it:
+//
+//	step 226 (child): pivot_root(".", "."): operation not permitted
 func (e *StepError) Error() string {
 	step := e.Step.String()
 	if e.notation != nil {
@@ -280,7 +283,8 @@ func (r *Process) undo() error {
 	return errors.Join(errs...)
 }
 
-// hold opens a pidfd of the monitor's child. Its number is free as soon as the monitor
+// hold opens a pidfd of the monitor's child, by which the runtime can kill it, and tell an
+// engine which process it is, without hitting another one. Its number is free as soon as the monitor
 // has waited for it. So hold looks, after it has the descriptor, whether the process
 // with that number is a child of the monitor, which has no other.
 func (r *Process) hold() {
@@ -354,6 +358,7 @@ func waitFor(pid int) (status unix.WaitStatus, err error) {
 	}
 }
 
+// closeAll closes descriptors of the runtime.
 func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd) // EIO cannot be for what plans open

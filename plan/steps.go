@@ -42,7 +42,7 @@ func (r *Process) steps() error {
 		}
 		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
 		for ; errno == 0 && s.Else != nil; s = s.Else {
-			r.next++ // the alternatives of a step that succeeded
+			r.next++ // one alternative has succeeded: skip the others
 		}
 	}
 	return nil
