@@ -105,7 +105,7 @@ func (b *builder) checkNamespaces() (err error) {
 		return err
 	}
 	b.subids = subids.New(linux, b.namespaces, b.facts)
-	var errs [4]error
+	var errs [4]error // joined, so that the user learns of all that is wrong here at once
 	b.joins, errs[0] = join.New(b.namespaces, b.facts)
 	b.clocks, errs[1] = clocks.New(linux, b.namespaces)
 	b.sysctls, errs[2] = sysctls.New(linux, b.namespaces)
@@ -152,10 +152,8 @@ func (b *builder) checkRoot() (err error) {
 	if err := copyup.New(b.spec, b.root, b.host.Tree, uids.ToContainer, gids.ToContainer); err != nil {
 		return err
 	}
-	if !b.namespaces.Has(specs.MountNamespace) {
-		if b.detached, err = detached.New(b.spec, b.root); err != nil {
-			return err
-		}
+	if b.detached, err = detached.New(b.spec, b.root, b.namespaces.Has(specs.MountNamespace)); err != nil {
+		return err
 	}
 	b.warn(b.root.Warnings)
 	b.Rootfs = b.root.Path()
@@ -176,11 +174,7 @@ func (b *builder) checkGroup() (err error) {
 	if err := b.findGroup(); err != nil || !b.facts.Privileged() {
 		return err
 	}
-	var rules []specs.LinuxDeviceCgroup
-	if r := b.spec.Linux.Resources; r != nil {
-		rules = r.Devices
-	}
-	if b.filter, err = devices.New(rules); err != nil {
+	if b.filter, err = devices.New(b.spec.Linux.Resources); err != nil {
 		return err
 	}
 	if b.cgroup == nil {

@@ -19,7 +19,7 @@ import (
 //
 //	in the foreground     runtime ---clone3---> container process
 //	detached              runtime ---clone3---> monitor ---clone3---> container process
-//	joining namespaces    runtime ---clone3---> intermediate ---clone3---> container process
+//	some joined kinds     runtime ---clone3---> intermediate ---clone3---> container process
 //
 // CLONE_INTO_CGROUP (Linux 5.7) makes the process a member of its cgroup from its first
 // instruction. Were it moved there later, the memory that it has used until then would stay
@@ -54,7 +54,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	}
 	p.Heading("a process of its own")
 	c.PidFD = true
-	b.born(p, c)
+	b.joins.Clone(p, b.namespaces, c)
 	unknown := b.cgroup == nil && !b.namespaces.Makes(specs.UserNamespace) // else it waits for its id maps, which come later
 	if unknown || b.unit != nil || b.joins.Indirectly() {
 		return b.pidGate(p)
@@ -84,15 +84,6 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	return group, nil
 }
 
-// born records the clone3 of the container process, and if it joins namespaces, what comes
-// before that: an intermediate process must first be in them (package join).
-func (b *builder) born(p *plan.Plan, c plan.Clone) *plan.Step {
-	if b.joins != nil {
-		return b.joins.Clone(p, c)
-	}
-	return b.namespaces.Clone(p, c)
-}
-
 // monitor records the monitor's steps, with the birth of the container process
 // among them:
 //
@@ -114,7 +105,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Note("ps shows this name; otherwise it may show the number of the descriptor that the runtime was executed by")
 	p.Call("prctl", unix.SYS_PRCTL, plan.Num(unix.PR_SET_NAME), plan.String("minirunc"))
 	p.Heading("a process of its own")
-	child := b.born(p, c).As("container").Reported()
+	child := b.joins.Clone(p, b.namespaces, c).As("container").Reported()
 	p.Heading("a monitor")
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
 	p.Dup3(plan.Inherited("exit"), 3, 0)
@@ -163,6 +154,9 @@ func (b *builder) cloned(p *plan.Process) error {
 	s, err := procfs.ReadStat("/proc", p.Pid)
 	if err != nil {
 		return err
+	}
+	if b.options.Monitor && (p.PidFD < 0 || unix.PidfdSendSignal(p.PidFD, 0, nil, 0) == unix.ESRCH) {
+		return plan.ErrKilled // its monitor has waited for it, so what was read may be another process's
 	}
 	b.StartTime = s.Start
 	if err := b.Save(); err != nil || b.options.Config == nil {

@@ -75,7 +75,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 		}
 		return nil, nil, err
 	}
-	if err := b.started(p); err != nil {
+	if err := b.started(p); err != nil { // the process exists, and may run: Delete ends it
 		err = errors.Join(err, c.Notify.Close(), c.Delete(true))
 		p.Wait() // ECHILD: it was the child of a monitor
 		return nil, nil, err
@@ -175,6 +175,7 @@ func (b *builder) mknodDenied(err error) bool {
 func (b *builder) plan() (*plan.Plan, error) {
 	p := &plan.Plan{Sources: b.sources}
 	p.On(plan.Runtime)
+	// Whatever the child is to reach on the host is opened before it leaves the host.
 	b.joins.Open(p)
 	b.idmaps.Record(p, b.root, mapping.Open)
 	b.root.OpenSources(p)

@@ -45,6 +45,11 @@ import (
 // what belongs to a process is used: the seccomp filter, personality and memory policy.
 // It may be nil. The caller waits for the process, which is its child.
 //
+//	open       a pidfd of the container process; its start time must be the recorded one
+//	joinPlan   the child is cloned into the cgroup, and joins the namespaces
+//	become     its limits, groups, user and capabilities, as for the first process
+//	Execve     its program. Only now does anything of the container run in it
+//
 // In a paused container the child could not run, and Exec would wait for it; so that is an
 // error unless Options.IgnorePaused. The error is [ErrNotRunning] if there is no process to
 // join, or if it ends meanwhile.
@@ -135,6 +140,7 @@ func (b *builder) runExec() (*plan.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The same pidfd twice: the plan joins by it, and the engine watches it for the end.
 	b.options.Engine.Joined, b.given["container"] = process, process
 	return b.run(p)
 }
@@ -188,6 +194,8 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 	var root plan.FD
 	if !set.Has(specs.MountNamespace) {
 		root = p.Openat(plan.CWD, fmt.Sprintf("/proc/%d/root", c.Pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+		p.Note("signal 0 asks: does the process still run? else the number in that path was another's")
+		p.Call("pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, plan.Inherited("container"), plan.Num(0), plan.Null, plan.Num(0)).Explain(unix.ESRCH, "the container process has ended")
 	}
 	tasks := c.Class.Join(p)
 	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})

@@ -37,7 +37,8 @@ type identity struct {
 
 // newIdentity checks process p of the spec, and those parts of linux that hold for every
 // process of the container: filter, personality and memory policy. Nothing is asked of the
-// machine here.
+// machine here. The filter is compiled first, because process.New decides by it when it is
+// loaded.
 func newIdentity(p *specs.Process, linux *specs.Linux) (*identity, error) {
 	i := &identity{labels: labels.New(p)}
 	filter, err := seccomp.Compile(linux.Seccomp)

@@ -92,7 +92,8 @@ func (c *Container) Delete(force bool) error {
 	if c.Cgroup != "" && c.Unit == "" {
 		oom.WaitForReaders(c.group()) // an engine may still want to read why the container ended
 	}
-	// Most often the group is empty, and rmdir is the quickest way to find out.
+	// Most often the group is empty. rmdir(2) is then all that is to do, and EBUSY or
+	// ENOTEMPTY say otherwise: processes, or groups below.
 	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
 		if err := c.clear(); err != nil {
 			return fmt.Errorf("delete %s: %w", c.ID, err)

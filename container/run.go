@@ -41,8 +41,10 @@ func (b *builder) terminal(p *plan.Plan) {
 // log gets the program's user as its owner. Why? Opening /dev/stdout opens the file behind
 // the descriptor once more (/proc/self/fd/1), and then the kernel checks its owner and mode.
 // Other files keep their owner, because they are not the container's.
-// The host's null device becomes the container's (package stdio says why, and does it
-// for exec).
+//
+// Where a descriptor is the host's /dev/null, the container gets its own null device
+// instead. Root in the container could otherwise change the mode of the host's through the
+// open descriptor (fchmod(2)). For exec, package stdio does this.
 func (b *builder) stdio(p *plan.Plan) {
 	names := []plan.Inherited{"stdin", "stdout", "stderr"}
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
@@ -52,7 +54,7 @@ func (b *builder) stdio(p *plan.Plan) {
 		}
 		switch {
 		case b.root != nil && b.host.Stdio(file) == stdio.Null:
-			p.Note("the container's own null device, not the host's, of which root could change the mode")
+			p.Note("the container's own null device: through the host's, root in the container could change the mode of the host's file")
 			p.Dup3(b.root.Null(p, os.O_RDWR), fd, 0)
 		case f != nil:
 			p.Dup3(names[fd], fd, 0)
@@ -147,7 +149,7 @@ func (b *builder) report(p *plan.Process, kind string) error {
 	if b.listener != nil {
 		return b.listener
 	}
-	return report.Process(p.Pid, kind, b.options.PidFD, b.options.PidFile)
+	return report.Process(p, kind, b.options.PidFD, b.options.PidFile)
 }
 
 // started ends New: it reports the process, and if the program runs already, runs the

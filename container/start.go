@@ -51,7 +51,9 @@ func (b *builder) makeFifo() (*os.File, error) {
 // The order: create must fail if the program cannot be executed, so that is asked
 // first. Ready tells the runtime that the child has nothing left to fail at. exec.fifo gets
 // its name at the gate, where the runtime is still there: were the child killed before,
-// the container would never be "created".
+// the container would never be "created". While the child waits, startContainer hooks of
+// an ordinary user must be able to join its namespaces (hooks.SetDumpable); once start has
+// written, nobody must, so notDumpable comes right after the read.
 func (b *builder) waitForStart(p *plan.Plan) {
 	if !b.options.Wait {
 		b.hooks.Gate(p, hooks.StartContainer)
@@ -114,7 +116,7 @@ func (c *Container) writeFifo() error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	_, err = unix.Write(w, []byte{1})
+	_, err = unix.Write(w, []byte{1}) // any byte: the child only counts that there is one
 	r, openErr := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	unix.Close(w)
 	if err = errors.Join(err, openErr); err != nil {

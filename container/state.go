@@ -116,6 +116,7 @@ func (c *Container) read() error {
 // Dir is the directory of the state.
 func (c *Container) Dir() string { return c.dir }
 
+// path is a file of the state, such as state.json.
 func (c *Container) path(name string) string { return filepath.Join(c.dir, name) }
 
 // Save writes the state, by rename(2): a command that reads at the same time gets the old
@@ -179,11 +180,11 @@ func (c *Container) locked() (bool, error) {
 		return false, ignore(err, fs.ErrNotExist)
 	}
 	defer f.Close()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil && err != unix.EWOULDBLOCK {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil && err != unix.EWOULDBLOCK {
 		return false, fmt.Errorf("lock %s: %w", c.dir, err)
-	} else {
-		return err != nil, nil
 	}
+	return err != nil, nil
 }
 
 // ignore is err, or nil if err is one of those that are no failure here.
@@ -194,6 +195,7 @@ func ignore(err error, harmless ...error) error {
 	return err
 }
 
+// group is the container's own cgroup. Call it only if c.Cgroup is not "".
 func (c *Container) group() *cgroups.Group { return cgroups.Open(c.Cgroup) }
 
 // OCI is the state as the runtime-spec defines it (runtime.md, State).
@@ -202,6 +204,9 @@ func (c *Container) OCI() (specs.State, error) {
 	return c.oci(status), err
 }
 
+// oci is the state with a status that the caller knows. A hook is told the status of its point
+// in the life, which Status could not find out in the middle of create. The pid of a stopped
+// container is left out, since it may be another process's by now.
 func (c *Container) oci(status specs.ContainerState) specs.State {
 	s := specs.State{Version: specs.Version, ID: c.ID, Status: status, Bundle: c.Bundle, Annotations: c.Annotations}
 	if status != specs.StateStopped {

@@ -6,6 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file is the arguments of steps. The kernel takes six registers (syscall(2)), each a
+// number or an address. A plan is written before there are addresses, and often before a
+// descriptor has its number; so an argument says where its value will come from.
+
 // An Arg is one argument of a system call, as data: a [Num], a [Name], a
 // [String], a [*Memory], or a descriptor ([FD]). What the kernel gets, a number
 // or the address of prepared memory, is worked out when the plan is compiled.
@@ -33,7 +37,8 @@ type Name struct {
 	Text  string
 }
 
-// A String is the address of a NUL-terminated string.
+// A String is the address of a NUL-terminated string. A NUL byte inside would end it early,
+// for example a path that was checked as a whole; so [Plan.Err] reports one.
 type String string
 
 // An Inherited is a descriptor that the runtime holds when the plan starts, and
@@ -48,8 +53,9 @@ type Offset struct {
 	By   int
 }
 
-// A Memory is a block of memory that system calls read or fill. Two steps with
-// the same Memory share it: what one has filled, the other reads.
+// A Memory is a block of memory that system calls read or fill: a struct, an array, a
+// buffer. Bytes is its size and what it holds at first. Two steps with the same Memory
+// share it: what one has filled, the other reads.
 type Memory struct {
 	Bytes  []byte
 	Points map[int]*Memory // addresses of other blocks, by offset
@@ -89,7 +95,7 @@ func (p *Plan) PID() Arg {
 // Null is a null pointer.
 var Null = Name{0, "NULL"}
 
-// as shows a constant.
+// as is a [Memory].Show that returns a constant.
 func as(text string) func() string { return func() string { return text } }
 
 // optional is a string or, if empty, a null pointer.
@@ -100,7 +106,8 @@ func optional(s string) Arg {
 	return String(s)
 }
 
-// words32 lays out 32-bit numbers as the kernel reads them.
+// words32 lays out 32-bit numbers one after the other, in the byte order of the machine, as
+// they lie in a struct of the kernel's.
 func words32(v ...uint32) []byte {
 	b := make([]byte, 0, 4*len(v))
 	for _, n := range v {
@@ -109,7 +116,7 @@ func words32(v ...uint32) []byte {
 	return b
 }
 
-// words64 lays out 64-bit numbers as the kernel reads them.
+// words64 does the same with 64-bit numbers.
 func words64(v ...uint64) []byte {
 	b := make([]byte, 0, 8*len(v))
 	for _, n := range v {

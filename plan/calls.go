@@ -9,13 +9,15 @@ import (
 )
 
 // The methods below record one system call each. They are named after it and
-// take its arguments in the order of its man page (section 2); a method says
-// more only where the kernel's interface does.
+// take its arguments in the order of its man page (section 2). A method says more only
+// where the kernel's interface hides something. A call that only one room makes has no method
+// here: the room uses [Plan.Call].
 
 // Files and descriptors.
 
-// Openat opens a path that only the runtime's side influences. For a path in a
-// container's root use [Plan.OpenIn]. perm counts only with O_CREAT.
+// Openat opens a path that only the host's administrator influences, such as one below /sys.
+// For a path in a container's root use [Plan.OpenIn]: there a symbolic link could lead to
+// any file of the host. perm counts only with O_CREAT.
 func (p *Plan) Openat(dir FD, path string, flags int, perm uint32) *Step {
 	args := []Arg{dir, String(path), Num(flags)}
 	if flags&unix.O_CREAT != 0 {
@@ -33,12 +35,15 @@ func (p *Plan) Openat2(dir FD, path string, flags int, perm uint32, resolve uint
 }
 
 // OpenIn opens path as the container will see it: root is its root directory,
-// and no symbolic link, "..", or rename by another process leads out of it.
+// and no symbolic link, "..", or rename by another process leads out of it
+// (RESOLVE_IN_ROOT). RESOLVE_NO_MAGICLINKS: the links in /proc/PID/fd and the like do not
+// have a path, so they would lead out.
 func (p *Plan) OpenIn(root FD, path string, flags int, perm uint32) *Step {
 	return p.Openat2(root, path, flags|unix.O_CLOEXEC, perm, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 }
 
-// OpenStrictly is OpenIn for a path in which there may be no symbolic link.
+// OpenStrictly is OpenIn for a path in which no part must be a symbolic link: with one the
+// call fails with ELOOP.
 func (p *Plan) OpenStrictly(root FD, path string, flags int) *Step {
 	return p.Openat2(root, path, flags|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
 }
@@ -59,12 +64,14 @@ func (p *Plan) CloseRange(first FD, skip int, last FD) *Step {
 	return p.call("close_range", unix.SYS_CLOSE_RANGE, from, to, Num(0))
 }
 
-// Dup3 makes newfd the same open file as oldfd.
+// Dup3 makes newfd the same open file as oldfd. Without O_CLOEXEC in flags, newfd stays open
+// at execve. If the two are equal, the kernel says EINVAL.
 func (p *Plan) Dup3(oldfd FD, newfd int, flags int) *Step {
 	return p.call("dup3", unix.SYS_DUP3, oldfd, Num(newfd), Num(flags))
 }
 
-// Read reads up to n bytes that nobody looks at.
+// Read reads up to n bytes into memory that no step uses: it is for waiting until there is
+// something to read.
 func (p *Plan) Read(fd FD, n int) *Step {
 	return p.call("read", unix.SYS_READ, fd, &Memory{Bytes: make([]byte, n)}, Num(n))
 }
@@ -94,7 +101,7 @@ func (p *Plan) Symlinkat(target string, dir FD, path string) *Step {
 	return p.call("symlinkat", unix.SYS_SYMLINKAT, String(target), dir, String(path))
 }
 
-// Fchownat sets the owner; with path "" and AT_EMPTY_PATH, that of dir itself.
+// Fchownat sets the owner of path below dir; with path "" and AT_EMPTY_PATH, that of dir.
 // 4294967295, which the kernel and strace call -1, leaves a user or group as it is.
 func (p *Plan) Fchownat(dir FD, path string, uid, gid uint32, flags int) *Step {
 	return p.call("fchownat", unix.SYS_FCHOWNAT, dir, String(path), Num(int32(uid)), Num(int32(gid)), Num(flags))
@@ -112,19 +119,25 @@ func (p *Plan) Device(fd *Step, kind, major, minor uint32) *Step {
 	return s.Explain(unix.ENODEV, fmt.Sprintf("what was opened is not the %s device %d:%d", deviceWord[kind], major, minor))
 }
 
+// deviceWord is how an error calls a kind of device.
 var deviceWord = map[uint32]string{unix.S_IFCHR: "character", unix.S_IFBLK: "block", unix.S_IFIFO: "FIFO"}
 
-// Ioctl with a number as argument. TIOCGPTPEER returns a new descriptor.
+// Ioctl records an ioctl(2) whose argument is a number. A request that returns a new
+// descriptor, such as TIOCGPTPEER, needs [Step.Opens].
 func (p *Plan) Ioctl(fd FD, request uint, arg int) *Step {
 	return p.call("ioctl", unix.SYS_IOCTL, fd, Num(request), Num(arg))
 }
 
-// IoctlMemory is ioctl with the address of data; shown is data for the reader.
+// IoctlMemory records an ioctl(2) whose argument is the address of data; shown is what the
+// printed plan has in place of data.
 func (p *Plan) IoctlMemory(fd FD, request uint, data []byte, shown string) *Step {
 	return p.call("ioctl", unix.SYS_IOCTL, fd, Num(request), &Memory{Bytes: data, Show: as(shown)})
 }
 
-// Sendmsg passes one descriptor (SCM_RIGHTS) along with data over a Unix socket.
+// Sendmsg passes one descriptor (SCM_RIGHTS, unix(7)) along with data over a Unix socket:
+// the receiver gets a descriptor of its own for the same open file. The message is a struct
+// msghdr, which points to a struct iovec with the data, and to a control message (cmsg(3))
+// with the descriptor. A stream socket needs at least one byte of data along with it.
 func (p *Plan) Sendmsg(socket FD, data string, fd FD) *Step {
 	control := words64(unix.SizeofCmsghdr + 4)
 	control = append(control, words32(unix.SOL_SOCKET, unix.SCM_RIGHTS, 0, 0)...)
@@ -143,34 +156,41 @@ func (p *Plan) Mount(source, target, fstype string, flags uintptr, data string) 
 }
 
 // PivotRoot makes newRoot the root of the mount namespace and moves the old
-// root to putOld; both may be ".".
+// root to putOld; both may be ".", and then the old root lies on top of the new one. EINVAL
+// says that newRoot is not a mount, or that a mount involved is shared.
 func (p *Plan) PivotRoot(newRoot, putOld string) *Step {
 	return p.call("pivot_root", unix.SYS_PIVOT_ROOT, String(newRoot), String(putOld))
 }
 
-// Mounts, by descriptors. Linux 5.2.
+// Mounts, by descriptors. Linux 5.2. mount(2) does in one call what these do in steps:
+// fsopen begins a file system, fsconfig sets its options one by one, and then creates it,
+// fsmount makes a mount of it, and move_mount attaches that to a directory. Until then
+// nobody else can see the mount, and no path is involved that could be changed meanwhile.
 
-// Fsopen starts a file system that does not exist yet: returns its context.
+// Fsopen begins a file system. The result is a descriptor of its configuration.
 func (p *Plan) Fsopen(fstype string) *Step {
 	return p.call("fsopen", unix.SYS_FSOPEN, String(fstype), Num(unix.FSOPEN_CLOEXEC)).Opens()
 }
 
-// FsconfigString sets a parameter of a file system context; the kernel takes up to 255 bytes.
+// FsconfigString sets an option that has a value. The kernel takes up to 255 bytes, so a
+// longer value, such as a list of many layers, must be split.
 func (p *Plan) FsconfigString(fs FD, key, value string) *Step {
 	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_STRING), String(key), String(value), Num(0))
 }
 
-// FsconfigFlag sets a parameter that has no value.
+// FsconfigFlag sets an option that has no value.
 func (p *Plan) FsconfigFlag(fs FD, key string) *Step {
 	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_SET_FLAG), String(key), Null, Num(0))
 }
 
-// FsconfigCreate makes the file system of the context.
+// FsconfigCreate makes the file system. If an option is wrong, it fails
+// with EINVAL, and a read of the descriptor says which one (fsopen(2)).
 func (p *Plan) FsconfigCreate(fs FD) *Step {
 	return p.call("fsconfig", unix.SYS_FSCONFIG, fs, Num(unix.FSCONFIG_CMD_CREATE), Null, Null, Num(0))
 }
 
-// Fsmount makes a mount of it that is not attached anywhere yet. attr is MOUNT_ATTR_….
+// Fsmount makes a mount of the file system, which is not attached anywhere yet. attr is
+// MOUNT_ATTR_…. The mount goes away with its last descriptor unless it is attached.
 func (p *Plan) Fsmount(fs FD, attr uint64) *Step {
 	return p.call("fsmount", unix.SYS_FSMOUNT, fs, Num(unix.FSMOUNT_CLOEXEC), Num(attr)).Opens()
 }
@@ -195,7 +215,8 @@ type MountAttr struct {
 	UserNS      FD     // with MOUNT_ATTR_IDMAP: whose id maps to use; nil otherwise
 }
 
-// MountSetattr changes the mount that fd refers to; with AT_RECURSIVE those below too.
+// MountSetattr changes the mount that fd refers to; with AT_RECURSIVE in flags also those
+// below it, all or none. mount(2) with MS_REMOUNT can change only the one. Linux 5.12.
 func (p *Plan) MountSetattr(fd FD, flags uint, a MountAttr) *Step {
 	m := &Memory{Bytes: words64(a.Set, a.Clear, a.Propagation, 0)}
 	if a.UserNS != nil {
@@ -222,6 +243,10 @@ const (
 // Clone3 makes the process that goes on with the steps of the next side: the
 // monitor's or the intermediate process's after a clone3 of the runtime that is
 // followed by one, else the child's. Linux 5.5.
+//
+// CLONE_CLEAR_SIGHAND gives the process the default action for every signal: the runtime's
+// handlers are Go code, which must not run in it. No CLONE_VM: the process has a copy of the
+// memory, as after fork(2).
 func (p *Plan) Clone3(c Clone) *Step {
 	p.fresh = p.fresh || p.side == Runtime
 	c.Flags |= unix.CLONE_CLEAR_SIGHAND
@@ -244,11 +269,12 @@ func (p *Plan) Clone3(c Clone) *Step {
 	return s
 }
 
-// Unshare leaves namespaces for new ones.
+// Unshare moves the process from its namespaces of some kinds (CLONE_NEW…) to new ones.
 func (p *Plan) Unshare(flags int) *Step { return p.call("unshare", unix.SYS_UNSHARE, Num(flags)) }
 
-// Setns joins the namespace that fd refers to, or with a pidfd the kinds in
-// flags of that process (Linux 5.8).
+// Setns joins the namespace that fd refers to. If fd is a pidfd, it joins the namespaces of
+// that process, of the kinds in flags (CLONE_NEW…; Linux 5.8): all or none. A pid namespace
+// is joined only by the children that the process then makes.
 func (p *Plan) Setns(fd FD, flags int) *Step {
 	return p.call("setns", unix.SYS_SETNS, fd, Num(flags))
 }
@@ -259,16 +285,19 @@ func (p *Plan) Chdir(path string) *Step { return p.call("chdir", unix.SYS_CHDIR,
 // Fchdir changes the working directory to an open one.
 func (p *Plan) Fchdir(fd FD) *Step { return p.call("fchdir", unix.SYS_FCHDIR, fd) }
 
-// Chroot changes the root directory.
+// Chroot changes the root directory. Other than pivot_root it changes nothing for other
+// processes, and a privileged process can leave the directory again.
 func (p *Plan) Chroot(path string) *Step { return p.call("chroot", unix.SYS_CHROOT, String(path)) }
 
-// Umask sets the file mode creation mask.
+// Umask sets the mask of permission bits that new files do not get.
 func (p *Plan) Umask(mask uint32) *Step { return p.call("umask", unix.SYS_UMASK, Num(mask)) }
 
-// Setsid starts a session without a terminal.
+// Setsid starts a session without a terminal, of which this process is the leader. EPERM:
+// it is the leader of a process group already; a freshly cloned process is not.
 func (p *Plan) Setsid() *Step { return p.call("setsid", unix.SYS_SETSID) }
 
-// Prctl takes the operation (PR_…) and its first argument.
+// Prctl records a prctl(2) with the operation (PR_…) and one argument. The others are 0,
+// because some operations refuse anything else.
 func (p *Plan) Prctl(op int, arg uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(op), Num(arg), Num(0), Num(0), Num(0))
 }
@@ -278,7 +307,9 @@ func (p *Plan) PrctlAmbient(op int, capability uintptr) *Step {
 	return p.call("prctl", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(op), Num(capability), Num(0), Num(0))
 }
 
-// Capset sets the capabilities of the process; bit n is capability n.
+// Capset sets the capabilities of the process; bit n is capability n. The kernel refuses
+// (EPERM) to add one that is not permitted already. The structs of version 3 hold the
+// lower 32 capabilities first, then the upper.
 func (p *Plan) Capset(effective, permitted, inheritable uint64) *Step {
 	const version3 = 0x20080522
 	return p.call("capset", unix.SYS_CAPSET, &Memory{Bytes: words32(version3, 0)},
@@ -286,17 +317,20 @@ func (p *Plan) Capset(effective, permitted, inheritable uint64) *Step {
 			uint32(effective>>32), uint32(permitted>>32), uint32(inheritable>>32))})
 }
 
-// Setgroups sets the supplementary groups; none for an empty list.
+// Setgroups sets the supplementary groups; none for an empty list. It needs CAP_SETGID, and
+// in a user namespace it may be denied for all (/proc/PID/setgroups).
 func (p *Plan) Setgroups(gids []uint32) *Step {
 	return p.call("setgroups", unix.SYS_SETGROUPS, Num(len(gids)), &Memory{Bytes: append(words32(gids...), 0)})
 }
 
-// Setresgid sets the real, effective and saved group.
+// Setresgid sets the real, effective and saved group. It goes before Setresuid, after which
+// the privilege for it is gone.
 func (p *Plan) Setresgid(gid uint32) *Step {
 	return p.call("setresgid", unix.SYS_SETRESGID, Num(gid), Num(gid), Num(gid))
 }
 
-// Setresuid sets the real, effective and saved user.
+// Setresuid sets the real, effective and saved user. All three, because a process can go
+// back to a saved one (credentials(7)).
 func (p *Plan) Setresuid(uid uint32) *Step {
 	return p.call("setresuid", unix.SYS_SETRESUID, Num(uid), Num(uid), Num(uid))
 }
@@ -307,7 +341,9 @@ func (p *Plan) Prlimit(resource int, soft, hard uint64) *Step {
 	return p.call("prlimit64", unix.SYS_PRLIMIT64, p.PID(), Num(resource), &Memory{Bytes: words64(soft, hard)}, Null)
 }
 
-// Seccomp loads a filter: every later system call of the process passes it.
+// Seccomp loads a filter: every later system call of the process passes it, also execve. It
+// needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)). The filter is an array of struct
+// sock_filter: a 16-bit code, two 8-bit jumps, and a 32-bit constant.
 func (p *Plan) Seccomp(flags uint, filter []unix.SockFilter) *Step {
 	code := &Memory{Bytes: make([]byte, 0, 8*len(filter))}
 	for _, f := range filter {
@@ -317,12 +353,15 @@ func (p *Plan) Seccomp(flags uint, filter []unix.SockFilter) *Step {
 		&Memory{Bytes: words64(uint64(len(filter)), 0), Points: map[int]*Memory{8: code}})
 }
 
-// RtSigprocmask lets all signals through: the child was born with all blocked.
+// RtSigprocmask lets all signals through. The child was born with all of them blocked, and
+// a program that is executed keeps the mask: without this step it could not be stopped by
+// SIGTERM.
 func (p *Plan) RtSigprocmask() *Step {
 	return p.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), &Memory{Bytes: words64(0), Show: as("[]")}, Null, Num(8))
 }
 
-// Execve becomes the program at path.
+// Execve becomes the program at path. All descriptors that are close-on-exec are closed, the
+// channel among them, which is how the runtime learns of it.
 func (p *Plan) Execve(path string, argv, env []string) *Step {
 	return p.call("execve", unix.SYS_EXECVE, String(path), stringArray(argv), stringArray(env))
 }

@@ -1,6 +1,8 @@
 package plan
 
-// Capabilities are the names of capabilities(7); the index is the number.
+// Capabilities are the names of capabilities(7); the index is the number. They are here
+// because both the spec and the printed plan have them. The last, CAP_CHECKPOINT_RESTORE,
+// is of Linux 5.9.
 var Capabilities = []string{
 	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER",
 	"CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID",

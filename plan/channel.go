@@ -15,13 +15,17 @@ import (
 // is trusted: a container can take the other end of a channel from the process
 // that joins it (pidfd_getfd(2)).
 
-// A channel is the runtime's end of a socketpair to the process of one side.
+// A channel is the runtime's end of a socketpair to the process of one side. Why
+// SOCK_SEQPACKET? It keeps messages apart as datagrams do, and reports end of file when the
+// last copy of the other end is closed, as streams do (unix(7)).
 type channel struct {
 	fd   int
 	side Side
 }
 
-// connect makes a socketpair to every process of the plan, and adds its ends to fds.
+// connect makes a socketpair to every process of the plan, and adds its ends to fds. theirs
+// are the descriptors that the runtime must close after clone3. SO_PASSCRED makes the kernel
+// add the sender's process id to each message.
 func (r *Process) connect(fds map[Inherited]int) (theirs []int, err error) {
 	if r.alone {
 		return nil, nil
@@ -47,8 +51,8 @@ func (r *Process) connect(fds map[Inherited]int) (theirs []int, err error) {
 
 // order moves the descriptors that the child needs, but its program must not
 // have, above those of the program: the channel, the fifo, the listener, with a
-// gap before each. The child closes what lies between them with close_range(2),
-// which fails on an empty range.
+// gap before each. The child closes what lies between them with close_range(2). The gap is
+// there because close_range fails (EINVAL) if its first number is above its last.
 func (r *Process) order(fds map[Inherited]int, theirs []int) ([]int, error) {
 	highest := max(r.options.FirstFD, 3) - 1
 	for _, name := range []Inherited{Channel, Copy, Listener} {
@@ -80,7 +84,8 @@ func (r *Process) disconnect() {
 // pollInterval is how often Options.Stopped is called while nothing happens.
 const pollInterval = 100 * time.Millisecond
 
-// serve waits for one message and answers it.
+// serve waits for one message and answers it. It also waits for the end of the process that
+// the child joins, because a child that was frozen together with that process says nothing.
 func (r *Process) serve() error {
 	var fds []unix.PollFd
 	for _, c := range r.channels {
@@ -110,7 +115,8 @@ func (r *Process) serve() error {
 	return ErrJoinedEnded
 }
 
-// receive reads one message and answers it.
+// receive reads one message and answers it. End of file says that the process has executed
+// its program or has ended; Start tells the two apart by r.ready.
 func (r *Process) receive(i int) error {
 	c := r.channels[i]
 	m, n, sender, err := c.read(0)
@@ -172,7 +178,8 @@ func (r *Process) identifyChild(side Side) error {
 
 // authenticate refuses a message that does not come from the process that we
 // have cloned, or that speaks of a step that is not its own, or says what it was
-// not asked.
+// not asked. Without this a process of the container could pass gates for the child, or name
+// a process of its choice as the child, which the runtime would then set limits for or kill.
 func (r *Process) authenticate(c channel, m *message, n, sender int) error {
 	ours := r.Pid
 	if c.side != Child {
@@ -192,17 +199,18 @@ func (r *Process) authenticate(c channel, m *message, n, sender int) error {
 	return nil
 }
 
+// errForged says that somebody else than the child writes into its channel.
 var errForged = errors.New("a message in the channel is not to be believed")
 
-// ended traces the last step: execve, or the call of the killed child. The child
-// cannot report it any more; it is the one after the last that it reported.
+// ended traces the last step of the child, execve, or the call at which it was killed. The
+// child cannot report that step. It is the one after the last that it reported.
 func (r *Process) ended() {
 	if i := r.child; r.ready && len(r.channels) == 0 && i < len(r.plan.Steps) && r.plan.Steps[i].Side == Child {
 		r.trace(Event{Step: r.plan.Steps[i], Start: r.last, Duration: monotonic() - r.last})
 	}
 }
 
-// answer does what one message asks for.
+// answer does what one message asks for. Only kindBefore and kindGate want an answer.
 func (r *Process) answer(c channel, m *message, s *Step) error {
 	switch m.kind {
 	case kindFailed:
@@ -215,6 +223,9 @@ func (r *Process) answer(c channel, m *message, s *Step) error {
 		r.trace(e)
 	case kindResult:
 		r.Pid = int(m.value)
+		if c.side == Monitor {
+			r.hold()
+		}
 	case kindBefore:
 		if err := r.before(s); err != nil {
 			return r.failed(s, err)
@@ -226,7 +237,8 @@ func (r *Process) answer(c channel, m *message, s *Step) error {
 	return nil
 }
 
-// gate does the runtime's steps at a gate and lets the child go on.
+// gate does the runtime's steps at a gate and lets the child go on. After the gate [Created]
+// nobody is to serve the child any more: the runtime leaves, and the child waits for start.
 func (r *Process) gate(c channel, s *Step) error {
 	if s.gate == readyGate {
 		r.ready = true
@@ -243,7 +255,8 @@ func (r *Process) gate(c channel, s *Step) error {
 
 // reason is why a step of ours at a gate went wrong. The child may have been
 // killed or failed while it should have waited there, so that our step did not
-// find it: then what the child said is the better reason.
+// find it (ESRCH, ENOENT): then what the child said is the better reason. It reads without
+// waiting, because a child that is well says nothing while it waits.
 func (r *Process) reason(c channel, ours error) error {
 	for {
 		m, n, sender, err := c.read(unix.MSG_DONTWAIT)
@@ -274,7 +287,12 @@ func proceed(fd int) error {
 
 // Failure waits until no process holds the writing end of fifo any more, and
 // returns what the child wrote into its [Copy] as it failed: a [*StepError], of
-// which it knows the step's number and call, or nil if it went on to execve.
+// which it knows the step's number and call, or nil if it went on to execve. What the
+// fifo then holds:
+//
+//	nothing      the child has read the byte, and execve has closed its copy
+//	a message    the child has read the byte, and failed after that
+//	one byte     the child was killed before it read it
 func Failure(fifo int) error {
 	fds := []unix.PollFd{{Fd: int32(fifo)}} // no event but POLLHUP: what start wrote is not for us
 	for {

@@ -23,22 +23,29 @@ import (
 //   - all signals are blocked before clone3.
 //
 // An error cannot be printed here: it is sent to the runtime.
+//
+// What breaks otherwise? A write barrier or a call of the allocator would touch memory that
+// the child does not have (SIGSEGV). A function with a stack check could call the
+// runtime to grow the stack, which takes locks that nobody will ever release (a hang). A
+// signal handler would run Go code. Such failures are rare, and depend on what the other
+// threads were doing at clone3; so no test shows them reliably, and the rules must be kept.
 
-// An instruction is a step, compiled: numbers only.
+// An instruction is a step, compiled: numbers only. A pointer in it would be one that the
+// garbage collector does not see; it lies outside of Go's heap.
 type instruction struct {
-	number    uintptr    // of the system call
-	args      [6]uintptr // numbers and addresses
-	from      [6]int32   // add the result of that step; or noStep
-	tolerated [4]uintptr // errnos; 0 ends the list
-	step      int32      // place in the plan, from 0
-	needs     int32      // skip unless this step succeeded; or noStep
-	next      int32      // where to go on after success
-	store     uintptr    // where to leave the result as 32 bits; 0: nowhere
-	want      uintptr    // with exact: the only result that is a success
-	verify    [2]comparison
-	fault     uintptr // do not call, but fail with this errno
-	program   uintptr // clone3: address of the new process's program
-	gate      bool    // the arguments are a message to send
+	number    uintptr       // of the system call
+	args      [6]uintptr    // numbers and addresses
+	from      [6]int32      // add the result of that step; or noStep
+	tolerated [4]uintptr    // errnos; 0 ends the list
+	step      int32         // place in the plan, from 0
+	needs     int32         // skip unless this step succeeded; or noStep
+	next      int32         // where to go on after success
+	store     uintptr       // where to leave the result as 32 bits; 0: nowhere
+	want      uintptr       // with exact: the only result that is a success
+	verify    [2]comparison // see Step.Verified
+	fault     uintptr       // do not make the call, but fail with this errno; 0: make it
+	program   uintptr       // clone3: address of the new process's program; 0: another call
+	gate      bool          // the arguments are a message to send
 	exact     bool
 	report    bool // send the result
 	quiet     bool // do not ask before
@@ -63,24 +70,28 @@ type program struct {
 	before  bool    // send a message before each step and wait for the answer
 }
 
-// A message goes from child to runtime. Its size is below PIPE_BUF, so that
-// one write is one message.
+// A message goes from child to runtime. Over the channel, a SOCK_SEQPACKET socket, one send
+// is one message. Over exec.fifo it is too, because its size is below PIPE_BUF (pipe(7)).
 type message struct {
 	kind       uint32
 	step       uint32 // from 0
-	value      uint64 // a result, or for failed the errno
+	value      uint64 // a result, or of kindFailed the errno
 	start, end uint64 // CLOCK_MONOTONIC in nanoseconds; of failed, start is the system call's number
-	errno      uint64 // a tolerated one; or skipped
+	errno      uint64 // of kindTrace: a tolerated errno, or skipped; 0: the call succeeded
 }
 
+// What a message says: see the protocol in doc.go.
 const (
-	kindGate = iota + 1
-	kindTrace
-	kindBefore
-	kindFailed
-	kindResult
+	kindGate   = iota + 1 // waits for the runtime's steps at a gate; or is ready, and does not wait
+	kindTrace             // a step was done
+	kindBefore            // asks whether to do a step
+	kindFailed            // a step failed; the process ends
+	kindResult            // which process it has cloned
 )
 
+// Numbers that stand for no step, no descriptor and no result. Results are what system calls
+// return, which is never one of these: the kernel's errors are the top 4095 numbers, and
+// RawSyscall has made an errno of them.
 const (
 	messageSize = int(unsafe.Sizeof(message{}))
 	noStep      = -1
@@ -99,7 +110,12 @@ const openatTries = 1000
 // This is fork(2), not vfork(2): the child has a copy of the parent's memory, of
 // which pages are shared until one of the two writes to them. compiled.hide has
 // excluded most of the memory. What the child needs of the stack is included
-// again: the page that this function's variables are on, and the two next to it.
+// again: the page that this function's variables are on, and the two next to it. Why not
+// vfork? The parent would then wait until the child's execve, but it has work at gates.
+//
+// All signals are blocked before, and the child is born with that mask: a signal that came
+// before its handlers are reset would run the runtime's handler, which is Go code. The
+// child unblocks them as one of its last steps ([Plan.RtSigprocmask]).
 //
 //go:nosplit
 //go:norace
@@ -118,7 +134,9 @@ func clone(args, size, program, page uintptr) (pid uintptr, errno syscall.Errno)
 }
 
 // walk carries out a program. It does not return: the last instruction is
-// execve or exit_group, or a step fails.
+// execve or exit_group, or a step fails. A clone3 returns in two processes; the one in
+// which it returns 0 goes on with the program of the next side. The exit code 125 is seen
+// by nobody but a parent that waits: the runtime learns the reason from the message.
 //
 //go:nosplit
 //go:norace
@@ -153,9 +171,10 @@ func walk(at uintptr) {
 	}
 }
 
-// next says where to go on after a step, i being the instruction below it. A
-// failure is sent to the runtime and ends the program. Of alternatives that all
-// fail, the errno that says most is sent: any before ENOENT.
+// next says where to go on after a step; i is the instruction after it. A failure is
+// sent to the runtime and ends the program. Of alternatives that all fail, the errno that
+// says most is sent: any other before ENOENT. worst is that errno so far; 0 says that no
+// alternative has failed yet.
 //
 //go:nosplit
 //go:norace
@@ -184,7 +203,10 @@ func next(p *program, in *instruction, i int, r, errno, worst uintptr) (int, uin
 	return p.n, 0
 }
 
-// call makes one system call and keeps its result.
+// call makes one system call and keeps its result. RawSyscall6 enters the kernel without
+// telling Go's scheduler, which does not exist here. A result that is not the wanted one
+// becomes EPIPE, because of the child's calls it is a read at a gate that finds the
+// runtime gone. A comparison that fails becomes ENODEV, since it is about device numbers.
 //
 //go:nosplit
 //go:norace
@@ -224,8 +246,8 @@ func call(p *program, in *instruction) (r, errno uintptr) {
 	return r, 0
 }
 
-// arguments fills in the results of earlier steps, and says whether there are all
-// that the step needs.
+// arguments fills in the results of earlier steps, and returns false if one of them is
+// missing: then the step is skipped.
 //
 //go:nosplit
 //go:norace
@@ -256,6 +278,9 @@ func pointer(address uintptr) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Pointer(&address))
 }
 
+// result64 is the result of an earlier step, by any process: they share the numbers from
+// before their clone3.
+//
 //go:nosplit
 //go:norace
 //go:nocheckptr
@@ -263,6 +288,9 @@ func result64(p *program, step int32) uintptr {
 	return *(*uintptr)(pointer(p.results + uintptr(step)*8))
 }
 
+// tolerates says whether an errno is no failure of the step. A 0 in the list matches no
+// errno, because there is no errno 0.
+//
 //go:nosplit
 //go:norace
 func tolerates(in *instruction, errno uintptr) bool {
@@ -274,9 +302,10 @@ func tolerates(in *instruction, errno uintptr) bool {
 	return false
 }
 
-// send tells the runtime; a failure is first written to the copy, where the
-// runtime of another command may wait for it. Without a signal, since the
-// runtime may be gone; but should a seccomp filter forbid sendto, with write.
+// send sends a message to the runtime. A failure is first written to the copy (exec.fifo),
+// where the start command may wait for it. MSG_NOSIGNAL, because the runtime may be
+// gone, and a SIGPIPE would then hide the child's own reason. If the seccomp filter, which
+// is in force by then, forbids sendto, a failure is sent once more by write.
 //
 //go:nosplit
 //go:norace
@@ -305,7 +334,8 @@ func wait(p *program) {
 	}
 }
 
-// now reads CLOCK_MONOTONIC into the message buffer.
+// now is CLOCK_MONOTONIC in nanoseconds. It is read into the message buffer, which is free
+// between two messages.
 //
 //go:nosplit
 //go:norace

@@ -13,7 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Compiling turns steps into instructions. All that the child will read or write
+// Compiling turns steps into instructions, so that the child need not know what a step is.
+// Everything that can be wrong with a step is found here, in the runtime, where an error can
+// still be returned; the child checks nothing. All that the child will read or write
 // lies in one mapping outside Go's heap, the arena:
 //
 //	results       8 bytes for each step
@@ -33,12 +35,16 @@ type compiled struct {
 	programs []program           // by side
 	code     []*instruction      // by step
 	at       map[*Memory]uintptr // where a block lies
-	patches  map[*Step][][]byte  // where a result of the runtime's belongs
-	stores   map[*Step]uintptr   // where a result of the child's belongs
-	fds      map[Inherited]int
+	patches  map[*Step][][]byte  // places in the arena that get the result of a step of the runtime
+	stores   map[*Step]uintptr   // the address that gets the result of a step of the child
+	fds      map[Inherited]int   // the descriptors that are open before the plan starts
 }
 
 // compile lays out the plan. fds are the numbers of the [Inherited] descriptors.
+//
+// The size is counted before, because the arena must not move: addresses in it are written
+// into instructions. MAP_POPULATE gives it memory at once, which saves the child a page
+// fault for each page.
 func (p *Plan) compile(fds map[Inherited]int) (*compiled, error) {
 	n := len(p.Steps)
 	total := n*int(unsafe.Sizeof(uintptr(0))+unsafe.Sizeof(instruction{})) + sides*int(unsafe.Sizeof(program{})) + messageSize
@@ -77,7 +83,8 @@ func (p *Plan) compile(fds map[Inherited]int) (*compiled, error) {
 // line, and their stack (clone). Two reasons: a program that manages to look into
 // the child finds no secrets of the runtime, such as other containers' environment;
 // and copying the page tables, and later each page that the runtime writes to,
-// would take an eighth of a start.
+// would take an eighth of a start. If something is missing after all, the child is killed by
+// SIGSEGV at its first use, and the start fails with [ErrKilled].
 //
 // What can be written to is listed in /proc/self/maps (proc_pid_maps(5)):
 //
@@ -117,23 +124,28 @@ func interpreted() (bool, error) {
 	return slices.ContainsFunc(vector, func(v [2]uintptr) bool { return v[0] == base && v[1] != 0 }), err
 }
 
-// release gives the arena back; the child has its own copy.
+// release unmaps the arena in the runtime; the child has its own copy.
 func (c *compiled) release() {
 	cloning.Lock()
 	unix.Munmap(c.arena) // fails only for an address that is not mapped
 	cloning.Unlock()
 }
 
-// take reserves n bytes of the arena, aligned.
+// take reserves n bytes of the arena, aligned to 8: the child reads and writes numbers of
+// 8 bytes there, and some processors refuse those at another address.
 func (c *compiled) take(n int) unsafe.Pointer {
 	b := unsafe.Add(unsafe.Pointer(&c.arena[0]), c.free) // of none, it may be the end
 	c.free += aligned(n)
 	return b
 }
 
+// aligned is n, rounded up to a multiple of 8.
 func aligned(n int) int { return (n + 7) &^ 7 }
 
-// place gives every step its instruction, and every side its program.
+// place gives every step its instruction, and every side its program. The instructions of one
+// side lie one after the other, because the process of that side walks over them (walk); in
+// the plan there are those of other sides between them. All programs share the results and
+// the buffer for messages: a process has its own copy of both after clone3.
 func (c *compiled) place(p *Plan) {
 	code := unsafe.Slice((*instruction)(c.take(len(p.Steps)*int(unsafe.Sizeof(instruction{})))), len(p.Steps))
 	c.programs = unsafe.Slice((*program)(c.take(sides*int(unsafe.Sizeof(program{})))), sides)
@@ -160,7 +172,9 @@ func (c *compiled) place(p *Plan) {
 	}
 }
 
-// instruct compiles one step.
+// instruct compiles one step. Its arguments may be results of earlier steps, which have no
+// value yet: from says which step to ask when the time comes. Verified compares memory that
+// the step's last argument points to, so it is compiled after the arguments.
 func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
 	if err := s.check(in); err != nil {
 		return fmt.Errorf("%s: %w", s.Call, err)
@@ -194,8 +208,8 @@ func (c *compiled) instruct(p *Plan, s *Step, in *instruction) error {
 	return nil
 }
 
-// check refuses a step that does not fit in an instruction. The child checks
-// nothing.
+// check refuses a step that does not fit in an instruction, or whose comparison would read
+// outside of its memory. These are mistakes of whoever recorded the step, not of a user.
 func (s *Step) check(in *instruction) error {
 	switch {
 	case s.Side == Runtime && (s.If != nil || s.Verified != nil):
@@ -239,6 +253,7 @@ func (c *compiled) argument(in *instruction, i int, a Arg) (err error) {
 	return err
 }
 
+// descriptor is the number of a descriptor that is open before the plan starts.
 func (c *compiled) descriptor(name Inherited) (uintptr, error) {
 	fd, ok := c.fds[name]
 	if !ok {
@@ -247,13 +262,15 @@ func (c *compiled) descriptor(name Inherited) (uintptr, error) {
 	return uintptr(fd), nil
 }
 
+// bytes copies b into the arena, and returns its address there.
 func (c *compiled) bytes(b []byte) uintptr {
 	p := c.take(len(b))
 	copy(unsafe.Slice((*byte)(p), len(b)), b)
 	return uintptr(p)
 }
 
-// memory lays out a block and what it points to, once.
+// memory lays out a block and what it points to, and returns its address. A block that
+// several steps share is laid out once.
 func (c *compiled) memory(m *Memory) (uintptr, error) {
 	if at, ok := c.at[m]; ok {
 		return at, nil
@@ -301,7 +318,8 @@ func (c *compiled) fill(place []byte, fd FD) error {
 	return nil
 }
 
-// put writes a number as wide as its place.
+// put writes a number as wide as its place: descriptors are 32 bits in some structs
+// (cmsg(3)) and 64 in others (struct clone_args).
 func put(place []byte, n uintptr) {
 	if len(place) == 4 {
 		binary.NativeEndian.PutUint32(place, uint32(n))
@@ -310,7 +328,7 @@ func put(place []byte, n uintptr) {
 	binary.NativeEndian.PutUint64(place, uint64(n))
 }
 
-// pointer is where a block lies.
+// pointer is where a block lies, for the runtime to read what the kernel has filled in.
 func (c *compiled) pointer(m *Memory) unsafe.Pointer {
 	return unsafe.Pointer(&c.arena[c.at[m]-uintptr(unsafe.Pointer(&c.arena[0]))])
 }

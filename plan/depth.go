@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errTooDeep is the error of CheckDepth that is no errno.
 var errTooDeep = errors.New("more than 256 directories, one in another")
 
 // CheckDepth refuses a path of the container that is too long or too deep, for

@@ -11,7 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Side says who carries out a step.
+// This file is what a plan is: the list, its steps, and the marks that a step can have
+// (Tolerate, Undo, MustReturn, …). The methods that record system calls are in calls.go.
+
+// A Side says which process carries out a step. doc.go shows how the four belong together.
 type Side uint8
 
 const (
@@ -23,6 +26,7 @@ const (
 	sides = int(Child) + 1
 )
 
+// String is the word that stands for the side in printed plans and errors.
 func (s Side) String() string {
 	return [...]string{"runtime", "monitor", "intermediate", "child"}[s]
 }
@@ -38,16 +42,16 @@ type Plan struct {
 	Sources bool
 
 	side  Side   // who does the steps recorded from here on
-	fresh bool   // a process was made, and has no steps yet
-	note  string // waits for the next step
-	head  string // likewise: the heading above it
+	fresh bool   // the last clone3 was the runtime's, and its process has no steps yet
+	note  string // for the next step that is recorded; then ""
+	head  string // the heading above that step; then ""
 	err   error  // the first argument that no system call can take
 }
 
 // Side is the one whose steps are being recorded: see [Plan.On].
 func (p *Plan) Side() Side { return p.side }
 
-// On says who does the steps recorded from here on. When the step is the first
+// On says which process does the steps recorded from here on. When the step is the first
 // of a newly cloned process, On first records closing the runtime's ends of the
 // channels, which the process inherited. If it kept them it would never see
 // end-of-file after the runtime is killed, and would wait at a gate for ever.
@@ -73,7 +77,8 @@ func (p *Plan) On(s Side) {
 
 // second is the side of the process that the runtime's own clone3 makes: a
 // monitor or an intermediate process, if the plan has one, which then clones the
-// child. A plan has at most one of the two.
+// child; or the child itself. A plan has at most one of the two: if there is a monitor,
+// it joins the namespaces itself before it clones the child.
 func (p *Plan) second() Side {
 	for _, s := range p.Steps {
 		if s.Side == Monitor || s.Side == Intermediate {
@@ -91,10 +96,12 @@ func (p *Plan) born(s Side) Side {
 	return Child
 }
 
-// Channel is the child's end of the socketpair between it and the runtime.
+// Channel is the child's end of the socketpair between it and the runtime. It is
+// close-on-exec. A plan that closes descriptors must leave it open until execve, since
+// otherwise the runtime takes the child for killed.
 const Channel Inherited = "channel"
 
-// channelOf is the end of a side's process of its channel to the runtime.
+// channelOf is the descriptor that the process of a side talks to the runtime through.
 func channelOf(s Side) Inherited {
 	if s == Child {
 		return Channel
@@ -102,7 +109,7 @@ func channelOf(s Side) Inherited {
 	return Inherited(s.String() + " channel")
 }
 
-// runtimeEnd is the runtime's end of the channel to a side's process.
+// runtimeEnd is the other end of that channel, which only the runtime may hold.
 func runtimeEnd(s Side) Inherited {
 	if s == Child {
 		return "runtime's end"
@@ -111,7 +118,8 @@ func runtimeEnd(s Side) Inherited {
 }
 
 // Note explains the next step to whoever reads the printed plan: why it is
-// there, why in this place, and what breaks without it.
+// there, why in this place, and what breaks without it. A second Note before the
+// step replaces the first.
 func (p *Plan) Note(why string) { p.note = why }
 
 // Heading begins a section of the printed plan with the next step, such as
@@ -135,7 +143,7 @@ type Step struct {
 	Tolerated []unix.Errno // errnos after which the plan goes on
 	If        *Step        // the step is skipped unless this one succeeded; nil: never
 	Else      *Step        // the next alternative; nil if there is none
-	Verified  []Comparison // what the kernel must have answered; else the step fails with ENODEV
+	Verified  []Comparison // what the kernel must have written into memory; otherwise the step fails with ENODEV
 
 	Heading string    // of the section that begins here; "" inside a section
 	Note    string    // why; "" where the call speaks for itself
@@ -143,23 +151,25 @@ type Step struct {
 	Undoing string    // what undoing the step does; "" if there is nothing to undo
 	Callers []uintptr // with Plan.Sources: who recorded it, for runtime.CallersFrames
 
-	number      uintptr // of the system call
-	exact       bool    // any result but want is a failure
-	want        uintptr
-	wrongResult error // returned when the result is not want; nil means that the peer closed the channel (EPIPE)
-	explained   map[unix.Errno]string
-	report      bool   // send the result to the runtime
-	program     bool   // clone3: the new process goes on with the steps of the next side
-	opens       bool   // the result is a new descriptor
-	quiet       bool   // Options.Before is not called: see On
-	gate        string // name of the gate whose request this is
-	do          func(*Process) error
-	open        func(*Process) (int, error)
-	undo        func() error
+	number      uintptr                     // of the system call, as in unix.SYS_…
+	exact       bool                        // any result but want is a failure
+	want        uintptr                     // the result that exact asks for
+	wrongResult error                       // returned when the result is not want; nil means that the peer closed the channel (EPIPE)
+	explained   map[unix.Errno]string       // see Explain
+	report      bool                        // the result is sent to the runtime: see Reported
+	program     bool                        // clone3: the new process goes on with the steps of the next side
+	opens       bool                        // the result is a new descriptor
+	quiet       bool                        // Options.Before is not called: see On
+	gate        string                      // name of the gate whose request this is
+	do          func(*Process) error        // what Do was given
+	open        func(*Process) (int, error) // what Open was given
+	undo        func() error                // what Undo was given
 }
 
-// A Comparison is of 8 bytes of the memory that a step's last argument points
-// to: after the call, the bits of Mask must be those of Want.
+// A Comparison checks 8 bytes of the memory that a step's last argument points
+// to, such as a struct that the kernel fills: after the call, the bits that are set in
+// Mask must be as in Want. So a plan can make sure of something without any code of its
+// own in the child.
 type Comparison struct {
 	Offset     int // a multiple of 8
 	Mask, Want uint64
@@ -184,8 +194,9 @@ func (s *Step) String() string {
 	return text
 }
 
-// Printable is text that may have names from a configuration in it, on one line
-// and without what a terminal would obey.
+// Printable is text with every control character written as Go would quote it (\n, \x1b).
+// Names in a configuration can hold such characters: a newline could forge another line of
+// a printed plan, and an escape sequence is a command to the terminal.
 func Printable(text string) string {
 	if !strings.ContainsFunc(text, unicode.IsControl) {
 		return text
@@ -202,29 +213,31 @@ func Printable(text string) string {
 }
 
 // Tolerate makes these errnos no failure: the plan goes on, and steps that use
-// this one's result are skipped.
+// this one's result are skipped. An instruction has room for 4.
 func (s *Step) Tolerate(errnos ...unix.Errno) *Step {
 	s.Tolerated = append(s.Tolerated, errnos...)
 	return s
 }
 
-// As names the result for the printed plan.
+// As names the result for the printed plan, which then shows <name> where a step uses it.
 func (s *Step) As(name string) *Step { s.Result = Printable(name); return s }
 
-// Needs skips the step unless other succeeded.
+// Needs skips the step unless other succeeded. It is for steps that do not use the result
+// of other; those that do are skipped without it.
 func (s *Step) Needs(other *Step) *Step { s.If = other; return s }
 
 // Undo takes the step back when a later step fails: text for the printed plan
-// and a function, run in reverse order. The child is gone by then; descriptors
-// that the runtime's steps have opened are still open. Only the runtime's steps
-// need one; what the child did goes away with the child.
+// and a function. The last step is undone first. The child is gone by then;
+// descriptors that the runtime's steps have opened are still open. Only the runtime's
+// steps need it: what the child did in its own namespaces goes away with them.
 func (s *Step) Undo(text string, undo func() error) *Step {
 	s.Undoing, s.undo = text, undo
 	return s
 }
 
 // Reported sends the step's result to the runtime: a process id, which becomes
-// [Process].Pid.
+// [Process].Pid. It is for the clone3 of a monitor or an intermediate process, because the
+// runtime does not see what that returns.
 func (s *Step) Reported() *Step { s.report = true; return s }
 
 // Opens says that the result is a new descriptor: if it is the runtime's, it is
@@ -232,7 +245,8 @@ func (s *Step) Reported() *Step { s.report = true; return s }
 // that open something say so already.
 func (s *Step) Opens() *Step { s.opens = true; return s }
 
-// MustReturn makes any result but n a failure: for reads and writes that must be whole.
+// MustReturn makes any result but n a failure: for reads and writes that must be whole. The
+// kernel may transfer less without an error (write(2)); the child then fails with EPIPE.
 func (s *Step) MustReturn(n int) *Step { s.exact, s.want = true, uintptr(n); return s }
 
 // Expect makes any result but n the given failure. It is for the runtime's steps,
@@ -256,6 +270,9 @@ func (s *Step) Explain(errno unix.Errno, words string) *Step {
 // after it are skipped. Each but the last goes on to the next after one of the
 // errnos. If all fail, the step fails with the errno that says most: any but
 // ENOENT before ENOENT (a shell searching PATH does the same).
+//
+// So a plan can try what a newer kernel has before what every kernel has, or one directory
+// of PATH after the other, without a condition that the child would have to compute.
 func (p *Plan) Alternatives(errnos []unix.Errno, record func()) {
 	first := len(p.Steps)
 	record()
@@ -275,7 +292,11 @@ const readyGate = "ready"
 
 // Gate lets the child stop and ask the runtime to do the steps that atGate
 // records, and go on when they are done. If the runtime is gone, the child
-// ends. atGate may be nil.
+// ends, because its read returns 0. atGate may be nil: then the child only waits until
+// the runtime has noticed.
+//
+// It is for what only the runtime can do, but not before the child exists: write its id
+// maps, move a network device into its namespace, run hooks.
 func (p *Plan) Gate(name string, atGate func()) {
 	side := p.side
 	p.tell(name)
@@ -288,9 +309,12 @@ func (p *Plan) Gate(name string, atGate func()) {
 }
 
 // Ready lets the child tell the runtime that it has reached its last steps: if
-// the channel closes without a failure after this, then because of execve.
+// the channel closes without a failure after this, then because of execve. Without
+// it, a child that was killed would look the same as one that runs the program.
 func (p *Plan) Ready() { p.tell(readyGate) }
 
+// tell records a message with a gate's name. The name is only for the printed plan: what
+// is sent is a message (child.go), whose step says which gate it is.
 func (p *Plan) tell(gate string) {
 	s := p.call("sendto", unix.SYS_SENDTO, Channel, String(gate), Num(messageSize), Num(unix.MSG_NOSIGNAL), Null, Num(0))
 	s.gate = gate
@@ -305,8 +329,8 @@ func (p *Plan) Do(text string, do func(*Process) error) *Step {
 	return s
 }
 
-// Open is Do for a step whose result is a new descriptor. It is closed as those
-// of all steps.
+// Open is Do for a step whose result is a new descriptor, close-on-exec. Start closes it
+// when the plan is done, as it does for all that the runtime's steps open.
 func (p *Plan) Open(text string, open func(*Process) (int, error)) *Step {
 	s := p.call(text, 0).Opens()
 	s.Function, s.open = true, open

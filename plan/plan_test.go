@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -337,6 +339,7 @@ func TestMonitor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer r.Close()
 	if r.Pid == 0 || r.Pid == r.cloned {
 		t.Errorf("child %d, monitor %d: want two processes", r.Pid, r.cloned)
 	}
@@ -347,6 +350,53 @@ func TestMonitor(t *testing.T) {
 	}
 	if info[8] != 1 || info[24] != 9 {
 		t.Errorf("si_code %d, si_status %d; want CLD_EXITED, 9", info[8], info[24])
+	}
+}
+
+// TestMonitorStranger: the monitor's child has ended and is waited for, and its number
+// is a stranger's by the time that the runtime gives up.
+func TestMonitorStranger(t *testing.T) {
+	start := func() *exec.Cmd {
+		cmd := exec.Command("sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	stranger, monitor := start(), start()
+	p, _ := monitored(os.Stdout, "")
+	r := &Process{plan: p, Pid: stranger.Process.Pid, PidFD: -1, cloned: monitor.Process.Pid}
+	r.hold()
+	if err := r.undo(); err != nil || r.PidFD != -1 {
+		t.Errorf("undo() = %v, with pidfd %d", err, r.PidFD)
+	}
+	stranger.Process.Signal(unix.SIGTERM) // the first signal counts
+	stranger.Wait()
+	if status := stranger.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != unix.SIGTERM {
+		t.Errorf("the stranger was ended by %v", status.Signal())
+	}
+	monitor.Wait() // ECHILD
+}
+
+// TestMonitorHeld: the monitor's child is held by a pidfd, and ends with the run.
+func TestMonitorHeld(t *testing.T) {
+	p, o := monitored(os.Stdout, "sleep 1000")
+	gate := slices.IndexFunc(p.Steps, func(s *Step) bool { return s.Call == "nothing" })
+	child := 0
+	p.Steps[gate].do = func(r *Process) error {
+		child = r.Pid
+		if r.PidFD < 0 || unix.PidfdSendSignal(r.PidFD, 0, nil, 0) != nil {
+			t.Errorf("PidFD = %d, want one of process %d", r.PidFD, r.Pid)
+		}
+		return unix.EIO
+	}
+	if _, err := p.Start(o); !errors.Is(err, unix.EIO) {
+		t.Errorf("Start() = %v, want %v", err, unix.EIO)
+	}
+	for end := time.Now().Add(10 * time.Second); unix.Kill(child, 0) == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("process %d is still there", child)
+		}
 	}
 }
 
@@ -419,6 +469,7 @@ func TestFaults(t *testing.T) {
 func fails(t *testing.T, name string, s *Step, errno unix.Errno, p *Plan, o Options) {
 	r, err := p.Start(o)
 	if err == nil {
+		defer r.Close()
 		waitFor(r.cloned) // killed between ready and execve: told by the exit status
 		return
 	}

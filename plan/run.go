@@ -1,16 +1,24 @@
 package plan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// This file starts a plan, and takes it back if it fails.
+// This file starts a plan, and takes it back if it fails. The way of a run:
+//
+//	connect     a socketpair to each process that the plan clones (channel.go)
+//	compile     steps become instructions, in memory that the child can use (compile.go)
+//	steps       the runtime does its steps; the last of them is clone3 (steps.go)
+//	serve       it answers messages, and does the steps at gates, until all channels are closed
+//	undo        only after a failure
 
 // Copy is the descriptor that the child writes its failure to, besides the
 // channel: the fifo on which another command waits for the start.
@@ -58,7 +66,7 @@ type Options struct {
 	Fault Fault
 }
 
-// An Event is a step that was done.
+// An Event is a step that was done, was skipped, or was undone: what Options.Trace gets.
 type Event struct {
 	*Step
 	Start, Duration time.Duration // since the plan was started; of the step
@@ -77,10 +85,11 @@ type Fault struct {
 	Errno unix.Errno
 }
 
-// A Process is what a plan started.
+// A Process is what a plan started. While the plan runs, functions of [Plan.Do] get it, too:
+// then Pid is 0 until clone3.
 type Process struct {
 	Pid   int // of the child; 0 before there is one
-	PidFD int // refers to the child if the runtime's clone3 made it, else -1
+	PidFD int // refers to the child if the runtime's clone3 or the monitor's made it, else -1
 
 	plan     *Plan
 	code     *compiled
@@ -98,7 +107,8 @@ type Process struct {
 	open     []int         // descriptors that the runtime's steps opened and did not close
 }
 
-// A StepError is a step that failed: which, and why.
+// A StepError is a step that failed: which, and why. errors.Is finds the errno in it, such as
+// unix.EPERM, also if the step was the child's: the errno comes over the channel.
 type StepError struct {
 	Step *Step
 	Err  error // usually a unix.Errno
@@ -106,6 +116,9 @@ type StepError struct {
 	notation func(*Step) string
 }
 
+// Error is the place of the step, the call, and the errno last, as the kernel's word for it:
+//
+//	step 226 (child): pivot_root(".", "."): operation not permitted
 func (e *StepError) Error() string {
 	step := e.Step.String()
 	if e.notation != nil {
@@ -120,13 +133,15 @@ func (e *StepError) Error() string {
 
 func (e *StepError) Unwrap() error { return e.Err }
 
-// failed is a step that failed.
+// failed wraps what a step failed with.
 func (r *Process) failed(s *Step, err error) error { return &StepError{s, err, r.options.Notation} }
 
-// ErrKilled says that the child ended before execve without a reason of its own.
+// ErrKilled says that the child ended before execve without a message. A signal has killed
+// it: the kernel's OOM killer, if memory.max is too low even for the start, or a user.
 var ErrKilled = errors.New("the child was killed before it could run the program")
 
-// ErrJoinedEnded says that the process whose namespaces the child joins has ended.
+// ErrJoinedEnded says that the process whose namespaces the child joins ([Options].Joined)
+// has ended. If it was the first of a pid namespace, the kernel kills the child with it.
 var ErrJoinedEnded = errors.New("the process to join has ended")
 
 // Start carries out the plan up to the child's execve, or up to the gate
@@ -139,7 +154,12 @@ var ErrJoinedEnded = errors.New("the process to join has ended")
 // returns. Such a plan changes something that exists, as update does.
 //
 // If steps of the runtime change its thread (setns, unshare), the calling
-// goroutine must have locked its thread and end without unlocking it.
+// goroutine must have locked its thread and end without unlocking it: Go then ends the
+// thread, and no other goroutine ever runs in those namespaces.
+//
+// The order at the end matters. The channels are closed before the undoing, so that a child
+// that waits at a gate ends. What the steps opened is closed after it, since such a
+// descriptor may be all that keeps a namespace.
 func (p *Plan) Start(o Options) (*Process, error) {
 	if p.err != nil {
 		return nil, p.err
@@ -159,7 +179,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	err = r.carryOut(theirs)
 	r.disconnect()
 	if err != nil {
-		err = errors.Join(err, r.undo()) // before the closing: what is open may be all that keeps a namespace
+		err = errors.Join(err, r.undo())
 	}
 	closeAll(r.open)
 	if err != nil {
@@ -172,7 +192,9 @@ func (p *Plan) Start(o Options) (*Process, error) {
 }
 
 // prepare connects the processes, and compiles the plan with its options. theirs
-// are descriptors to close once the processes have been cloned.
+// are descriptors to close once the processes have been cloned. A fault that kills the
+// child needs the question before each step (kindBefore): only so does the runtime know
+// when the child is about to make the call.
 func (r *Process) prepare() (theirs []int, err error) {
 	fds := maps.Clone(r.options.Inherited)
 	if fds == nil {
@@ -200,7 +222,7 @@ func (r *Process) prepare() (theirs []int, err error) {
 // they cloned until all channels are closed, or the child waits for the start.
 func (r *Process) carryOut(theirs []int) error {
 	err := r.steps()
-	closeAll(theirs) // else the runtime would hold both ends, and never see end-of-file
+	closeAll(theirs) // otherwise the runtime would hold both ends, and never see end of file
 	if err == nil && r.options.Stopped != nil {
 		err = r.options.Stopped()
 	}
@@ -228,13 +250,22 @@ func (f *Fault) find(p *Plan) error {
 	return nil
 }
 
-// undo ends the cloned processes and takes the runtime's steps back, last first.
+// undo ends the cloned processes and takes the runtime's steps back, last first. The processes
+// go first, because a cgroup with a process in it cannot be removed, and because a child
+// that still runs could go on with its steps meanwhile. A failure does not stop the undoing:
+// as much as possible goes away, and all errors are returned.
 func (r *Process) undo() error {
-	kill(r.cloned)
-	kill(r.Pid)
-	for _, pid := range []int{r.cloned, r.Pid} {
+	ours := []int{r.cloned, r.Pid} // not waited for yet, so their numbers are still their own
+	if r.plan.second() == Monitor {
+		ours = ours[:1]
+		unix.PidfdSendSignal(r.PidFD, unix.SIGKILL, nil, 0) // ESRCH: it has ended; EBADF: it had before
+	}
+	for _, pid := range ours {
+		kill(pid)
+	}
+	for _, pid := range ours {
 		if pid > 0 {
-			waitFor(pid) // ECHILD: it is the monitor's child; or somebody else reaps ours
+			waitFor(pid) // ECHILD: somebody else reaps our children
 		}
 	}
 	r.Close()
@@ -252,6 +283,25 @@ func (r *Process) undo() error {
 	return errors.Join(errs...)
 }
 
+// hold opens a pidfd of the monitor's child, by which the runtime can kill it, and tell an
+// engine which process it is, without hitting another one. Its number is free as soon as the monitor
+// has waited for it. So hold looks, after it has the descriptor, whether the process
+// with that number is a child of the monitor, which has no other.
+func (r *Process) hold() {
+	fd, err := unix.PidfdOpen(r.Pid, 0)
+	if err != nil {
+		return // ESRCH: it has ended
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", r.Pid)) // proc_pid_stat(5): pid (name) state parent
+	var state, parent string
+	fmt.Sscan(string(text[1+bytes.LastIndexByte(text, ')'):]), &state, &parent)
+	if parent != fmt.Sprint(r.cloned) {
+		unix.Close(fd) // EIO cannot be for a pidfd
+		return
+	}
+	r.PidFD = fd
+}
+
 // kill kills one process. Numbers below 1 are refused because kill(2) takes 0
 // for the caller's process group, and -1 for every process.
 func kill(pid int) {
@@ -260,7 +310,7 @@ func kill(pid int) {
 	}
 }
 
-// trace reports a step.
+// trace reports a step, and remembers the last one of the child, for [Process.ended].
 func (r *Process) trace(e Event) {
 	r.last = e.Start + e.Duration
 	if e.Side == Child {
@@ -298,6 +348,7 @@ func (r *Process) Close() {
 	}
 }
 
+// waitFor is wait4(2) for one process, made again when a signal interrupts it.
 func waitFor(pid int) (status unix.WaitStatus, err error) {
 	for {
 		_, err = unix.Wait4(pid, &status, 0, nil)
@@ -307,6 +358,7 @@ func waitFor(pid int) (status unix.WaitStatus, err error) {
 	}
 }
 
+// closeAll closes descriptors of the runtime.
 func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd) // EIO cannot be for what plans open

@@ -11,10 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file carries out the runtime's own steps, and clones.
+// This file carries out the runtime's own steps, and clones. The runtime is an ordinary Go
+// program, so nothing here has the rules of child.go; only clone, which is in that file,
+// does.
 
 // steps does the runtime's steps, from where it stopped to the next step of
-// another side.
+// another side. It is called once at the start, and again at each gate: there r.next
+// is the step after the child's message.
 func (r *Process) steps() error {
 	for ; r.next < len(r.plan.Steps) && r.plan.Steps[r.next].Side == Runtime; r.next++ {
 		s := r.plan.Steps[r.next]
@@ -39,7 +42,7 @@ func (r *Process) steps() error {
 		}
 		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
 		for ; errno == 0 && s.Else != nil; s = s.Else {
-			r.next++ // the alternatives of a step that succeeded
+			r.next++ // one alternative has succeeded: skip the others
 		}
 	}
 	return nil
@@ -49,7 +52,9 @@ func (r *Process) steps() error {
 // that was left out or failed with a tolerated errno.
 var errSkipped = errors.New("skipped")
 
-// before calls Options.Before, or carries out a fault that is a kill.
+// before calls Options.Before, or carries out a fault that is a kill. It runs in the
+// runtime for the steps of all sides: a child that asks (kindBefore) waits meanwhile, so
+// it is killed exactly before the step.
 func (r *Process) before(s *Step) error {
 	if f := r.options.Fault; f.Step == s.Index && f.Errno == 0 {
 		switch s.Side {
@@ -67,7 +72,8 @@ func (r *Process) before(s *Step) error {
 	return nil
 }
 
-// do makes one step.
+// do makes one step. The error is a unix.Errno if the kernel refused it, and errSkipped if
+// an earlier step has left no result for it.
 func (r *Process) do(s *Step) error {
 	in := r.code.code[s.Index-1]
 	args, err := r.arguments(in)
@@ -86,7 +92,7 @@ func (r *Process) do(s *Step) error {
 	return r.call(s, in, args)
 }
 
-// arguments fills in the results of earlier steps.
+// arguments fills in the results of earlier steps, and the child's process id.
 func (r *Process) arguments(in *instruction) ([6]uintptr, error) {
 	args := in.args
 	for i, from := range in.from {
@@ -115,7 +121,9 @@ func (r *Process) openWith(s *Step) error {
 	return err
 }
 
-// call makes one system call and checks its result.
+// call makes one system call and checks its result. It keeps the list of descriptors that
+// the runtime has open, so that all of them are closed at the end: a plan that closes one
+// itself takes it off the list, because its number may be another file's by then.
 func (r *Process) call(s *Step, in *instruction, args [6]uintptr) error {
 	n, errno := systemCall(in.number, args)
 	switch {
@@ -135,7 +143,8 @@ func (r *Process) call(s *Step, in *instruction, args [6]uintptr) error {
 	return nil
 }
 
-// keep remembers a result for later steps.
+// keep remembers a result for later steps, also where it belongs into a struct, such as the
+// cgroup's descriptor in clone_args.
 func (r *Process) keep(s *Step, n uintptr) {
 	r.code.results[s.Index-1] = n
 	for _, place := range r.code.patches[s] {
@@ -143,7 +152,8 @@ func (r *Process) keep(s *Step, n uintptr) {
 	}
 }
 
-// systemCall makes a call as often as it takes: see [Openat2].
+// systemCall makes one call, and makes an openat2 again that answers EAGAIN (see
+// [Openat2]). unix.Syscall6 tells Go's scheduler that the thread may wait in the kernel.
 func systemCall(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
 	if number == unix.SYS_BPF {
 		return withoutSignals(number, args)
@@ -159,7 +169,8 @@ func systemCall(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
 
 // withoutSignals makes a system call with all signals blocked for this thread.
 // The verifier of BPF programs gives up (EAGAIN) when a signal comes, and Go's
-// scheduler interrupts threads with signals. Other threads get them meanwhile.
+// scheduler interrupts threads with signals (SIGURG, for preemption). Other threads
+// get them meanwhile. RawSyscall and nosplit keep the three calls on one thread.
 //
 //go:nosplit
 func withoutSignals(number uintptr, args [6]uintptr) (n uintptr, errno unix.Errno) {
@@ -190,7 +201,9 @@ func Openat2(dir int, path string, how unix.OpenHow) (fd int, err error) {
 // all mappings.
 var cloning sync.Mutex
 
-// clone makes the monitor, the intermediate process or the child.
+// clone makes the monitor, the intermediate process or the child. The lock is held until the
+// call returns: the list of mappings that hide reads must still be the true one at clone3,
+// and hide must not run for another plan meanwhile.
 func (r *Process) clone(s *Step, args [6]uintptr) error {
 	cloning.Lock()
 	defer cloning.Unlock()

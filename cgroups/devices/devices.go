@@ -76,8 +76,13 @@ type Filter struct {
 const mostRules = 4096
 
 // New reads linux.resources.devices. A later rule overrides an earlier one. What
-// no rule allows is denied, except what every container needs.
-func New(rules []specs.LinuxDeviceCgroup) (*Filter, error) {
+// no rule allows is denied, except what every container needs. Without resources (nil)
+// there is no rule.
+func New(resources *specs.LinuxResources) (*Filter, error) {
+	var rules []specs.LinuxDeviceCgroup
+	if resources != nil {
+		rules = resources.Devices
+	}
 	if len(rules) > mostRules {
 		return nil, fmt.Errorf("linux.resources.devices: %d rules, want at most %d", len(rules), mostRules)
 	}

@@ -134,7 +134,7 @@ func TestDeviceRules(t *testing.T) {
 			{character, 1, 0, reading, true}, {block, 1, 1<<19 - 1, reading, false}, {block, 0, 1<<20 - 1, reading, true}}},
 		"no such device": {[]specs.LinuxDeviceCgroup{ruleOf(true, "c", 1<<31, 5, "rw")}, []access{{character, 0, 5, reading, false}}},
 	} {
-		f, err := New(c.rules)
+		f, err := New(&specs.LinuxResources{Devices: c.rules})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -158,7 +158,7 @@ func TestDeviceRulesRefused(t *testing.T) {
 		`linux.resources.devices[1]: takes a part of an earlier rule back, which one list cannot say`: {ruleOf(true, "c", 10, -1, "rw"), ruleOf(false, "c", 10, 5, "w")},
 		`linux.resources.devices: 4097 rules, want at most 4096`:                                      make([]specs.LinuxDeviceCgroup, 4097),
 	} {
-		if _, err := New(rules); err == nil || err.Error() != want {
+		if _, err := New(&specs.LinuxResources{Devices: rules}); err == nil || err.Error() != want {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
 	}
@@ -175,7 +175,7 @@ func FuzzDevices(f *testing.F) {
 		for range random.IntN(8) {
 			rules = append(rules, ruleOf(random.IntN(2) == 0, []string{"a", "b", "c", ""}[random.IntN(4)], number(), number(), []string{"r", "w", "m", "rw", "rwm", ""}[random.IntN(6)]))
 		}
-		filtered, err := New(rules)
+		filtered, err := New(&specs.LinuxResources{Devices: rules})
 		if err != nil {
 			return
 		}

@@ -50,7 +50,7 @@ func TestWithout(t *testing.T) {
 		}
 		spec := &specs.Spec{Process: &specs.Process{Capabilities: c.caps}, Mounts: c.mounts,
 			Linux: &specs.Linux{Resources: &specs.LinuxResources{Devices: c.rules}, Devices: c.devices}}
-		f, err := New(c.rules)
+		f, err := New(&specs.LinuxResources{Devices: c.rules})
 		if err != nil {
 			t.Fatal(err)
 		}

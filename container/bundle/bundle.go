@@ -240,6 +240,7 @@ func (s Store) ids() ([]string, error) {
 	return dir.Readdirnames(-1)
 }
 
+// load reads one bundle. If its config.json cannot be read, the spec is empty.
 func (s Store) load(id string) *Bundle {
 	b := &Bundle{ID: id, Dir: filepath.Join(s.containers(), id), Spec: &specs.Spec{}}
 	if spec, _, err := config.Read(b.Dir); err == nil {

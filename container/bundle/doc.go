@@ -19,10 +19,10 @@
 // Sources: the image-spec's conversion.md, the runtime-spec's config.md,
 // [overlayfs].
 //
-// [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
-//
 // A name is a link that is made before the directory and removed after it, and of the
 // directory config.json goes last. So whoever is killed, or fails, leaves a bundle that
 // has its name and says what it is, or a link to nothing, which the next to want the
 // name removes. What is damaged is listed as far as it can be, and rm -f removes it.
+//
+// [overlayfs]: https://docs.kernel.org/filesystems/overlayfs.html
 package bundle

@@ -12,16 +12,19 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Several layers hold a container back, and what one lets through another may
-// stop. To see what each is for, run IMAGE --without takes it away.
+// A container is held back by several layers of protection: namespaces, capabilities, a
+// seccomp filter, masks. What one of them lets through, another one may stop. To show what
+// each is for, `minirun run --without NAME` leaves one out. The container is then less
+// protected, which [Request.Warnings] says.
 
-// A layer is one of them.
+// A layer is one kind of protection.
 type layer struct {
 	name    string
-	without string                 // what the container can do if it is not there
-	take    func(spec *specs.Spec) // takes it away
+	without string                 // what the container can do without it
+	take    func(spec *specs.Spec) // removes it from a spec; nil: it cannot be removed
 }
 
+// layers are all of them, in the order of the matrix in SECURITY.md.
 var layers = []layer{
 	{"pid", "it sees the host's processes, and may signal them", func(s *specs.Spec) {
 		s.Linux.Namespaces = lessOf(s.Linux.Namespaces, specs.PIDNamespace)
@@ -69,8 +72,7 @@ func LayerNames() (names []string) {
 	return names
 }
 
-// Warnings say what a container can do without the layers that were taken from
-// it; nil if it has all.
+// Warnings say what the container can do because layers were left out; nil if it has all.
 func (r Request) Warnings() (list []string) {
 	for _, l := range layers {
 		if slices.Contains(r.Without, l.name) {
@@ -80,7 +82,8 @@ func (r Request) Warnings() (list []string) {
 	return list
 }
 
-// takeAway takes layers from a spec.
+// takeAway removes the layers of r.Without from a spec. The user namespace of an ordinary
+// user's container cannot be removed: without it the user may make no other namespace.
 func (r Request) takeAway(spec *specs.Spec) error {
 	for _, name := range r.Without {
 		i := slices.Index(LayerNames(), name)
@@ -97,18 +100,19 @@ func (r Request) takeAway(spec *specs.Spec) error {
 	return nil
 }
 
+// lessOf is list without the namespaces of one kind: the container stays in the host's.
 func lessOf(list []specs.LinuxNamespace, kind specs.LinuxNamespaceType) []specs.LinuxNamespace {
 	return slices.DeleteFunc(list, func(n specs.LinuxNamespace) bool { return n.Type == kind })
 }
 
-// show mounts something else on a path.
+// show replaces the mount on a path by another one.
 func show(s *specs.Spec, path string, m specs.Mount) {
 	i := slices.IndexFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == path })
 	m.Destination = path
 	s.Mounts[i] = m
 }
 
-// writable takes the options that make a mount read-only.
+// writable removes the options that make the mount on a path read-only.
 func writable(s *specs.Spec, path string) {
 	i := slices.IndexFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == path })
 	m := &s.Mounts[i]

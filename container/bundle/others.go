@@ -19,9 +19,14 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Who an ordinary user's containers have besides root: the ids that subuid(5)
-// and subgid(5) give the user, which newuidmap(1) and newgidmap(1) map. Files
-// that they have made in the container the user cannot remove alone.
+// This file is about the other users of an ordinary user's container, besides root. The
+// kernel lets a user map only the own id into a user namespace (user_namespaces(7)). More
+// ids are given to the user by the administrator in /etc/subuid and /etc/subgid (subuid(5)),
+// and are mapped by the setuid programs newuidmap(1) and newgidmap(1).
+//
+// Files that these other users make in the container belong to the subordinate ids. The
+// user has no rights over those outside, and so cannot remove the files without help
+// (removeOthers).
 
 // idMappings map root in the container to the calling user and, if that user has
 // subordinate ids of both kinds and there is somebody to map them, the ids from 1
@@ -35,7 +40,7 @@ func idMappings() (uids, gids []specs.LinuxIDMapping) {
 }
 
 // Others are the users and the groups besides root that the calling user's
-// containers can have. The error says what is lacking for it.
+// containers can have. The error says what is missing: a program, or a line in a file.
 func Others() (uids, gids specs.LinuxIDMapping, err error) {
 	_, err1 := exec.LookPath("newuidmap")
 	_, err2 := exec.LookPath("newgidmap")
@@ -71,14 +76,16 @@ func subordinate(path string) (specs.LinuxIDMapping, error) {
 	return specs.LinuxIDMapping{}, fmt.Errorf("%s: no ids for %s", path, name)
 }
 
-// isMapped says whether an id in the container is one outside.
+// isMapped says whether an id in the container is mapped to an id of the host.
 func isMapped(m []specs.LinuxIDMapping, id uint32) bool {
 	_, ok := ns.IDMap(m).ToHost(id)
 	return ok && len(m) > 0
 }
 
-// removeOthers removes what the container has written, as root of a user
-// namespace like the container's.
+// removeOthers removes what the container has written, by running rm(1) as root of a user
+// namespace with the same id maps as the container's. Root there has the privileges over
+// files of all mapped ids (CAP_DAC_OVERRIDE); the calling user outside does not. It is a plan
+// of its own: clone, write the id maps, execute rm.
 func (b *Bundle) removeOthers() error {
 	rm, err := exec.LookPath("rm")
 	if err != nil {
@@ -114,7 +121,8 @@ func (b *Bundle) removeOthers() error {
 	return err
 }
 
-// remove removes the bundle's directory.
+// remove removes the bundle's directory; config.json goes last, because it says what the rest
+// is. EACCES or EPERM mean that there are files of other users of the container.
 func (b *Bundle) remove() error {
 	err := image.RemoveAll(b.Dir, "config.json")
 	if errors.Is(err, os.ErrPermission) && b.Spec != nil && b.Spec.Linux != nil && len(b.Spec.Linux.UIDMappings) > 1 {

@@ -98,7 +98,7 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 		return err
 	}
 	if os.Geteuid() != 0 && !(isMapped(spec.Linux.UIDMappings, user.UID) && isMapped(spec.Linux.GIDMappings, user.GID)) {
-		return fmt.Errorf("user %d:%d: in a container of an ordinary user there is only root, which is that user outside, and who /etc/subuid and /etc/subgid give and newuidmap(1) maps", user.UID, user.GID)
+		return fmt.Errorf("user %d:%d: an ordinary user's container has no such id: only root, which is that user outside, and the ids that /etc/subuid and /etc/subgid give, if newuidmap(1) is there to map them", user.UID, user.GID)
 	}
 	spec.Process.Args, spec.Process.User = args, user
 	spec.Process.Env = r.environment(config.Env, home)
@@ -123,6 +123,7 @@ func name(img *image.Image) string {
 	return img.ID.Hex()[:12]
 }
 
+// firstOf is the first word that is not empty.
 func firstOf(words ...string) string {
 	for _, w := range words {
 		if w != "" {
@@ -193,7 +194,8 @@ func lastWins(env []string) []string {
 	return kept
 }
 
-// user looks the user up in the image's own files; also the home directory.
+// user looks the user up in the image's own files, because a name such as www-data has
+// another number in every image. It also returns the home directory.
 func (r Request) user(img *image.Image) (specs.User, string, error) {
 	users, err := readLayers(img, "etc/passwd")
 	if err != nil {
@@ -227,6 +229,7 @@ func readLayers(img *image.Image, path string) ([]byte, error) {
 	return nil, nil
 }
 
+// ports lists the ports that an image says it listens on, in the form of docker ps.
 func ports(exposed map[string]struct{}) string {
 	var list []string
 	for p := range exposed {

@@ -52,6 +52,7 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 	return spec, r.takeAway(spec)
 }
 
+// namespaces are new ones of these kinds.
 func namespaces(kinds ...string) []specs.LinuxNamespace {
 	var list []specs.LinuxNamespace
 	for _, k := range kinds {
@@ -98,7 +99,7 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("user")...)
 		spec.Linux.UIDMappings, spec.Linux.GIDMappings = idMappings()
 		overlay.Options = append(overlay.Options, "userxattr")
-		devpts.Options = devpts.Options[:5] // group 5 may not be mapped
+		devpts.Options = devpts.Options[:5] // without gid=5: that group need not be mapped, and the mount would fail (EINVAL)
 	}
 	spec.Mounts = append([]specs.Mount{overlay,
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
@@ -114,6 +115,7 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 	return nil
 }
 
+// laterMounts are the mounts after /proc, /dev, /dev/pts and /sys, on some of which they lie.
 var laterMounts = []specs.Mount{
 	{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
 	{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
@@ -126,7 +128,8 @@ func ownMappings() (uids, gids []specs.LinuxIDMapping) {
 	return []specs.LinuxIDMapping{{HostID: uint32(os.Geteuid()), Size: 1}}, []specs.LinuxIDMapping{{HostID: uint32(os.Getegid()), Size: 1}}
 }
 
-// resources are the limits; nil if there are none.
+// resources are the limits; nil if there are none. What would make the container useless is
+// refused: with less than 256 KiB of memory not even the start would succeed.
 func (r *Request) resources() (*specs.LinuxResources, error) {
 	limits := &specs.LinuxResources{}
 	if r.Memory < 0 || r.Memory > 0 && r.Memory < 1<<18 {

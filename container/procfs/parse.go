@@ -57,9 +57,10 @@ func (p *Process) parseStatus(text string) error {
 	return nil
 }
 
-// nameEscapes are the kernel's in a name.
+// nameEscapes undoes what the kernel does to a name so that it stays on its line.
 var nameEscapes = strings.NewReplacer(`\n`, "\n", `\\`, `\`)
 
+// letter is the state: the word in parentheses after it says the same.
 func letter(fields []string) (byte, error) {
 	if len(fields) == 0 {
 		return 0, errors.New("want a letter")
@@ -67,6 +68,7 @@ func letter(fields []string) (byte, error) {
 	return fields[0][0], nil
 }
 
+// number is a line with exactly one number.
 func number(fields []string) (int, error) {
 	if len(fields) != 1 {
 		return 0, fmt.Errorf("%q: want one number", fields)
@@ -74,6 +76,7 @@ func number(fields []string) (int, error) {
 	return strconv.Atoi(fields[0])
 }
 
+// numbers is a line of numbers: NSpid has one for each pid namespace that the process is in.
 func numbers(fields []string) ([]int, error) {
 	list := make([]int, len(fields))
 	for i := range fields {
@@ -86,6 +89,8 @@ func numbers(fields []string) ([]int, error) {
 	return list, nil
 }
 
+// effective is the second of the four users, by which the kernel checks most rights
+// (credentials(7)).
 func effective(fields []string) (uint32, error) {
 	if len(fields) < 2 {
 		return 0, fmt.Errorf("%q: want a real and an effective user", fields)

@@ -88,8 +88,9 @@ func Read(root string) ([]*Process, error) {
 	return list, nil
 }
 
-// One returns a process. All of its files are opened below the same descriptor:
-// it stays that of this process, and says ESRCH when the id has gone to another.
+// One returns a process. All of its files are opened below the same descriptor of
+// /proc/PID. If the process ends meanwhile, and its id is given to another, that descriptor
+// still belongs to the first one, and answers ESRCH: so the parts always fit together.
 func One(root string, pid int) (*Process, error) {
 	dir, err := os.OpenRoot(filepath.Join(root, strconv.Itoa(pid)))
 	if err != nil {
@@ -117,10 +118,12 @@ func One(root string, pid int) (*Process, error) {
 	return p, nil
 }
 
-// enough is of a file of /proc more than a process has to say that means well:
-// its command line it can make as long as all memory (prctl(2), PR_SET_MM_MAP).
+// enough is how many bytes of a file of /proc are read. An honest process has less there. But
+// a process can make its command line as long as all of its memory (prctl(2),
+// PR_SET_MM_MAP), and ps must not take as much for that.
 const enough = 1 << 20
 
+// readStart reads the first bytes of a file, at most enough.
 func readStart(dir *os.Root, name string) ([]byte, error) {
 	f, err := dir.Open(name)
 	if err != nil {
@@ -130,10 +133,10 @@ func readStart(dir *os.Root, name string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, enough))
 }
 
-// gone says whether the process ended while we looked: open says ENOENT, read
-// ESRCH.
+// gone says whether the process ended while we looked: then open(2) answers ENOENT, and
+// read(2) of a file that was open already answers ESRCH.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) }
 
-// hidden says whether /proc is mounted with hidepid=1, and the process that of
-// somebody else. With hidepid=2 it is not there at all.
+// hidden says whether /proc is mounted with hidepid=1 and the process is another user's. With
+// hidepid=2 such a process is not in /proc at all (proc(5)).
 func hidden(err error) bool { return errors.Is(err, fs.ErrPermission) }

@@ -16,20 +16,26 @@ import (
 
 	"minirun/container/files"
 	"minirun/container/sockets"
+	"minirun/plan"
 )
 
-// Process reports the process pid, which must be alive or not yet waited for, once
-// its program runs or waits for start. pidFile "" and pidFD nil ask for nothing.
+// Process reports the process p, once its program runs or waits for start. The
+// runtime holds a pidfd of it already, or it is the runtime's child and not yet waited
+// for, so that its number is still its own. pidFile "" and pidFD nil ask for nothing.
 // kind is the text that runc sends along with a pidfd: "standard" for the container
 // process, "setns" for one that exec adds.
-func Process(pid int, kind string, pidFD *os.File, pidFile string) error {
+func Process(p *plan.Process, kind string, pidFD *os.File, pidFile string) error {
 	if pidFD != nil {
-		if err := sockets.SendPidFD(pidFD, kind, pid); err != nil {
+		send := func() error { return sockets.SendPidFD(pidFD, kind, p.Pid) }
+		if p.PidFD >= 0 {
+			send = func() error { return sockets.Send(pidFD, []byte(kind), p.PidFD) }
+		}
+		if err := send(); err != nil {
 			return fmt.Errorf("pidfd socket: %w", err)
 		}
 	}
 	if pidFile == "" {
 		return nil
 	}
-	return files.Replace(pidFile, []byte(strconv.Itoa(pid)), 0o644)
+	return files.Replace(pidFile, []byte(strconv.Itoa(p.Pid)), 0o644)
 }

@@ -56,8 +56,8 @@ func Send(to *os.File, text []byte, fd int) error {
 	return nil
 }
 
-// SendPidFD sends a pidfd of a process that is our child, or whose end we would hear
-// of: its number is still its own.
+// SendPidFD sends a pidfd of a process that is our child and that we have not waited
+// for: its number is still its own.
 func SendPidFD(to *os.File, kind string, pid int) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {

@@ -1,11 +1,11 @@
 // Package stdio looks at standard files, and opens a container's null device for a process
 // that enters it.
 //
-// A descriptor leads to a file through a mount: by /proc/self/fd, or fchmod(2), who has
-// the host's /dev/null as standard input changes mode, owner and times of the host's
-// file, if he is root, and hears of each use of it (inotify(7)). So a process that would
-// get the host's null device as descriptor 0, 1 or 2 gets the container's. A new
-// container opens that itself (rootfs, Root.Null).
+// An open descriptor is a way to its file, whatever mounts the process can see. Root in a
+// container that has the host's /dev/null as standard input can change mode, owner and
+// times of the host's file (fchmod(2), or the link in /proc/self/fd), and can watch who
+// uses it (inotify(7)). So a process that would get the host's null device as descriptor
+// 0, 1 or 2 gets the container's. A new container opens that itself (rootfs, Root.Null).
 //
 // The container may have put anything in its place, a pipe that nobody writes to, or
 // another device. So the file is opened without its driver (O_PATH), looked at, and only

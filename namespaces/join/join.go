@@ -114,8 +114,12 @@ func (j *Joins) Indirectly() bool {
 
 // Clone records the birth of the container process like [namespaces.Set.Clone], in
 // the namespaces that it must be born in. It is recorded on the side of the
-// runtime or the monitor; afterwards the plan may be on another side.
-func (j *Joins) Clone(p *plan.Plan, c plan.Clone) *plan.Step {
+// runtime or the monitor; afterwards the plan may be on another side. If j is nil, all
+// namespaces in set are new, and it is no more than set's own Clone.
+func (j *Joins) Clone(p *plan.Plan, set *namespaces.Set, c plan.Clone) *plan.Step {
+	if j == nil {
+		return set.Clone(p, c)
+	}
 	if j.Indirectly() {
 		return j.cloneIndirectly(p, c)
 	}

@@ -22,7 +22,7 @@ func record(t *testing.T, set *namespaces.Set, c plan.Clone, facts plan.Facts) (
 	}
 	p := &plan.Plan{}
 	j.Open(p)
-	j.Clone(p, c)
+	j.Clone(p, j.set, c)
 	p.On(plan.Child)
 	j.Enter(p)
 	set.SetUp(p)

@@ -31,7 +31,8 @@ type Options struct {
 // ErrStopped says that the user has ended the run.
 var ErrStopped = errors.New("stopped by the user")
 
-// New turns them into options for a plan.
+// New turns o into options for a plan. Explain needs Trace, which is called after each
+// step; Step needs Before, for which every process waits before each call.
 func New(o Options) (options plan.Options, err error) {
 	w := &watcher{Options: o, pids: map[plan.Side]int64{}}
 	if o.Explain || o.Step {
@@ -46,17 +47,19 @@ func New(o Options) (options plan.Options, err error) {
 	return options, err
 }
 
-// A watcher is one who looks at a plan.
+// A watcher prints steps and reads answers. Its functions are called one after the other, by
+// the goroutine that runs the plan.
 type watcher struct {
 	Options
-	cloned int64               // the last process that was cloned
-	pids   map[plan.Side]int64 // the processes, by what they do
-	toEnd  bool                // do not ask any more
+	cloned int64               // process id that the last clone3 returned
+	pids   map[plan.Side]int64 // process ids by side, each from its first step on; none of the runtime
+	toEnd  bool                // the user has said c: do not ask any more
 	until  string              // do not ask before this call or heading; "": always ask
 }
 
-// done prints a step that was done or undone, with the time since the start and
-// its own.
+// done prints a step that was done or undone: when it began, since the start, and how long
+// it took, in angle brackets as with strace -T. With Step the heading and the note are above
+// the question already.
 func (w *watcher) done(e plan.Event) {
 	if e.Skipped {
 		return
@@ -82,7 +85,7 @@ func (w *watcher) done(e plan.Event) {
 	fmt.Fprintf(w.Out, "%3d %9.3f ms %-7s %s%s <%.6f>\n", e.Index, float64(e.Start.Microseconds())/1000, e.Side, text, result, e.Duration.Seconds())
 }
 
-// above prints what stands above a step.
+// above prints the heading and the note of a step.
 func (w *watcher) above(s *plan.Step) {
 	if s.Heading != "" {
 		fmt.Fprintf(w.Out, "== %s ==\n", plan.Printable(s.Heading))
@@ -92,7 +95,9 @@ func (w *watcher) above(s *plan.Step) {
 	}
 }
 
-// before shows the step to come and waits until the user lets it happen.
+// before shows the step to come and waits until the user lets it happen. An error ends the
+// plan, and everything is undone. The answer h, or one that it does not understand, prints
+// the help and asks again.
 func (w *watcher) before(s *plan.Step) error {
 	if _, ok := w.pids[s.Side]; !ok && s.Side != plan.Runtime {
 		w.pids[s.Side] = w.cloned
@@ -146,7 +151,9 @@ another terminal: ls -l /proc/PID/ns, cat /proc/PID/mountinfo, ls /proc/PID/root
 
 `
 
-// read reads a line, byte by byte: what comes after it may be for the container.
+// read reads a line, byte by byte, because what comes after it may be for the container's
+// program. It reads in a goroutine, so that a signal can end the wait (Stop); the goroutine
+// then stays in its read, which does no harm because minirunc ends soon.
 func (w *watcher) read() (string, error) {
 	type result struct {
 		line string

@@ -24,6 +24,8 @@ func keepNames(line string) string {
 	}
 }
 
+// noBreakSpace stands for a space at which wrap must not break a line; it becomes a plain
+// space when the line is written.
 const noBreakSpace = "\u00a0"
 
 func noBreak(s string) string { return strings.ReplaceAll(s, " ", noBreakSpace) }
@@ -79,8 +81,10 @@ func parts(word string, width int) []string {
 	return strings.SplitAfter(word, "|")
 }
 
-// repeated finds what repeats at the beginning of a list of steps: so many steps,
-// so many times. Three times or more count, since two would take as many lines.
+// repeated finds a group of steps at the beginning of a list that comes again right after it:
+// the number of steps in the group, and how often it comes. Only three times or more count,
+// because folding two would save no line. Of several such groups it takes the one that
+// covers most steps.
 func repeated(steps []*plan.Step) (length, times int) {
 	const longest = 16
 	for n := 1; n <= min(longest, len(steps)/3); n++ {
@@ -105,8 +109,8 @@ func alike(a, b []*plan.Step) bool {
 	return true
 }
 
-// shape is what steps that differ in their objects only have in common: the
-// call, who makes it, and its first number, such as the operation of prctl(2).
+// shape is equal for two steps that do the same with different objects, such as two files: it
+// has the call, the side, and the first number, such as the operation of prctl(2).
 func shape(s *plan.Step) string {
 	first := ""
 	for _, a := range s.Args {

@@ -41,13 +41,14 @@ func arguments(s *plan.Step) []string {
 	return list
 }
 
-// pointless says that the argument is written the same wherever it stands.
+// pointless says that a writer of the call would be of no use: the argument brings its own
+// text along.
 func pointless(a plan.Arg) bool {
 	_, name := a.(plan.Name)
 	return name
 }
 
-// argument writes an argument of which nothing more is known.
+// argument writes an argument without knowing which call it belongs to.
 func argument(a plan.Arg) string {
 	switch a := a.(type) {
 	case plan.Num:
@@ -152,6 +153,7 @@ func memory(write func([]byte) string) writer {
 func word32(b []byte, offset int) uint32 { return binary.NativeEndian.Uint32(b[offset:]) }
 func word64(b []byte, offset int) uint64 { return binary.NativeEndian.Uint64(b[offset:]) }
 
+// octal writes permissions, as 0644.
 func octal(v uintptr) string { return fmt.Sprintf("%#03o", v) }
 
 // openString writes the flags of open(2), of which the access is a number of
@@ -179,6 +181,7 @@ func nodeString(perm uintptr) string {
 	return valueString(kind, fileTypes) + "|" + octal(perm&^kind)
 }
 
+// deviceString writes a device number, which the kernel packs into one.
 func deviceString(dev uintptr) string {
 	return "makedev(" + hex(unix.Major(uint64(dev))) + ", " + hex(unix.Minor(uint64(dev))) + ")"
 }
@@ -200,6 +203,7 @@ func device(s *plan.Step) (kind, major, minor uint32) {
 	return word32(first, 4), word32(numbers, 0), word32(numbers, 4)
 }
 
+// ioctlArgument writes the argument of a request. TIOCGPTPEER takes the flags of open(2).
 func ioctlArgument(s *plan.Step, a plan.Arg) string {
 	if s.Args[1] == plan.Num(unix.TIOCGPTPEER) {
 		return number(openString)(s, a)
@@ -267,6 +271,7 @@ func prctlCapability(s *plan.Step, a plan.Arg) string {
 	return argument(a)
 }
 
+// capabilityName is the name of a capability; its number if a newer kernel has made it.
 func capabilityName(n int) string {
 	if n < len(plan.Capabilities) {
 		return plan.Capabilities[n]
@@ -293,6 +298,7 @@ func capabilitySets(b []byte) string {
 	return "{effective=" + set(0) + ", permitted=" + set(4) + ", inheritable=" + set(8) + "}"
 }
 
+// groups writes the list of setgroups(2), whose length is the argument before.
 func groups(s *plan.Step, a plan.Arg) string {
 	m, ok := a.(*plan.Memory)
 	n, _ := s.Args[0].(plan.Num)
@@ -385,6 +391,8 @@ func quote(s string) string {
 	return b.String()
 }
 
+// octalEscape writes one byte with as few digits as possible, but with three if a digit
+// follows, which would otherwise seem to belong to it.
 func octalEscape(c byte, digitFollows bool) string {
 	if digitFollows {
 		return fmt.Sprintf("\\%03o", c)

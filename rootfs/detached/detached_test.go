@@ -28,7 +28,7 @@ func TestGolden(t *testing.T) {
 		specs.Mount{Destination: "/data", Source: "/srv/data", Type: "bind", Options: []string{"rbind", "ro"}},
 	)
 	root := newRoot(t, spec)
-	r, err := New(spec, root)
+	r, err := New(spec, root, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestRefused(t *testing.T) {
 		"linux.rootfsPropagation: no mount namespace: it would be the host's": propagation,
 		`mounts[0] "/": no mount namespace: it would be the host's`:           rootfstest.Spec(specs.Mount{Destination: "/", Type: "overlay", Options: []string{"lowerdir=/a:/b"}}),
 	} {
-		if _, err := New(spec, newRoot(t, spec)); err == nil || err.Error() != want {
+		if _, err := New(spec, newRoot(t, spec), false); err == nil || err.Error() != want {
 			t.Errorf("New() = %v, want %s", err, want)
 		}
 	}
