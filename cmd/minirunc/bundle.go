@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"minirun/container"
 	"minirun/container/config"
+	"minirun/container/files"
 	"minirun/container/sockets"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -57,6 +59,11 @@ func (f processFlags) options(c *call) (o container.Options, err error) {
 		Systemd: c.systemd, NoCgroup: c.manager == "disabled"}
 	if o.PreserveFDs < 0 {
 		return o, errors.New("--preserve-fds: want 0 or more")
+	}
+	if o.PidFile != "" {
+		if err := files.CheckRegular(o.PidFile); err != nil {
+			return o, fmt.Errorf("--pid-file: %w", err)
+		}
 	}
 	if o.Engine, err = f.look(); err != nil {
 		return o, err

@@ -97,7 +97,7 @@ func (s Store) create(name string) (*Bundle, string, error) {
 		return nil, "", err
 	}
 	for _, dir := range []string{"rootfs", "upper", "work"} {
-		err = errors.Join(err, os.Mkdir(filepath.Join(b.Dir, dir), 0o755))
+		err = errors.Join(err, files.Mkdir(filepath.Join(b.Dir, dir), 0o755))
 	}
 	if err = errors.Join(err, os.Chmod(b.Dir, 0o711)); err != nil { // root in a user namespace must get through
 		return nil, "", errors.Join(err, s.Delete(b))

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/files"
 	"minirun/process/passwd"
 	"minirun/rootfs/file"
 	"minirun/rootfs/image"
@@ -271,17 +272,17 @@ func volume(v string) (specs.Mount, error) {
 // They are put where the container's own first writes would go.
 func (b *Bundle) addFiles(hostname string) error {
 	etc := filepath.Join(b.Dir, "upper/etc")
-	if err := os.Mkdir(etc, 0o755); err != nil {
+	if err := files.Mkdir(etc, 0o755); err != nil {
 		return err
 	}
 	resolv, _ := os.ReadFile("/etc/resolv.conf") // none: none in the container either
-	files := map[string]string{
+	texts := map[string]string{
 		"hostname":    hostname + "\n",
 		"hosts":       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t" + hostname + "\n",
 		"resolv.conf": string(resolv),
 	}
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
+	for name, text := range texts {
+		if err := files.Replace(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

@@ -35,7 +35,7 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 		Linux: &specs.Linux{
 			CgroupsPath:   cgroupsPath(b.ID),
 			Namespaces:    namespaces("pid", "ipc", "uts", "mount", "cgroup"),
-			MaskedPaths:   slices.Clone(example.MaskedPaths),
+			MaskedPaths:   slices.Concat(example.MaskedPaths, example.Throttling("/sys")),
 			ReadonlyPaths: slices.Clone(example.ReadonlyPaths),
 			Seccomp:       seccomp.Default(caps),
 		},

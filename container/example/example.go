@@ -4,6 +4,8 @@ package example
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -14,6 +16,18 @@ var MaskedPaths = []string{
 	"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 	"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 	"/sys/devices/virtual/powercap", "/sys/firmware",
+}
+
+// Throttling are the directories below a sysfs that count how often each processor was
+// slowed down for its heat, which tells one container what others do. Docker masks
+// them, too. Which processors there are differs between machines: so they are for a
+// container of this one, not for a config.json that goes elsewhere.
+func Throttling(sysfs string) []string {
+	found, _ := filepath.Glob(sysfs + "/devices/system/cpu/cpu[0-9]*/thermal_throttle") // the pattern is a good one
+	for i, path := range found {
+		found[i] = "/sys" + strings.TrimPrefix(path, sysfs)
+	}
+	return found
 }
 
 // ReadonlyPaths are files that change the host's kernel. The list is Docker's.

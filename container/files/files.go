@@ -14,22 +14,43 @@ import (
 )
 
 // Replace writes a file by renaming a new one over it, so that nobody ever reads half
-// of it. The temporary name may be in use, by a file of ours from before a kill, or by
-// a link that another user has laid there: it goes first.
+// of it. The new one has a name that nobody else has: what others have laid beside the
+// file, in a directory that they can write to, stays. The mode is perm, whatever the
+// caller's umask.
 func Replace(path string, data []byte, perm os.FileMode) error {
-	temporary := path + ".new"
-	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := CheckRegular(path); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	f, err := os.CreateTemp(filepath.Dir(path), ".minirun-*")
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
+	if err = errors.Join(err, f.Chmod(perm), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
 	}
-	return os.Rename(temporary, path)
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// CheckRegular refuses a path at which there is something else than a regular file: to
+// replace /dev/null, which root can, would harm the whole machine.
+func CheckRegular(path string) error {
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return &fs.PathError{Op: "write", Path: path, Err: errors.New("not a regular file")}
+	}
+	return nil // what cannot be looked at cannot be written either
+}
+
+// Mkdir makes a directory with exactly this mode, whatever the caller's umask.
+func Mkdir(path string, perm os.FileMode) error {
+	if err := os.Mkdir(path, perm); err != nil {
+		return err
+	}
+	return os.Chmod(path, perm)
 }
 
 // CheckOwner refuses a directory that another user has made, or can write to. One that

@@ -30,6 +30,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/container/files"
 	"minirun/container/pidfd"
 	"minirun/container/sockets"
 
@@ -62,7 +63,7 @@ func (s *Socket) Announce(spec *specs.Spec) (*specs.Spec, error) {
 	if !s.Wanted {
 		return spec, nil
 	}
-	if err := os.Mkdir(s.dir, 0o755); err != nil {
+	if err := files.Mkdir(s.dir, 0o755); err != nil {
 		return nil, err
 	}
 	with, process := *spec, *spec.Process

@@ -61,6 +61,9 @@ var fixtures = []fixture{
 	{"", "root of an image's container does so", "masks files with the host's null device", hostDevicesOfImages},
 	{"", "a container listens (inotify) at what masks a file, and at its standard input", "masks files with the host's null device, read-only or not", hostUses},
 
+	{"", "the caller's umask is 077, or none", "makes files, and leaves their modes to chance", callerUmask},
+	{"", "the file for the process id is a device, a pipe or a link, and its temporary name is taken", "renames over whatever is there, and removes what is in its way", pidFiles},
+
 	// The configuration: config_test.go
 	{"GHSA-g54h-m393-cpwq", "no device rules, or only allowing ones", "takes the device list for a list of what is forbidden", deviceList},
 	{"CVE-2021-43784", "strings longer than any buffer", "passes the configuration to its child in a message with 16 bit lengths", longStrings},

@@ -1,11 +1,17 @@
 package attacks
 
 import (
+	"archive/tar"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/examples/leftovers"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -136,5 +142,83 @@ func hostUses(t *testing.T) {
 				t.Errorf("%s: at %s the container hears: %v; want nothing", what, path, r)
 			}
 		}
+	}
+}
+
+// The modes of all files in a container are those that are meant, whatever the caller's
+// umask: with 077, a user in it would not get through its root directory.
+func callerUmask(t *testing.T) {
+	volume := openDir(t)
+	masked := func(umask, program string, args ...string) result {
+		t.Helper()
+		cmd := command("/bin/sh", append([]string{"-c", "umask " + umask + `; exec "$0" "$@"`, program}, args...)...)
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=/run/nobody") // a socket in the container, too
+		return finish(t, cmd)
+	}
+	tar := imageTar(t, []tar.Header{{Name: "deep/in/it/file", Typeflag: tar.TypeReg, Mode: 0o644}})
+	want := map[string]string{}
+	for _, umask := range []string{"022", "0", "077"} {
+		if r := masked(umask, people, "import", tar, "umask"); r.code != 0 {
+			t.Fatalf("import: %v", r)
+		}
+		b := newBox(t, "modes")
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: "/a/b", Type: "bind", Source: volume, Options: []string{"bind"}})
+		b.Process.Cwd = "/c/d"
+		b.save()
+		for what, r := range map[string]result{
+			"an image's":           masked(umask, people, "run", "--rm", "-v", volume+":/a/b", "-w", "/c/d", "umask", "/probe", "modes"),
+			"an image's, a user's": masked(umask, people, "run", "--rm", "-u", "1000", "umask", "/probe", "modes"),
+			"a bundle's":           masked(umask, runner, "run", "--bundle", b.dir, b.id),
+		} {
+			if r.code != 0 || want[what] == "" && strings.Contains(r.out, "permission denied") {
+				t.Errorf("%s, umask %s: %v", what, umask, r)
+			}
+			if want[what] == "" {
+				want[what] = r.out
+			}
+			if left := leftovers.Changes(want[what], r.out); left != "" {
+				t.Errorf("%s, with the umask %s instead of 022:\n%s", what, umask, left)
+			}
+		}
+		if r := minirun(t, "rmi", "umask"); r.code != 0 {
+			t.Errorf("rmi: %v", r)
+		}
+	}
+}
+
+// A file for the process id is made where a regular file may be, and nowhere else; what
+// others have laid beside it stays.
+func pidFiles(t *testing.T) {
+	dir := openDir(t)
+	fifo, link, file := dir+"/fifo", dir+"/link", dir+"/file"
+	must(t, unix.Mkfifo(fifo, 0o600))
+	must(t, os.Symlink(canary+"/plain", link))
+	must(t, os.Mkdir(dir+"/dir", 0o755))
+	must(t, os.WriteFile(file, []byte("old"), 0o600))
+	must(t, os.WriteFile(file+".new", []byte("a stranger's"), 0o600))
+	for _, path := range []string{"/dev/null", fifo, link, dir + "/dir", file} {
+		for _, args := range [][]string{{"create"}, {"run", "--detach"}} {
+			b := newBox(t, "sleep")
+			b.save()
+			before, err := os.Lstat(path)
+			must(t, err)
+			r := minirunc(t, append(args, "--pid-file", path, "--bundle", b.dir, b.id)...)
+			after, err := os.Lstat(path)
+			must(t, err)
+			if path == file {
+				text, _ := os.ReadFile(file)
+				if _, err := strconv.Atoi(string(text)); r.code != 0 || err != nil || after.Mode() != 0o644 {
+					t.Errorf("%s --pid-file %s: %v; it holds %q, mode %v", args[0], path, r, text, after.Mode())
+				}
+			} else if r.code == 0 || !os.SameFile(before, after) || !strings.Contains(r.err, "not a regular file") {
+				t.Errorf("%s --pid-file %s: %v; the file is %v, was %v", args[0], path, r, after.Mode(), before.Mode())
+			}
+		}
+	}
+	if text, err := os.ReadFile(file + ".new"); string(text) != "a stranger's" {
+		t.Errorf("%s.new holds %q, %v", file, text, err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 5 {
+		t.Errorf("left: %v", left)
 	}
 }

@@ -38,6 +38,7 @@ var parts = map[string]func(args []string) (string, error){
 	"spoil":     spoil,
 	"hear":      hear,
 	"use":       use,
+	"modes":     modes,
 }
 
 func id([]string) (string, error) {
@@ -369,4 +370,24 @@ func use(args []string) (string, error) {
 		}
 	}
 	return "used", nil
+}
+
+// modes are those of all files, but for what the kernel shows, and what changes.
+func modes([]string) (string, error) {
+	var list []string
+	err := filepath.WalkDir("/", func(path string, d os.DirEntry, err error) error {
+		if path == "/proc" || path == "/sys" || path == "/dev/pts" {
+			return filepath.SkipDir
+		}
+		if err != nil {
+			list = append(list, path+" "+err.Error())
+			return nil
+		}
+		info, err := d.Info()
+		if err == nil {
+			list = append(list, fmt.Sprint(path, " ", info.Mode()))
+		}
+		return err
+	})
+	return strings.Join(list, "\n"), err
 }
