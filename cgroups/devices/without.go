@@ -11,22 +11,20 @@ import (
 )
 
 // This file is about a container of the host's root that has no cgroup of its own,
-// as its caller wants it (--cgroup-manager disabled). Then no filter can be attached,
-// and rules that deny something are only words. Engines send such rules always: "deny
-// all", and what their devices are. So not the rules are refused, but a container that
-// would get to a device which they deny:
+// because its caller wants that (--cgroup-manager disabled). No filter can be attached
+// then, and rules that deny a device have no force. Engines always send such rules:
+// "deny all", and the devices that they want; and Podman's containers have CAP_MKNOD.
+// So the rules alone are no error, but they are never dropped silently:
 //
-//	CAP_MKNOD         makes the node of any device
-//	CAP_SYS_ADMIN     mounts a file system that is full of them
-//	linux.devices     is the node itself
-//	mounts            a bind mount of a node is that node
-//
-// What is left is a node in the image or in a directory that is mounted, which nobody
-// can know of before: the rules are told to be without force.
+//	linux.devices     an error if the rules deny the device: the spec contradicts itself
+//	mounts            the same for a bind mount of a device node
+//	CAP_MKNOD         a warning: its owner can make, and then open, the node of any device
+//	CAP_SYS_ADMIN     the same: it can mount a file system with such nodes
+//	anything else     a warning: the image, or a mounted directory, may have such nodes
 
 // Without checks the rules of a spec for a container that gets no cgroup. If they
-// deny nothing, there is no warning. In a user namespace the two capabilities lead to
-// no device.
+// deny nothing, there is no warning. In a user namespace the two capabilities give
+// access to no device.
 func (f *Filter) Without(spec *specs.Spec, bundle string, userNS bool) (warnings []string, err error) {
 	const property = "linux.resources.devices"
 	if f.allowed && len(f.list) == 0 || spec.Linux.Resources == nil || len(spec.Linux.Resources.Devices) == 0 {
@@ -34,13 +32,6 @@ func (f *Filter) Without(spec *specs.Spec, bundle string, userNS bool) (warnings
 	}
 	refuse := func(what string) ([]string, error) {
 		return nil, fmt.Errorf("%s: without a cgroup nothing denies a device, and the container could use them: it has %s", property, what)
-	}
-	if c := spec.Process.Capabilities; c != nil && !userNS {
-		for _, name := range []string{"CAP_MKNOD", "CAP_SYS_ADMIN"} {
-			if slices.Contains(slices.Concat(c.Bounding, c.Permitted), name) {
-				return refuse(name)
-			}
-		}
 	}
 	for i, d := range spec.Linux.Devices {
 		if !f.allows(kindOf[d.Type], d.Major, d.Minor) {
@@ -61,7 +52,15 @@ func (f *Filter) Without(spec *specs.Spec, bundle string, userNS bool) (warnings
 			return refuse(fmt.Sprintf("mounts[%d] %q", i, m.Destination))
 		}
 	}
-	return []string{property + ": without a cgroup nothing denies a device: nodes in the image and in mounted directories can be used"}, nil
+	warning := property + ": without a cgroup nothing denies a device: nodes in the image and in mounted directories can be used"
+	if c := spec.Process.Capabilities; c != nil && !userNS {
+		for _, name := range []string{"CAP_MKNOD", "CAP_SYS_ADMIN"} {
+			if slices.Contains(slices.Concat(c.Bounding, c.Permitted), name) {
+				return []string{warning + ", and any other with " + name}, nil
+			}
+		}
+	}
+	return []string{warning}, nil
 }
 
 // kindOf are the kinds of linux.devices; a FIFO is no device.

@@ -27,10 +27,10 @@ func TestWithout(t *testing.T) {
 		"all allowed":                  {rules{{Access: "rwm"}, {Allow: true}}, caps("CAP_MKNOD"), []specs.LinuxDevice{fuse}, nil, false, ""},
 		"an engine's":                  {deny, caps("CAP_CHOWN"), nil, nil, false, "warning"},
 		"no capabilities":              {deny, nil, nil, nil, false, "warning"},
-		"makes nodes":                  {deny, caps("CAP_CHOWN", "CAP_MKNOD"), nil, nil, false, "it has CAP_MKNOD"},
-		"only permitted":               {deny, &specs.LinuxCapabilities{Permitted: []string{"CAP_MKNOD"}}, nil, nil, false, "it has CAP_MKNOD"},
-		"mounts":                       {deny, caps("CAP_SYS_ADMIN"), nil, nil, false, "it has CAP_SYS_ADMIN"},
-		"one denied":                   {rules{{Allow: true}, {Type: "c", Major: new(int64(10)), Minor: new(int64(229)), Access: "w"}}, caps("CAP_MKNOD"), nil, nil, false, "it has CAP_MKNOD"},
+		"makes nodes":                  {deny, caps("CAP_CHOWN", "CAP_MKNOD"), nil, nil, false, "warning: CAP_MKNOD"},
+		"only permitted":               {deny, &specs.LinuxCapabilities{Permitted: []string{"CAP_MKNOD"}}, nil, nil, false, "warning: CAP_MKNOD"},
+		"mounts":                       {deny, caps("CAP_SYS_ADMIN"), nil, nil, false, "warning: CAP_SYS_ADMIN"},
+		"one denied":                   {rules{{Allow: true}, {Type: "c", Major: new(int64(10)), Minor: new(int64(229)), Access: "w"}}, caps("CAP_MKNOD"), nil, nil, false, "warning: CAP_MKNOD"},
 		"in a user namespace":          {deny, caps("CAP_MKNOD", "CAP_SYS_ADMIN"), nil, nil, true, "warning"},
 		"a device":                     {deny, nil, []specs.LinuxDevice{fuse}, nil, false, `it has linux.devices[0] "/dev/fuse"`},
 		"a device, partly":             {append(deny, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: new(int64(10)), Access: "r"}), nil, []specs.LinuxDevice{fuse}, nil, false, `it has linux.devices[0] "/dev/fuse"`},
@@ -56,7 +56,12 @@ func TestWithout(t *testing.T) {
 		}
 		warnings, err := f.Without(spec, "/dev", c.userNS)
 		warning := strings.Join(warnings, " ")
+		capability, wantsCapability := strings.CutPrefix(c.want, "warning: ")
 		switch {
+		case wantsCapability:
+			if err != nil || !strings.HasSuffix(warning, "any other with "+capability) {
+				t.Errorf("%s: Without() = %q, %v, want a warning that names %s", name, warning, err, capability)
+			}
 		case c.want == "warning" && (err != nil || warning == ""), c.want == "" && (err != nil || warning != ""),
 			c.want != "warning" && c.want != "" && (err == nil || !strings.HasSuffix(err.Error(), c.want)):
 			t.Errorf("%s: Without() = %q, %v, want %q", name, warning, err, c.want)
