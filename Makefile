@@ -1,6 +1,6 @@
 # make build    the two programs, static: ./minirun for people, and ./minirunc, the OCI runtime, which it executes
 # make core     how much code each room has, and whether the house keeps its rules (examples/core)
-# make demo     builds them and an httpd image, and replays the essay: four containers, seen as processes
+# make demo     builds them and an httpd image, and shows four containers as processes
 # make test     the tests: pure, native, and on a kernel of our own
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)

@@ -56,11 +56,11 @@ func execute(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	words := append(globalWords(c), "exec", "--insulate", "--process", fmt.Sprintf("/proc/self/fd/%d", fd))
+	words := append(globalFlags(c), "exec", "--insulate", "--process", fmt.Sprintf("/proc/self/fd/%d", fd))
 	if c.Bool("interactive") || c.Bool("tty") {
 		words = append(words, "--interactive")
 	}
-	words = append(words, setFlags(c, "detach", "explain", "step", "fault")...)
+	words = append(words, givenFlags(c, "detach", "explain", "step", "fault")...)
 	return become(append(words, k.ID)...)
 }
 

@@ -40,7 +40,7 @@ func inspectCommand() *cli.Command {
 				found, err := inspect(c, word)
 				if err != nil {
 					if failed != nil {
-						tell(failed)
+						printError(failed)
 					}
 					failed = err
 					continue

@@ -31,10 +31,10 @@ var version = "0.1.0-dev"
 func main() {
 	words := os.Args[1:]
 	if isEngine(words) {
-		os.Exit(tell(become(words...)))
+		os.Exit(printError(become(words...)))
 	}
 	if err := report.Descriptors(); err != nil {
-		os.Exit(tell(err))
+		os.Exit(printError(err))
 	}
 	out := &report.Output{To: os.Stdout}
 	app := newApp(out)
@@ -42,7 +42,7 @@ func main() {
 	if err == nil {
 		err = cmp.Or(app.Run(args), out.Err)
 	}
-	os.Exit(tell(err))
+	os.Exit(printError(err))
 }
 
 func newApp(out *report.Output) *cli.App {
@@ -83,8 +83,8 @@ func newApp(out *report.Output) *cli.App {
 	}
 }
 
-// commands are all that minirun has itself. Those of container engines are
-// minirunc's.
+// commands returns the commands of minirun. Those that only container engines use, such
+// as create, are minirunc's (see isEngine).
 func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
 		runCommand, psCommand, logsCommand, execCommand, stopCommand, rmCommand, inspectCommand,
@@ -103,20 +103,21 @@ func commands() (list []*cli.Command) {
 	return list
 }
 
-// printVersion prints what Docker and Podman parse where their settings name
-// minirun: a line with the word version, and one for each part. The commit is what
-// make build adds to the version: 0.1.0-COMMIT.
+// printVersion prints lines that Docker and Podman parse if their settings name
+// minirun: the first has the word version, each other one a part's version. make build
+// adds the commit to the version: 0.1.0-COMMIT.
 func printVersion(c *cli.Context) {
 	_, commit, _ := strings.Cut(c.App.Version, "-")
 	fmt.Fprintf(c.App.Writer, "minirun version %s\ncommit: %s\nspec: %s\ngo: %s\n", c.App.Version, commit, specs.Version, runtime.Version())
 }
 
-// usage is a command line that makes no sense.
+// usage is the error of a wrong command line.
 type usage struct{ error }
 
 func (u usage) Unwrap() error { return u.error }
 
-// ownFailure gives an error of run or exec the exit code that docker gives to its own: 125.
+// ownFailure gives an error of run or exec the exit code 125, as docker does. The
+// program's own exit code stays.
 func ownFailure(err error) error {
 	if err == nil || report.Silent(err) {
 		return err
@@ -124,8 +125,9 @@ func ownFailure(err error) error {
 	return report.Failure{Err: err, Code: 125}
 }
 
-// tell prints an error on one line, a hint on another, and returns the exit code.
-func tell(err error) int {
+// printError prints an error on one line, a hint on another, and returns the exit
+// code.
+func printError(err error) int {
 	if !report.Silent(err) {
 		fmt.Fprintf(os.Stderr, "minirun: %s\n", report.OneLine(err))
 		if h := hint(err); h != "" {
@@ -135,12 +137,12 @@ func tell(err error) int {
 	return report.Code(err)
 }
 
-// warn tells of something that was left out.
+// warn prints a warning: something that was asked for was left out.
 func warn(text string) {
 	fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", report.OneLine(errors.New(text)))
 }
 
-// hint is what may help with an error; "" if nothing is known.
+// hint returns advice for an error; "" if there is none.
 func hint(err error) string {
 	var failed *plan.StepError
 	var missing notDone
@@ -160,9 +162,9 @@ func hint(err error) string {
 func root(c *cli.Context) container.Root { return container.Root(c.String("root")) }
 func store(c *cli.Context) bundle.Store  { return bundle.Store(c.String("store")) }
 
-// globalWords are the words before a command of minirunc's: the same directory of
-// states, and the same maker of cgroups.
-func globalWords(c *cli.Context) (words []string) {
+// globalFlags returns the flags before a command of minirunc's. They name the same
+// directory of states, and the same maker of cgroups, as minirun's own.
+func globalFlags(c *cli.Context) (words []string) {
 	if c.IsSet("root") {
 		words = append(words, "--root", c.String("root"))
 	}

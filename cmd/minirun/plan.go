@@ -89,7 +89,7 @@ func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	if !c.Args().Present() {
 		return "", "", nil, usage{errors.New("plan: no image given; see minirun plan --help")}
 	}
-	img, r, err := requested(c)
+	img, r, err := imageAndRequest(c)
 	if err != nil {
 		return "", "", nil, err
 	}

@@ -54,7 +54,7 @@ func processes(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	words := append(append(globalWords(c), "ps"), setFlags(c, "quiet", "format")...)
+	words := append(append(globalFlags(c), "ps"), givenFlags(c, "quiet", "format")...)
 	for _, format := range c.StringSlice("filter") {
 		words = append(words, "--format", format)
 	}

@@ -33,7 +33,7 @@ func remove(c *cli.Context, word string) error {
 			if err := store(c).Forget(word); err != nil {
 				return err
 			}
-			tell(err) // as with docker, it is no failure
+			printError(err) // as with docker, it is no failure
 			return report.Exit(0)
 		}
 		return err

@@ -19,7 +19,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// requestFlags say what container is wanted.
+// requestFlags are the flags that describe the container.
 func requestFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
@@ -52,7 +52,7 @@ func lookFlags() []cli.Flag {
 	}
 }
 
-// runFlags are all flags of run.
+// runFlags returns all flags of run.
 func runFlags() []cli.Flag {
 	return append(append(requestFlags(), lookFlags()...),
 		&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "run in the background and print the id"})
@@ -74,9 +74,10 @@ func runCommand() *cli.Command {
 	}
 }
 
-// stopping are the signals that end a run before there is a container. While minirun
-// becomes minirunc they are ignored: Go's runtime cannot take one, and its default
-// would leave the bundle behind. minirunc listens to them at once (its signals.go).
+// stopping are the signals that cancel a run. minirun catches them while it writes the
+// bundle, and then removes it. It ignores them while it becomes minirunc: during
+// execve nothing can catch a signal, and one that ends the process would leave the
+// bundle behind. minirunc catches them first of all (signals.go there).
 var stopping = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM}
 
 // run writes the bundle, and then becomes the minirunc that runs it.
@@ -106,11 +107,11 @@ func run(c *cli.Context) error {
 	return errors.Join(become(runWords(c, b, self)...), store(c).Delete(b))
 }
 
-// runWords are minirunc's command line. Behind the id is the command with which
-// minirunc removes the container and the bundle (see people.go of minirunc).
+// runWords returns minirunc's command line. After the id follows the command with
+// which minirunc removes the container and the bundle (see people.go of minirunc).
 func runWords(c *cli.Context, b *bundle.Bundle, self string) []string {
-	words := append(globalWords(c), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
-	words = append(words, setFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
+	words := append(globalFlags(c), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
+	words = append(words, givenFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
 	words = append(words, b.ID, "--", self)
 	for _, flag := range []string{"root", "store"} {
 		if c.IsSet(flag) {
@@ -120,8 +121,9 @@ func runWords(c *cli.Context, b *bundle.Bundle, self string) []string {
 	return append(words, "rm", "--force", b.ID)
 }
 
-// setFlags are those of the named flags that are set, as words for minirunc.
-func setFlags(c *cli.Context, names ...string) (words []string) {
+// givenFlags returns those of the named flags that the user gave, as words for
+// minirunc.
+func givenFlags(c *cli.Context, names ...string) (words []string) {
 	for _, name := range names {
 		if value := c.Value(name); value == true {
 			words = append(words, "--"+name)
@@ -132,8 +134,7 @@ func setFlags(c *cli.Context, names ...string) (words []string) {
 	return words
 }
 
-// checkManager refuses to make a container whose cgroup systemd is to make, where
-// systemd does not run.
+// checkManager refuses --systemd-cgroup if systemd does not run.
 func checkManager(c *cli.Context) error {
 	switch m := c.String("cgroup-manager"); {
 	case m != "cgroupfs" && m != "systemd":
@@ -147,7 +148,7 @@ func checkManager(c *cli.Context) error {
 	return nil
 }
 
-// makeBundle makes the bundle. Until it is there, nobody may remove the image.
+// makeBundle makes the bundle. Meanwhile a lock keeps others from removing the image.
 func makeBundle(c *cli.Context) (*bundle.Bundle, error) {
 	s, err := images(c)
 	if err != nil {
@@ -158,15 +159,15 @@ func makeBundle(c *cli.Context) (*bundle.Bundle, error) {
 		return nil, err
 	}
 	defer release()
-	img, r, err := requested(c)
+	img, r, err := imageAndRequest(c)
 	if err != nil {
 		return nil, err
 	}
 	return store(c).Make(img, r)
 }
 
-// requested is the image and what is asked of it.
-func requested(c *cli.Context) (*image.Image, bundle.Request, error) {
+// imageAndRequest returns the image that the command line names, and the request.
+func imageAndRequest(c *cli.Context) (*image.Image, bundle.Request, error) {
 	s, err := images(c)
 	if err != nil {
 		return nil, bundle.Request{}, err
@@ -214,7 +215,7 @@ func request(c *cli.Context) (bundle.Request, error) {
 	return r, nil
 }
 
-// split takes lists apart: --without pid,net is --without pid --without net.
+// split makes --without pid,net the same as --without pid --without net.
 func split(lists []string) (all []string) {
 	for _, l := range lists {
 		all = append(all, strings.Split(l, ",")...)
@@ -222,7 +223,7 @@ func split(lists []string) (all []string) {
 	return all
 }
 
-// terminalSize is the size of the user's terminal; nil if there is none.
+// terminalSize returns the size of the user's terminal; nil if there is none.
 func terminalSize() *specs.Box {
 	size, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
 	if err != nil || size.Row == 0 {

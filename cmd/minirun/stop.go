@@ -25,7 +25,7 @@ func each(c *cli.Context, do func(word string) error) error {
 			continue // nothing was done, and do has said so
 		} else if err != nil {
 			if failed != nil {
-				tell(failed)
+				printError(failed)
 			}
 			failed = err
 			continue

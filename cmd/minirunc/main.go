@@ -35,8 +35,8 @@ import (
 // version is set by the linker.
 var version = "0.1.0-dev"
 
-// A command is one of minirunc's. Its function declares its flags, lets [call.parse]
-// read them, and does what the command is for.
+// A command is a word that minirunc carries out. do declares the command's flags, has
+// [call.parse] read them, and does the work.
 type command struct {
 	name      string
 	arguments string
@@ -44,8 +44,8 @@ type command struct {
 	do        func(*call) error
 }
 
-// commands are all of them, in the order of a container's life. Those without
-// help are for minirunc itself.
+// commands lists all commands, in the order of a container's life. One without help
+// is not in --help, because only minirunc itself executes it.
 var commands = []command{
 	{"create", "ID", "make a container from a bundle; its program waits for start", create},
 	{"start", "ID", "let a created container run its program", start},
@@ -70,7 +70,7 @@ func main() {
 	protect.RestoreTimerSlack()
 	words := os.Args[1:]
 	c := &call{out: &report.Output{To: os.Stdout}}
-	if slices.Contains(words, "--monitor") {
+	if slices.Contains(words, "--monitor") { // before all else: a signal must not leave minirun's bundle behind
 		c.early = stopSignals()
 	}
 	err := c.globals(words)

@@ -15,11 +15,11 @@ import (
 	"minirun/container/sockets"
 )
 
-// runFlags are those of run.
+// runFlags are the flags of run.
 type runFlags struct {
 	bundleFlags
 	detach, keep                      *bool
-	monitor, interactive, removeAtEnd *bool // see people
+	monitor, interactive, removeAtEnd *bool // see people.go
 }
 
 func run(c *call) error {
@@ -55,7 +55,7 @@ func run(c *call) error {
 	return report.Exited(code)
 }
 
-// A runSession is the session of a container.
+// A runSession is one call of run: a session whose program is a container's.
 type runSession struct {
 	session
 	dir           string // the bundle
@@ -70,7 +70,7 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 	if s.options, err = f.options(s.call); err != nil {
 		return 0, err
 	}
-	if !s.monitor { // nobody but minirun changes the bundles of people's containers
+	if !s.monitor { // an engine may change its bundle, so the container keeps a copy of the spec; minirun does not change its bundles
 		s.options.Config, s.options.Notify = text, notifySocket() != ""
 	}
 	if err := s.runFiles(f); err != nil {
@@ -108,7 +108,7 @@ func (s *runSession) runFiles(f runFlags) (err error) {
 	return err
 }
 
-// detached starts the container and leaves.
+// detached starts the container, and does not wait for its end.
 func (s *runSession) detached() error {
 	if s.socket != nil && !s.monitor {
 		return errors.New("run -d: who takes the terminal? give a --console-socket")
@@ -134,7 +134,7 @@ func (s *runSession) detached() error {
 		fmt.Fprintln(s.out, k.ID)
 	}
 	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Pid, k.StartTime); err != nil {
-		s.log.warn(err.Error()) // the container runs
+		s.log.warn(err.Error()) // only a warning: the container runs
 	}
 	return nil
 }
@@ -167,7 +167,8 @@ func (s *runSession) attached() (int, error) {
 	return exit.Code(status), s.ended(k, status)
 }
 
-// ended does with a container that has ended what the flags say.
+// ended keeps, removes or deletes a container that has ended, or records how it
+// ended: as the flags say.
 func (s *runSession) ended(k *container.Container, status unix.WaitStatus) error {
 	switch {
 	case s.keep:

@@ -1,4 +1,4 @@
-// Package protect keeps a container from writing to the runtime's own program.
+// Package protect keeps a container from writing to minirunc's own program.
 //
 // # The kernel's part
 //
@@ -18,8 +18,8 @@
 // # This package
 //
 // [Protect] does that in Go. On amd64 the program's entry (entry_amd64.s) has
-// usually done it before: there it is four system calls, while in Go the whole
-// runtime has booted already, and boots a second time.
+// usually done it before: there it is four system calls. In Go it costs more, because
+// Go's runtime has started already, and starts a second time.
 //
 // Left out: programs other than the running one. What a hook executes is its
 // author's to protect.
