@@ -225,8 +225,32 @@ static int find(const char *path, int flags) {
 	return check("openat2", fd, 0);
 }
 
-/* mask covers a directory with an empty tmpfs, a file with the host's null
- * device. What does not exist needs no cover. */
+/* open_null opens the container's null device, and makes sure that it is one. */
+static int open_null(int dev, int flags) {
+	struct statx seen;
+	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	int null = CALL(openat2, dev, "null", &how, sizeof how);
+	CALL(statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &seen);
+	if (!S_ISCHR(seen.stx_mode) || seen.stx_rdev_major != 1 || seen.stx_rdev_minor != 3) {
+		errno = ENODEV;
+		check("statx null", -1, 0);
+	}
+	return null;
+}
+
+/* own_stdio puts the container's null device in the place of the host's: through
+ * that, root in the container could change the mode of the host's file. */
+static void own_stdio(int dev) {
+	struct stat seen;
+	for (int fd = 0; fd <= 2; fd++) {
+		CALL(fstat, fd, &seen);
+		if (S_ISCHR(seen.st_mode) && seen.st_rdev == makedev(1, 3))
+			CALL(dup3, open_null(dev, O_RDWR), fd, 0);
+	}
+}
+
+/* mask covers a directory with an empty tmpfs, a file with the null device,
+ * read-only. What does not exist needs no cover. */
 static void mask(const char *path, int null) {
 	int target = find(path, O_PATH | O_DIRECTORY);
 	if (target >= 0) {
@@ -234,8 +258,11 @@ static void mask(const char *path, int null) {
 		return;
 	}
 	target = find(path, O_PATH);
-	if (target >= 0)
-		attach(CALL(open_tree, null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH), target);
+	if (target < 0)
+		return;
+	int cover = CALL(open_tree, null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	set_attributes(cover, 0, RDONLY);
+	attach(cover, target);
 }
 
 /* make_readonly mounts a path on itself, read-only. */
@@ -248,14 +275,8 @@ static void make_readonly(const char *path) {
 	attach(tree, target);
 }
 
-static void hide(void) {
-	struct statx seen;
-	int null = CALL(openat, AT_FDCWD, "/dev/null", O_PATH | O_CLOEXEC, 0);
-	CALL(statx, null, "", AT_EMPTY_PATH, STATX_TYPE, &seen);
-	if (!S_ISCHR(seen.stx_mode) || seen.stx_rdev_major != 1 || seen.stx_rdev_minor != 3) {
-		errno = ENODEV;
-		check("statx /dev/null", -1, 0);
-	}
+static void hide(int dev) {
+	int null = open_null(dev, O_PATH);
 	for (unsigned i = 0; i < LENGTH(masked); i++)
 		mask(masked[i], null);
 	for (unsigned i = 0; i < LENGTH(readonly); i++)
@@ -314,8 +335,10 @@ static void child(const char *rootfs, char **argv, const int *pair) {
 	loopback_up();
 	open_root(rootfs);
 	CALL(umask, 0); /* files get exactly the modes given here */
-	make_devices(mount_all());
-	hide();
+	int dev = mount_all();
+	make_devices(dev);
+	own_stdio(dev);
+	hide(dev);
 	enter_root();
 	become_somebody();
 	CALL(sendto, channel, "ready", 5, MSG_NOSIGNAL, NULL, 0);
