@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"minirun/container"
 	"minirun/plan/print"
@@ -59,8 +60,8 @@ func printPlan(c *cli.Context) error {
 }
 
 // planOptions are the options that run would have with the same words, so that the
-// steps are the same and have the same numbers. In place of the logs there is the
-// null device, and in place of all pipes one pipe.
+// steps are the same and have the same numbers. In place of the logs there is a file
+// in memory, and in place of all pipes one pipe.
 func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 	o := container.Options{Monitor: c.Bool("detach"), Systemd: bySystemd(c)}
 	if spec.Process.Terminal {
@@ -79,7 +80,12 @@ func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 		o.Stdin = null
 	}
 	if o.Monitor {
-		o.Stdout, o.Stderr = null, null
+		log, err := unix.MemfdCreate("log", unix.MFD_CLOEXEC)
+		if err != nil {
+			return o, fmt.Errorf("memfd_create: %w", err)
+		}
+		o.Stdout = os.NewFile(uintptr(log), "log")
+		o.Stderr = o.Stdout
 	}
 	return o, nil
 }

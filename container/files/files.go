@@ -22,7 +22,10 @@ func Replace(path string, data []byte, perm os.FileMode) error {
 		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".minirun-*")
-	if err != nil {
+	var failed *fs.PathError
+	if errors.As(err, &failed) { // whoever reads the error knows the file only by its own name
+		return &fs.PathError{Op: failed.Op, Path: path, Err: failed.Err}
+	} else if err != nil {
 		return err
 	}
 	_, err = f.Write(data)

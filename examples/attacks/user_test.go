@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -210,6 +211,7 @@ func reusedPid(t *testing.T) {
 	must(t, stranger.Start())
 	defer stranger.Wait()
 	defer stranger.Process.Kill()
+	time.Sleep(20 * time.Millisecond) // a start time is in ticks of 10 ms: the two must not have the same
 	b := newBox(t, "sleep")
 	b.start()
 	state := filepath.Join("/run/minirun", b.id, "state.json")
