@@ -3,6 +3,8 @@ package container
 import (
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"minirun/container/exit"
 	"minirun/container/hooks"
 	"minirun/container/listener"
@@ -44,7 +46,9 @@ func (b *builder) terminal(p *plan.Plan) {
 //
 // Where a descriptor is the host's /dev/null, the container gets its own null device
 // instead. Root in the container could otherwise change the mode of the host's through the
-// open descriptor (fchmod(2)). For exec, package stdio does this.
+// open descriptor (fchmod(2)). For exec, package stdio does this. EPERM says that a cgroup
+// above denies every null device, as that of a pod of Podman 4.3 does: then there is
+// no result, its dup3 is skipped, and the host's stays.
 func (b *builder) stdio(p *plan.Plan) {
 	names := []plan.Inherited{"stdin", "stdout", "stderr"}
 	for fd, f := range []*os.File{b.options.Stdin, b.options.Stdout, b.options.Stderr} {
@@ -52,12 +56,12 @@ func (b *builder) stdio(p *plan.Plan) {
 		if f != nil {
 			file = int(f.Fd())
 		}
-		switch {
-		case b.root != nil && b.host.Stdio(file) == stdio.Null:
-			p.Note("the container's own null device: through the host's, root in the container could change the mode of the host's file")
-			p.Dup3(b.root.Null(p, os.O_RDWR), fd, 0)
-		case f != nil:
+		if f != nil {
 			p.Dup3(names[fd], fd, 0)
+		}
+		if b.root != nil && b.host.Stdio(file) == stdio.Null {
+			p.Note("the container's own null device: through the host's, root in the container could change the mode of the host's file")
+			p.Dup3(b.root.Null(p, os.O_RDWR).Tolerate(unix.EPERM), fd, 0)
 		}
 		if log := b.options.Monitor && f != nil && fd > 0; log || b.host.Stdio(file) == stdio.Pipe {
 			b.identity.ChownStdio(p, fd)
