@@ -246,24 +246,34 @@ func (r *Process) gate(c channel, s *Step) error {
 	}
 	r.next = s.Index
 	if err := r.steps(); err != nil {
-		return r.reason(c, err)
+		return r.reason(err)
 	}
 	r.waiting = s.gate == Created
 	r.ready = r.ready || r.waiting
 	return proceed(c.fd)
 }
 
-// reason is why a step of ours at a gate went wrong. The child may have been
-// killed or failed while it should have waited there, so that our step did not
-// find it (ESRCH, ENOENT): then what the child said is the better reason. It reads without
-// waiting, because a child that is well says nothing while it waits.
-func (r *Process) reason(c channel, ours error) error {
+// reason is why a step of ours at a gate went wrong. The child, or its monitor, may have
+// been killed or failed meanwhile, so that our step did not find the child (ESRCH, ENOENT):
+// then what that process said is the better reason. It reads without waiting, because a
+// process that is well says nothing while the child waits.
+func (r *Process) reason(ours error) error {
+	for _, c := range r.channels {
+		if err := r.lastWords(c); err != nil {
+			return err
+		}
+	}
+	return ours
+}
+
+// lastWords is the failure that the process of a channel has reported, or nil.
+func (r *Process) lastWords(c channel) error {
 	for {
 		m, n, sender, err := c.read(unix.MSG_DONTWAIT)
 		switch {
 		case err == unix.EINTR, err == unix.ECONNRESET: // as in receive
 		case err != nil || n == 0 || r.authenticate(c, &m, n, sender) != nil:
-			return ours
+			return nil
 		case m.kind == kindFailed:
 			return r.failed(r.plan.Steps[m.step], unix.Errno(m.value))
 		}
