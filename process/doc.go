@@ -25,7 +25,7 @@
 // at most 256 directories, the working directory is at most 256 deep, and the steps
 // that search for the program share one copy of its arguments and environment.
 //
-// The rooms below have what few containers ask for: affinity, labels,
+// The annexes have what few containers ask for: affinity, labels,
 // personality, scheduling. Package passwd finds the number of a user's name, and
 // package seccomp compiles a filter of system calls.
 //

@@ -44,13 +44,16 @@
 //     mount namespace has another one that is fully visible. Otherwise a container
 //     could undo its masks by a new mount. The host's /proc is such a one; it goes
 //     with the old root.
-//   - Masked and read-only paths are mounts on top of /proc and /sys. So /proc comes
-//     before the masks.
+//   - Masked and read-only paths are mounts on top of /proc and /sys, each on a
+//     descriptor that is opened from the container's root directory. So /proc comes
+//     before the masks, and the masks come before that directory becomes the root:
+//     then the program can see no moment without them, and one order serves all
+//     containers, also those of root, for which the kernel has no such rule.
 //   - Sysctls and labels are written through a second procfs, which is attached
 //     nowhere (Proc). The first rule holds for it, too. The container's own /proc
 //     will not do, because a hostile mount could be in place of a file there.
 //
-// The rooms below have what few containers ask for: copyup, detached, idmap. Package
+// The annexes have what few containers ask for: copyup, detached, idmap. Package
 // file reads hostile files, and package image is the store of images.
 //
 // Left out: file systems that need a helper in user space.

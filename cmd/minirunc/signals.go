@@ -15,7 +15,8 @@ import (
 
 // What SIGTERM, SIGINT and SIGHUP to minirunc do:
 //
-//	                            run --monitor     run           run -d   exec     create
+//	                            minirun run       minirunc run
+//	                            (run --monitor)   run           run -d   exec     create
 //	until the child is cloned   cancels           ends          ends     ends     ends
 //	until the program runs      cancels           cancels       ends     cancels  ends
 //	while the program runs      passed on (no -d) passed on     -        passed on  -
@@ -23,7 +24,9 @@ import (
 //	cancels    what was made is removed again; the exit code is 128 and the signal's number
 //	ends       minirunc dies at once, as every program does. What it had made stays, as
 //	           after SIGKILL, until somebody calls delete, as engines do
-//	passed on  the program ends, or does not. Then minirunc ends with its exit code
+//	passed on  the program ends if it wants to: it is process 1 of its pid namespace, and
+//	           the kernel gives that no signal for which it has no handler
+//	           (pid_namespaces(7)). When it has ended, minirunc ends with its exit code
 //	-          minirunc has ended by then
 //
 // Why does only --monitor, which minirun gives, listen from the start? To catch a
@@ -31,8 +34,8 @@ import (
 // it costs a twentieth of a container's start. And for minirun a signal must not leave
 // a bundle behind.
 //
-// Other signals of the list below are passed on, too; before the program runs they
-// are lost. minirun ignores the three while it becomes minirunc, because Go's
+// Other signals of the list below are passed on, too. From the clone until the program
+// runs they are lost; before, Go's runtime does with them what it does in every program. minirun ignores the three while it becomes minirunc, because Go's
 // runtime is not there to take them: one that comes in these milliseconds is lost.
 
 // forwarded are the signals that somebody may mean for the program. Signals by
