@@ -36,6 +36,8 @@
 //
 // # Where to look
 //
+// Files of this folder come first; other paths begin at the top.
+//
 //	which process and which cgroup, how they come about     clone.go
 //	which checks a spec has to pass, and in which order     check.go
 //	how the user, capabilities and limits are put together  identity.go
@@ -43,11 +45,12 @@
 //	what is written down, and what of it is still true      state.go
 //	how a container is found, locked and listed             root.go
 //
-//	where is memory.max written?                  cgroups/group.go, Limit; package
-//	                                              cgroups/resources chose the value
+//	where is memory.max written?                  cgroups/group.go, Limit records it;
+//	                                              cgroups/resources chose the value;
+//	                                              plan/steps.go makes the calls
 //	why is /proc mounted before pivot_root?       rootfs/doc.go
 //	what does SIGTERM to a foreground run do?     cmd/minirunc/signals.go
-//	who waits for a detached container?           clone.go, monitor
+//	who waits for a detached container?           container/clone.go, monitor
 //	what is undone when a step fails?             plan/run.go, undo
 //	what may the child not do before execve?      plan/child.go
 //	what can a container do to minirunc itself?   protect/doc.go
