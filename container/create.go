@@ -69,7 +69,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 	b := newBuilder(c, bundle, spec, o)
 	p, err := b.make()
 	if err != nil {
-		err = errors.Join(failure.Of(err, c.ID, spec.Process.Args), c.Notify.Close(), os.RemoveAll(c.dir))
+		err = errors.Join(failure.Of(err, c.ID, spec.Process.Args), c.Notify.Close(), root.Discard(id))
 		if c.Pid > 0 { // the process was cloned, so createRuntime hooks may have run: poststop hooks undo their work
 			c.runPoststop()
 		}

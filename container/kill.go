@@ -3,7 +3,6 @@ package container
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -102,7 +101,7 @@ func (c *Container) Delete(force bool) error {
 	if err := c.Class.Remove(); err != nil {
 		return fmt.Errorf("delete %s: %w", c.ID, err)
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	if err := c.root.Discard(c.ID); err != nil {
 		return err
 	}
 	c.runPoststop()

@@ -12,6 +12,8 @@ import (
 	"minirun/cgroups"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 func doctorCommand() *cli.Command {
@@ -83,7 +85,13 @@ func lookOthers() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("only root in containers: %w", err)
 	}
-	return fmt.Sprintf("%d users from %d on, %d groups from %d on", uids.Size, uids.HostID, gids.Size, gids.HostID), nil
+	count := func(maps []specs.LinuxIDMapping) (sum uint32) {
+		for _, m := range maps {
+			sum += m.Size
+		}
+		return sum
+	}
+	return fmt.Sprintf("%d users from %d on, %d groups from %d on", count(uids), uids[0].HostID, count(gids), gids[0].HostID), nil
 }
 
 // lookKernel checks for Linux 5.14, which has cgroup.kill.

@@ -177,7 +177,7 @@ func find(c *cli.Context, word string) (*container.Container, error) {
 	if err == nil || errors.Is(err, container.ErrDamaged) {
 		return k, err
 	}
-	b, storeErr := store(c).Find(word)
+	b, storeErr := inStore(c, word)
 	switch {
 	case storeErr == nil:
 		return root(c).Load(b.ID)
@@ -187,11 +187,24 @@ func find(c *cli.Context, word string) (*container.Container, error) {
 	return nil, storeErr
 }
 
+// inStore finds a container's bundle. The list of all of them is read at most once a command.
+func inStore(c *cli.Context, word string) (*bundle.Bundle, error) {
+	f, ok := c.App.Metadata["finder"].(*bundle.Finder)
+	if !ok {
+		var err error
+		if f, err = store(c).Finder(); err != nil {
+			return nil, err
+		}
+		c.App.Metadata["finder"] = f // it is closed with the program
+	}
+	return f.Find(word)
+}
+
 // bundleOf is find for a container's bundle, which exists without a state once the
 // machine has booted again. A container that somebody has made with minirunc has no
 // bundle in the store: for it, an empty one with its id is returned.
 func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
-	b, err := store(c).Find(word)
+	b, err := inStore(c, word)
 	if err == nil && b.ID == word {
 		return b, nil
 	}

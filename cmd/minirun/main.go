@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -71,6 +72,7 @@ func newApp(out *report.Output) *cli.App {
 			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups"},
 			&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs` or systemd", Value: "cgroupfs"},
 		},
+		Before:         absolute,
 		Commands:       commands(),
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage{err} },
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -81,6 +83,23 @@ func newApp(out *report.Output) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 	}
+}
+
+// absolute makes absolute paths of --root and --store: minirunc, and the command that cleans
+// up when a container ends, may have another working directory.
+func absolute(c *cli.Context) error {
+	for _, flag := range []string{"root", "store"} {
+		path, err := filepath.Abs(c.String(flag))
+		if err != nil {
+			return fmt.Errorf("--%s %s: %w", flag, c.String(flag), err)
+		}
+		if c.IsSet(flag) { // else others would think that it is given
+			if err := c.Set(flag, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // commands returns the commands of minirun. Those that only container engines use, such

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"minirun/container/files"
 	"minirun/process/passwd"
 	"minirun/rootfs/file"
@@ -50,6 +48,9 @@ type Request struct {
 
 // Make writes the bundle for a request. On failure nothing is left.
 func (s Store) Make(img *image.Image, r Request) (*Bundle, error) {
+	if err := img.Unpacked(); err != nil {
+		return nil, err
+	}
 	b, name, err := s.create(r.Name)
 	if err != nil {
 		return nil, err
@@ -287,16 +288,4 @@ func (b *Bundle) addFiles(hostname string) error {
 		}
 	}
 	return nil
-}
-
-// Logs opens the files that a detached container's output goes to.
-func (b *Bundle) Logs() (stdout, stderr *os.File, err error) {
-	open := func(name string) (*os.File, error) {
-		return os.OpenFile(filepath.Join(b.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_CLOEXEC, 0o600)
-	}
-	if stdout, err = open("stdout"); err != nil {
-		return nil, nil, err
-	}
-	stderr, err = open("stderr")
-	return stdout, stderr, err
 }

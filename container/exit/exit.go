@@ -44,7 +44,7 @@ type Status struct {
 // there to see it. Why does it wait? We can see the end of a process before its
 // monitor, on a busy machine, has written it down.
 func Read(dir string, pid int, start uint64) (Status, bool) {
-	f, err := os.Open(filepath.Join(dir, File))
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO would make us wait
 	if err != nil {
 		return Status{}, false
 	}
@@ -95,7 +95,12 @@ func Write(dir string, status unix.WaitStatus) error {
 		binary.NativeEndian.PutUint32(b[8:], cldExited+1)
 		binary.NativeEndian.PutUint32(b[24:], uint32(status.Signal()))
 	}
-	return os.WriteFile(filepath.Join(dir, File), b, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
 }
 
 // Code is what a shell makes of a wait status.

@@ -31,26 +31,35 @@ import (
 // are not what they claim to be, [ErrLimit] for an archive that grows beyond
 // [Limits], and otherwise the kernel's.
 func (s *Store) Load(r io.Reader) ([]*Image, error) {
-	g, err := s.begin()
+	p, err := s.make()
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	defer g.abort()
-	images, err := g.loadArchive(r)
+	defer p.close()
+	images, err := p.load(r)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	return images, nil
 }
 
-func (g *staging) loadArchive(r io.Reader) ([]*Image, error) {
-	f, err := g.seekable(r)
+func (p *opened) load(r io.Reader) ([]*Image, error) {
+	f, err := p.seekable(r)
 	if err != nil {
 		return nil, fmt.Errorf("read image archive: %w", err)
 	}
 	if f != r {
 		defer f.Close()
 	}
+	g, err := p.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer g.abort()
+	return g.loadArchive(f)
+}
+
+func (g *staging) loadArchive(f *os.File) ([]*Image, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read image archive: %w", err)
 	}
@@ -63,29 +72,33 @@ func (g *staging) loadArchive(r io.Reader) ([]*Image, error) {
 
 // seekable gives r itself if it is an uncompressed file, and a copy otherwise.
 // The archive may change while we read it in place; digests show that.
-func (g *staging) seekable(r io.Reader) (*os.File, error) {
+func (p *opened) seekable(r io.Reader) (*os.File, error) {
 	if f, ok := r.(*os.File); ok && isPlain(f) {
 		return f, nil
 	}
-	counted := &countReader{r: r, report: g.store.options.Progress}
+	counted := &countReader{r: r, report: p.options.Progress}
 	plain, err := decompress(counted)
 	if err != nil {
 		return nil, err
 	}
 	defer plain.Close()
-	return g.spool(plain)
+	return p.spool(plain)
 }
 
 // isPlain tells whether f is a regular file with tar's magic word where the
 // first header has it (tar(5)).
 func isPlain(f *os.File) bool {
 	magic := make([]byte, 5)
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	if !isRegular(f) {
 		return false
 	}
-	_, err = f.ReadAt(magic, 257)
+	_, err := f.ReadAt(magic, 257)
 	return err == nil && string(magic) == "ustar"
+}
+
+func isRegular(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // LoadDirectory is like [Store.Load] for a directory with an OCI image layout.
@@ -96,7 +109,12 @@ func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	defer root.Close()
-	g, err := s.begin()
+	p, err := s.make()
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", directory, err)
+	}
+	defer p.close()
+	g, err := p.begin()
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", directory, err)
 	}
@@ -133,7 +151,12 @@ func (d directoryTree) Open(name string) (fs.File, error) {
 // gets the blobs that are missing from blobs, and gives it names. It is what a
 // pull ends with. The zero Reference is no name.
 func (s *Store) Add(blobs Blobs, d Descriptor, names ...Reference) (*Image, error) {
-	g, err := s.begin()
+	p, err := s.make()
+	if err != nil {
+		return nil, fmt.Errorf("add image: %w", err)
+	}
+	defer p.close()
+	g, err := p.begin()
 	if err != nil {
 		return nil, fmt.Errorf("add image: %w", err)
 	}

@@ -91,8 +91,8 @@ func sized(d Descriptor, total int64) Descriptor {
 }
 
 // listed looks a manifest up in index.json.
-func (s *Store) listed(manifest Digest) (Descriptor, bool, error) {
-	index, err := s.readIndex()
+func (p *opened) listed(manifest Digest) (Descriptor, bool, error) {
+	index, err := p.readIndex()
 	if err != nil {
 		return Descriptor{}, false, err
 	}

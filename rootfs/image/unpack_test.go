@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 // unpackTo unpacks one layer into a new directory and gives its path.
@@ -205,7 +207,7 @@ func TestDeepTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer top.Close()
-	if err := discard(top, "layer"); err != nil {
+	if err := private.Discard(top, "layer"); err != nil {
 		t.Error(err)
 	}
 	if left, _ := os.ReadDir(top.Name()); len(left) != 1 {
