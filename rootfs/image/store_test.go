@@ -69,8 +69,8 @@ func TestLoadDockerVariants(t *testing.T) {
 	for name, content := range map[string][]byte{"plain": linked, "gzip": gzipped(t, linked)} {
 		s := newStore(t, Options{})
 		image := load(t, s, content)
-		if len(image.Names) != 0 || len(image.Layers()) != 2 {
-			t.Errorf("%s: %d names, %d layers, want 0, 2", name, len(image.Names), len(image.Layers()))
+		if len(image.Names) != 0 || len(image.Config.RootFS.DiffIDs) != 2 || len(image.Layers()) != 1 {
+			t.Errorf("%s: %d names, %d layers, directories %q; want 0, 2, one", name, len(image.Names), len(image.Config.RootFS.DiffIDs), image.Layers())
 		}
 	}
 }
