@@ -33,6 +33,7 @@ var fixtures = []fixture{
 	{"CVE-2024-21626", "the working directory is a descriptor of the runtime's", "changes directory before closing its descriptors", cwdDescriptor},
 	{"CVE-2024-21626", "the program is a descriptor of the runtime's", "executes before closing its descriptors", argsDescriptor},
 	{"CVE-2024-21626", "the caller leaves descriptors open", "hands on what it inherits", inheritedDescriptors},
+	{"CVE-2026-53495", "a program that is entered leaves a process behind, with its files", "waits until nobody has the program's pipes", leavesBehind},
 
 	// The container's files: files_test.go
 	{"CVE-2025-31133 CVE-2025-62161", "the container's /dev/null is a link, and masks a path", "mounts the container's own /dev/null on masked paths", nullMask},
@@ -44,6 +45,7 @@ var fixtures = []fixture{
 	{"CVE-2019-16884", "a volume of the image's, or of the user's, over /proc", "makes the volume, and then takes it for procfs", volumeOverProc},
 	{"CVE-2026-41579 CVE-2026-47766", "the image's /dev is a link, and nothing is mounted there", "makes devices and links in /dev by path", devLink},
 	{"CVE-2019-19921 CVE-2023-28642 CVE-2025-52565", "names in the root are exchanged with links to the host while containers are made", "looks at /proc, /sys, /dev/null, /dev/console or /dev/pts, and then mounts there", exchangedNames},
+	{"CVE-2026-87766", "a directory above what is made is exchanged with a link to the host", "makes files and directories by path", exchangedParents},
 	{"GHSA-3q8j-pf29-vwv8", "a path is exchanged while it is made read-only", "looks the path up once to mount it, and once more to make it read-only", exchangedReadOnly},
 	{"CVE-2026-115521", "the image has a /proc/self/fd of its own", "makes the root read-only by a path below /proc", fakeSelfFd},
 	{"CVE-2022-0492", "a cgroup mount has a release_agent", "mounts cgroup version 1", releaseAgent},
@@ -55,6 +57,16 @@ var fixtures = []fixture{
 	{"CVE-2025-24965", "the image's /etc is a link to the host's", "writes hosts and resolv.conf by path", etcLink},
 
 	{"CVE-2021-41103", "another user of the host looks for programs and secrets in minirun's directories", "leaves the directory of layers or bundles open to all", otherUsers},
+
+	// Images: images_test.go
+	{"CVE-2026-47262", "an image's passwd and group have no end, or no line's end", "reads them into memory", endlessUsers},
+	{"CVE-2024-40635", "an image's user does not fit into 32 bits", "cuts the number off, and has root", largeUsers},
+	{"CVE-2024-9676", "an image's passwd and group are pipes, devices, links to the host's", "opens what is there", passwdKinds},
+	{"CVE-2026-53488", "an image's labels are commands", "executes a label, or makes a property of it", labels},
+	{"CVE-2026-41567", "an image, and the caller's directory, have programs named gzip, zstd, tar", "looks for a program that unpacks where the image says", decompressors},
+	{"CVE-2025-47290 CVE-2026-17106 CVE-2026-46703", "a layer's directories are exchanged with links to the host while it is unpacked", "looks at a directory, and then unpacks by its path", exchangedUnpack},
+	{"GHSA-rp3h-jf77-q9p4", "a layer twice as large takes more than twice as long", "looks at all that it has for each entry", growingLayers},
+	{"CVE-2026-15809", "line feeds in a host name, in HOME, in a user", "writes them into /etc/hosts or passwd", forgedLines},
 
 	// Inodes of the host's: inodes_test.go
 	{"", "root of a bundle's container changes mode, owner and times of each device that it has", "shows the host's devices, and hands its null device on, through mounts that can be written to", hostDevices},
@@ -72,6 +84,12 @@ var fixtures = []fixture{
 	{"CVE-2024-3154", "annotations with systemd's properties", "hands every annotation to systemd", annotations},
 	{"CVE-2025-23266", "variables of the container's for the hooks", "runs hooks with the container's environment", hookEnvironment},
 	{"CVE-2026-119101 CVE-2026-115520", "restoring a checkpoint from elsewhere", "restores mounts by name", noRestore},
+	{"CVE-2026-41568 CVE-2026-42306", "copying into, and out of, a running container", "copies by path, while the container changes it", noCopy},
+	{"", "no cgroup, and devices that are denied", "drops the rules where it has no filter for them", withoutCgroup},
+	{"", "a mount's options are longer than a page", "gives mount(2) a string, which cuts it", manyLayers},
+	{"", "ids of another directory of states are names, or the beginning of ids, in the store", "looks everywhere for what it is told", otherStore},
+	{"", "hooks write to where they are", "starts hooks in the host's root directory", hookFolder},
+	{"", "how hot, and how busy, each processor is", "masks what was masked ten years ago", heat},
 	{"", "container ids that are paths", "makes the state's path of the id", idPaths},
 	{"", "errors that write to the terminal", "prints names from the configuration as they are", errorText},
 	{"", "a configuration nested without end", "parses by recursion", nestedConfig},
@@ -84,6 +102,7 @@ var fixtures = []fixture{
 	{"CVE-2022-2989 CVE-2022-36109 CVE-2023-25173", "the caller's supplementary groups", "calls setgroups only if there are groups to set", supplementaryGroups},
 	{"CVE-2014-8989", "a user namespace drops a group that forbids", "writes gid_map without denying setgroups", deniesSetgroups},
 	{"CVE-2016-2568", "a container types into the caller's terminal", "leaves the container in the terminal's session", typeIntoTerminal},
+	{"", "another user plants a minirunc beside minirun, in libexec or in PATH", "executes what has the right name", plantedRuntime},
 	{"", "a reused process id", "signals numbers", reusedPid},
 }
 

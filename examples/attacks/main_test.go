@@ -96,6 +96,7 @@ func newWorld() error {
 	return errors.Join(
 		copyFile(programs+"/minirun", people), copyFile(programs+"/minirunc", runner), copyFile(programs+"/probe", prober),
 		os.WriteFile(secret, []byte("the host's secret\n"), 0o600),
+		os.WriteFile(canary+"/passwd", []byte("evil:x:0:0::/:/bin/sh\n"), 0o644),
 		os.WriteFile(canary+"/plain", []byte("the host's file\n"), 0o644),
 		os.Mkdir(canary+"/dir", 0o750), ownDevices(),
 		unix.Sethostname([]byte("attacked")),

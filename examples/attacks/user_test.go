@@ -1,6 +1,7 @@
 package attacks
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -241,4 +242,49 @@ func between(text, from, to string) string {
 	_, after, _ := strings.Cut(text, from)
 	word, _, _ := strings.Cut(after, to)
 	return word
+}
+
+// minirun looks for minirunc beside itself, in ../libexec and in PATH. Where another user
+// can put one before it, that is not executed: neither as it is, nor by a link.
+func plantedRuntime(t *testing.T) {
+	script := "#!/bin/sh\n/bin/touch " + canary + "/new\n"
+	for about, c := range map[string]struct{ minirun, planted, path string }{
+		"beside minirun, in a /tmp": {"minirun", "minirunc", "/usr/bin:/bin"},
+		"in libexec":                {"bin/minirun", "libexec/minirun/minirunc", "/usr/bin:/bin"},
+		"in a directory of PATH":    {"bin/minirun", "home/minirunc", "DIR/home:/usr/bin"},
+		"in an empty entry of PATH": {"bin/minirun", "minirunc", "/usr/bin::/bin"},
+		"in . of PATH":              {"bin/minirun", "minirunc", ".:/usr/bin"},
+		"in a relative entry":       {"bin/minirun", "home/minirunc", "home:/usr/bin"},
+	} {
+		for _, link := range []bool{false, true} {
+			dir := openDir(t)
+			must(t, os.Chmod(dir, 0o777|os.ModeSticky))
+			self, planted := filepath.Join(dir, c.minirun), filepath.Join(dir, c.planted)
+			must(t, os.MkdirAll(filepath.Dir(self), 0o755))
+			must(t, copyFile(people, self))
+			plant := fmt.Sprintf("mkdir -p %s && cat >%s.sh && chmod 755 %[2]s.sh && mv %[2]s.sh %[2]s", filepath.Dir(planted), planted)
+			if link {
+				plant = fmt.Sprintf("mkdir -p %s && ln -s /usr/bin/env %s", filepath.Dir(planted), planted)
+			}
+			attacker := exec.Command("/bin/sh", "-c", plant)
+			attacker.SysProcAttr = &unix.SysProcAttr{Credential: credential(ordinary)}
+			attacker.Stdin = strings.NewReader(script)
+			if out, err := attacker.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v, %s", about, err, out)
+			}
+			for _, words := range [][]string{{"create", "x"}, {"features"}, {"--root", dir, "kill", "x"}} {
+				cmd := command(self, words...)
+				cmd.Dir, cmd.Env = dir, []string{"PATH=" + strings.ReplaceAll(c.path, "DIR", dir)}
+				if r := finish(t, cmd); r.code == 0 || r.out != "" || !strings.HasPrefix(r.err, "minirun: ") {
+					t.Errorf("%s, a link %v: %q: %v; want an error", about, link, words, r)
+				}
+			}
+		}
+	}
+	// And one that minirun's own owner has put there is executed.
+	dir := openDir(t)
+	must(t, errors.Join(copyFile(people, dir+"/minirun"), copyFile(runner, dir+"/minirunc"), os.Chown(dir+"/minirun", ordinary, ordinary), os.Chown(dir+"/minirunc", ordinary, ordinary)))
+	if r := finish(t, command(dir+"/minirun", "features")); r.code != 0 || !strings.Contains(r.out, "ociVersionMax") {
+		t.Errorf("minirun and minirunc of one user's, executed by root: %v", r)
+	}
 }
