@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -251,13 +253,13 @@ func exchangedUnpack(t *testing.T) {
 			tar.Header{Name: dir + "/dir/.wh..wh..opq", Typeflag: tar.TypeReg}, tar.Header{Name: dir + "/.wh.plain", Typeflag: tar.TypeReg})
 	}
 	archive := imageTar(t, entries)
-	stop, exchanged := make(chan bool), make(chan int)
-	go func() {
-		n := 0
+	var exchanged atomic.Int64
+	var group sync.WaitGroup
+	stop := make(chan bool)
+	group.Go(func() {
 		for {
 			select {
 			case <-stop:
-				exchanged <- n
 				return
 			default:
 			}
@@ -266,26 +268,25 @@ func exchangedUnpack(t *testing.T) {
 				for _, dir := range found {
 					os.Symlink(canary, dir+".link") // EEXIST: made before
 					if unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, dir+".link", unix.RENAME_EXCHANGE) == nil {
-						n++
+						exchanged.Add(1)
 						unix.Renameat2(unix.AT_FDCWD, dir, unix.AT_FDCWD, dir+".link", unix.RENAME_EXCHANGE)
 					}
 				}
 			}
 		}
-	}()
-	made := 0
-	for range rounds(15) {
-		r := minirun(t, "import", archive, "exchanged")
-		if r.code == 0 {
+	})
+	made, want := 0, int64(rounds(50))
+	for begun := time.Now(); exchanged.Load() < want && time.Since(begun) < 2*time.Minute; {
+		if r := minirun(t, "import", archive, "exchanged"); r.code == 0 {
 			made++
 			minirun(t, "rmi", "exchanged")
 		}
 	}
 	close(stop)
-	n := <-exchanged
-	t.Logf("%d made, %d times exchanged", made, n)
-	if n < 20 {
-		t.Errorf("only %d times was something exchanged", n)
+	group.Wait()
+	t.Logf("%d made, %d times exchanged", made, exchanged.Load())
+	if exchanged.Load() < want {
+		t.Errorf("only %d times was something exchanged, want %d", exchanged.Load(), want)
 	}
 }
 
