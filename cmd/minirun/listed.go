@@ -187,17 +187,25 @@ func find(c *cli.Context, word string) (*container.Container, error) {
 	return nil, storeErr
 }
 
-// inStore finds a container's bundle. The list of all of them is read at most once a command.
+// inStore finds a container's bundle.
 func inStore(c *cli.Context, word string) (*bundle.Bundle, error) {
-	f, ok := c.App.Metadata["finder"].(*bundle.Finder)
-	if !ok {
-		var err error
-		if f, err = store(c).Finder(); err != nil {
-			return nil, err
-		}
-		c.App.Metadata["finder"] = f // it is closed with the program
+	f, err := finder(c)
+	if err != nil {
+		return nil, err
 	}
 	return f.Find(word)
+}
+
+// finder is the command's view of the store: the list of all containers is read at most once.
+func finder(c *cli.Context) (*bundle.Finder, error) {
+	if f, ok := c.App.Metadata["finder"].(*bundle.Finder); ok {
+		return f, nil
+	}
+	f, err := store(c).Finder()
+	if err == nil {
+		c.App.Metadata["finder"] = f // it is closed with the program
+	}
+	return f, err
 }
 
 // bundleOf is find for a container's bundle, which exists without a state once the

@@ -41,9 +41,9 @@ func remove(c *cli.Context, word string) error {
 	k, err := root(c).Lock(b.ID)
 	switch {
 	case errors.Is(err, container.ErrNotExist):
-		return store(c).Delete(b)
+		return deleteBundle(c, b)
 	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
-		return errors.Join(discard(c, b.ID, err), store(c).Delete(b))
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
 	case err != nil:
 		return err
 	}
@@ -56,7 +56,15 @@ func remove(c *cli.Context, word string) error {
 	if err := k.Delete(true); err != nil {
 		return err
 	}
-	return store(c).Delete(b)
+	return deleteBundle(c, b)
+}
+
+func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
+	f, err := finder(c)
+	if err != nil {
+		return err
+	}
+	return f.Delete(b)
 }
 
 // discard removes what is left of a container whose state cannot be read.

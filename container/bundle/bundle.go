@@ -288,19 +288,25 @@ func (o *opened) load(id string) *Bundle {
 	}
 	defer dir.Close()
 	if text, err := dir.ReadFile("config.json", private.Longest); err == nil {
-		if spec, err := config.Parse(b.Dir, text); err == nil {
+		if spec, err := config.Parse(b.Dir, text); err == nil && isOurs(spec) {
 			b.Spec = spec
 		}
 	}
 	return b
 }
 
+// isOurs says whether a spec has what every spec has that we have written.
+func isOurs(s *specs.Spec) bool {
+	return s.Root != nil && s.Process.Capabilities != nil && len(s.Process.Args) > 0
+}
+
 // A Finder looks for many bundles, and reads the list of all of them at most once: a
 // command that is given a hundred ids does not do ten thousand times as much as with one.
 type Finder struct {
 	*opened
-	sorted []string // all ids
-	listed bool     // sorted has been read
+	sorted []string            // all ids
+	listed bool                // sorted has been read
+	named  map[string][]string // the names that lead to an id; nil: not read yet
 }
 
 // Finder opens the store. The caller closes the Finder.
@@ -383,31 +389,36 @@ func (s Store) OpenFile(b *Bundle, name string) (*os.File, error) {
 	return dir.OpenFile(name, unix.O_RDONLY, 0)
 }
 
+// Delete is [Finder.Delete] for one bundle.
+func (s Store) Delete(b *Bundle) error {
+	f, err := s.Finder()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Delete(b)
+}
+
 // Delete removes the bundle and then its name: if it fails, both are still there, and
 // so is config.json, which says what it is. Its container must be gone. One that
 // somebody else removes, or has removed, is success.
-func (s Store) Delete(b *Bundle) error {
-	if b.Dir == "" {
+func (f *Finder) Delete(b *Bundle) error {
+	if b.Dir == "" || f.containers == nil {
 		return nil // it is none of the store's
 	}
-	o, err := s.open()
-	if err != nil || o.containers == nil {
-		return err
-	}
-	defer o.close()
-	names, err := o.namesOf(b)
+	names, err := f.namesOf(b)
 	if err != nil {
 		return err
 	}
 	// Of two who remove it at the same time, as rm -f and the end of run --rm, each
 	// finds that something is gone already.
-	err = o.remove(b)
+	err = f.remove(b)
 	for tries := 0; errors.Is(err, fs.ErrNotExist) && tries < 1000; tries++ {
-		err = o.remove(b)
+		err = f.remove(b)
 	}
 	for _, name := range names {
 		if err == nil { // else it keeps its name: somebody must be able to remove it later
-			err = o.forget(name)
+			err = f.forget(name)
 		}
 	}
 	return err
@@ -415,15 +426,22 @@ func (s Store) Delete(b *Bundle) error {
 
 // namesOf are the names that lead to a bundle: the one that it says or, if that is not
 // so, all that do.
-func (o *opened) namesOf(b *Bundle) (list []string, _ error) {
-	if name := b.Annotation(Name); o.names == nil || o.holder(name) == b.ID {
+func (f *Finder) namesOf(b *Bundle) ([]string, error) {
+	if name := b.Annotation(Name); f.names == nil || f.holder(name) == b.ID {
 		return []string{name}, nil
 	}
-	all, err := o.names.Readdirnames(-1)
+	if f.named != nil {
+		return f.named[b.ID], nil
+	}
+	all, err := f.names.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	f.named = map[string][]string{}
 	for _, name := range all {
-		if o.holder(name) == b.ID {
-			list = append(list, name)
+		if id := f.holder(name); id != "" {
+			f.named[id] = append(f.named[id], name)
 		}
 	}
-	return list, err
+	return f.named[b.ID], nil
 }
