@@ -59,7 +59,12 @@ func remove(c *cli.Context, word string) error {
 	return deleteBundle(c, b)
 }
 
+// deleteBundle removes a container's bundle. One that is none of the store's needs no store:
+// it may be another user's (see bundleOf).
 func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
+	if b.Dir == "" {
+		return nil
+	}
 	f, err := finder(c)
 	if err != nil {
 		return err
