@@ -182,7 +182,7 @@ func (c *Container) frozen() (bool, error) {
 		return false, nil
 	}
 	frozen, err := c.group().Frozen()
-	return frozen && err == nil, ignore(err, fs.ErrNotExist, unix.ENODEV)
+	return frozen && err == nil, damaged(ignore(err, fs.ErrNotExist, unix.ENODEV))
 }
 
 // locked says whether another command is at work on the container.

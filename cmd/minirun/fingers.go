@@ -223,7 +223,6 @@ var instead = map[string]string{
 	"pull":         "docker save IMAGE | minirun load",
 	"push":         "docker push",
 	"rename":       "run again with --name",
-	"restart":      "minirun stop, minirun rm and minirun run",
 	"save":         "docker save",
 	"search":       "docker search",
 	"stats":        "minirun events --stats CONTAINER",

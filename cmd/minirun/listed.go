@@ -18,6 +18,7 @@ import (
 	"minirun/container/exit"
 	members "minirun/container/processes"
 	"minirun/container/procfs"
+	"minirun/rootfs/image/private"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -45,7 +46,8 @@ func list(c *cli.Context) ([]*listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, err := root(c).List(func(err error) { warn(err.Error() + ": rm --force removes it") })
+	broken := func(err error) { warn(err.Error() + ": rm --force removes it") }
+	states, err := root(c).List(broken)
 	if err != nil {
 		return nil, err
 	}
@@ -57,9 +59,14 @@ func list(c *cli.Context) ([]*listed, error) {
 	for _, b := range bundles {
 		l := &listed{ID: b.ID, Name: b.Annotation(bundle.Name), Image: b.Annotation(bundle.Image), Command: b.Annotation(bundle.Command),
 			Ports: b.Annotation(bundle.Ports), Created: b.CreatedAt(), Status: "Created", State: "created"}
+		if b.HasRun { // its state is gone: the machine has booted since
+			l.Status, l.State = "Exited", "exited"
+		}
 		if k := byID[b.ID]; k != nil {
-			if err := l.take(k); err != nil {
+			if err := l.take(k); private.IsShortage(err) {
 				return nil, err
+			} else if err != nil {
+				broken(err)
 			}
 			delete(byID, b.ID)
 		}
@@ -67,8 +74,11 @@ func list(c *cli.Context) ([]*listed, error) {
 	}
 	for _, k := range byID {
 		l := &listed{ID: k.ID, Name: k.ID, Image: k.Bundle, Created: k.Created}
-		if err := l.take(k); err != nil {
+		if err := l.take(k); private.IsShortage(err) {
 			return nil, err
+		} else if err != nil {
+			broken(err)
+			continue
 		}
 		all = append(all, l)
 	}
@@ -77,11 +87,12 @@ func list(c *cli.Context) ([]*listed, error) {
 }
 
 // take adds the container's state.
-func (l *listed) take(k *container.Container) (err error) {
-	l.Cgroup, l.container = k.Cgroup, k
-	if l.State, err = statusWord(k); err != nil {
+func (l *listed) take(k *container.Container) error {
+	word, err := statusWord(k)
+	if err != nil {
 		return err
 	}
+	l.Cgroup, l.container, l.State = k.Cgroup, k, word
 	switch l.State {
 	case "running":
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started))
@@ -149,8 +160,11 @@ func lookAt(containers []*listed) (*view, error) {
 			continue
 		}
 		pids, err := members.Of(l.container)
-		if err != nil {
+		if private.IsShortage(err) {
 			return nil, err
+		} else if err != nil {
+			warn(fmt.Sprintf("processes of %s: %v", l.ID, err))
+			continue
 		}
 		for _, pid := range pids {
 			v.owner[pid] = l
@@ -180,7 +194,11 @@ func find(c *cli.Context, word string) (*container.Container, error) {
 	b, storeErr := inStore(c, word)
 	switch {
 	case storeErr == nil:
-		return root(c).Load(b.ID)
+		k, err := root(c).Load(b.ID)
+		if errors.Is(err, container.ErrNotExist) { // it has ended with an earlier boot, or is still being made
+			err = fmt.Errorf("%s: %w", word, container.ErrNotRunning)
+		}
+		return k, err
 	case errors.Is(storeErr, bundle.ErrNoSuch):
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"minirun/cmd/report"
 	"minirun/container"
@@ -48,9 +49,14 @@ func remove(c *cli.Context, word string) error {
 		return err
 	}
 	defer k.Unlock()
-	if s, err := k.Status(); err != nil {
+	s, err := k.Status()
+	switch {
+	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+		k.Kill(unix.SIGKILL, false) // it may not work: discard says so
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
+	case err != nil:
 		return fmt.Errorf("remove %s: %w", word, err)
-	} else if !c.Bool("force") && (s == "running" || s == "paused") {
+	case !c.Bool("force") && (s == "running" || s == "paused"):
 		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
 	}
 	if err := k.Delete(true); err != nil {

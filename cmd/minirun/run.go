@@ -112,7 +112,13 @@ func run(c *cli.Context) error {
 func runWords(c *cli.Context, b *bundle.Bundle, self string) []string {
 	words := append(globalFlags(c), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	words = append(words, givenFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
-	words = append(words, b.ID, "--", self)
+	words = append(words, b.ID, "--")
+	return append(words, cleanWords(c, b, self)...)
+}
+
+// cleanWords is the command that removes a container with its bundle.
+func cleanWords(c *cli.Context, b *bundle.Bundle, self string) []string {
+	words := []string{self}
 	for _, flag := range []string{"root", "store"} {
 		if c.IsSet(flag) {
 			words = append(words, "--"+flag, c.String(flag))

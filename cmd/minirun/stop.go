@@ -40,13 +40,17 @@ func stopCommand() *cli.Command {
 		Name:      "stop",
 		Usage:     "end containers: a signal, and SIGKILL if that does not help",
 		ArgsUsage: "CONTAINER...",
-		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "timeout", Aliases: []string{"t", "time"}, Usage: "wait `SECONDS` before SIGKILL", Value: 10},
-			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL` instead of the image's, or SIGTERM"},
-		},
+		Flags:     stopFlags(),
 		Action: func(c *cli.Context) error {
 			return each(c, func(word string) error { return stop(c, word) })
 		},
+	}
+}
+
+func stopFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "timeout", Aliases: []string{"t", "time"}, Usage: "wait `SECONDS` before SIGKILL", Value: 10},
+		&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL` instead of the image's, or SIGTERM"},
 	}
 }
 

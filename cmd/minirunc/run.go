@@ -11,6 +11,7 @@ import (
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/exit"
+	"minirun/container/listener"
 	"minirun/container/protect"
 	"minirun/container/sockets"
 )
@@ -74,6 +75,9 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 		s.options.Config, s.options.Notify = text, notifySocket() != ""
 	}
 	if err := s.runFiles(f); err != nil {
+		return 0, err
+	}
+	if s.options.Agent, err = listener.Connect(s.spec.Linux.Seccomp); err != nil {
 		return 0, err
 	}
 	if err := stopped(s.early); err != nil {

@@ -64,6 +64,8 @@ type Bundle struct {
 	ID   string // 64 hex digits
 	Dir  string // "": it has none in the store
 	Spec *specs.Spec
+
+	HasRun bool // its root has been mounted: the kernel has made a directory in work/ then
 }
 
 // Annotation returns one of the annotations; "" if it is missing.
@@ -287,12 +289,44 @@ func (o *opened) load(id string) *Bundle {
 		return b
 	}
 	defer dir.Close()
+	b.HasRun = hasRun(dir)
 	if text, err := dir.ReadFile("config.json", private.Longest); err == nil {
 		if spec, err := config.Parse(b.Dir, text); err == nil && isOurs(spec) {
 			b.Spec = spec
 		}
 	}
 	return b
+}
+
+// hasRun says whether a bundle's overlay has been mounted. The kernel keeps a directory of its
+// own in the work directory (overlayfs.rst).
+func hasRun(dir *private.Dir) bool {
+	var s unix.Stat_t
+	return unix.Fstatat(int(dir.Fd()), "work/work", &s, unix.AT_SYMLINK_NOFOLLOW) == nil
+}
+
+// Check is an error if a bundle lacks what it needs to run once more. Its overlay is given by
+// paths, so none of its directories may be a link to another one.
+func (s Store) Check(b *Bundle) error {
+	o, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	if b.Spec.Process == nil || o.containers == nil {
+		return fmt.Errorf("%s: its config.json cannot be read", b.Dir)
+	}
+	dir, err := o.containers.Dir(b.ID)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	for _, name := range []string{"rootfs", "upper", "work"} {
+		if !dir.Has(name, unix.S_IFDIR) {
+			return fmt.Errorf("%s/%s: not a directory", b.Dir, name)
+		}
+	}
+	return nil
 }
 
 // isOurs says whether a spec has what every spec has that we have written.

@@ -363,3 +363,18 @@ func TestRandomNames(t *testing.T) {
 
 // TestMain fails a package that leaves something behind.
 func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }
+
+// TestExcept: the kernel maps an id of the host only once, and the own one is root.
+func TestExcept(t *testing.T) {
+	for _, c := range []struct {
+		first, count, own uint32
+		want              string
+	}{
+		{100000, 65536, 1000, "[{1 100000 65536}]"}, {900, 200, 1000, "[{1 900 100} {101 1001 99}]"}, {1000, 10, 1000, "[{1 1001 9}]"},
+		{991, 10, 1000, "[{1 991 9}]"}, {1000, 1, 1000, "[]"}, {1001, 5, 1000, "[{1 1001 5}]"}, {990, 10, 1000, "[{1 990 10}]"},
+	} {
+		if got := fmt.Sprint(except(c.first, c.count, c.own)); got != c.want {
+			t.Errorf("except(%d, %d, %d) = %s, want %s", c.first, c.count, c.own, got, c.want)
+		}
+	}
+}

@@ -148,7 +148,14 @@ func IsDamage(err error) bool {
 	return err != nil && (!errors.As(err, &errno) || slices.Contains(damage, errno))
 }
 
-var damage = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EIO, unix.EINVAL, unix.ENXIO, unix.EACCES}
+// EIO is none of them: it may be gone the next time.
+var damage = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EINVAL, unix.ENXIO, unix.EACCES}
+
+// IsShortage says whether an error is about what the machine, or the caller, has too little
+// of. It says nothing about one file: the next one cannot be read either.
+func IsShortage(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
+}
 
 // Lock takes a lock on the directory with flock(2), and waits unless how has LOCK_NB. The
 // kernel gives it back when the directory is closed. It repeats the call after a signal:

@@ -30,6 +30,9 @@ type discarder struct {
 // it is.
 func (d *Dir) RemoveAll(name string, last ...string) error {
 	top, err := enter(d.File, name)
+	if errors.Is(err, unix.EACCES) && unlock(d.File, name) == nil {
+		top, err = enter(d.File, name)
+	}
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil
