@@ -30,7 +30,10 @@ func inspectCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun inspect web\n" +
 			"   minirun inspect -f '{{.State.Pid}}' web",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`, or json: on one line"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`, or json: on one line"},
+			&cli.StringFlag{Name: "type", Usage: "only a `KIND`: container or image"},
+		},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
 				return usage{errors.New("inspect: no container or image given")}
@@ -78,12 +81,18 @@ func printInspected(c *cli.Context, list []any) error {
 }
 
 func inspect(c *cli.Context, word string) (any, error) {
-	b, err := bundleOf(c, word)
-	if err == nil {
-		return inspectContainer(c, b)
+	kind := c.String("type")
+	if kind != "" && kind != "container" && kind != "image" {
+		return nil, usage{fmt.Errorf("inspect: type %q: want container or image", kind)}
 	}
-	if !errors.Is(err, bundle.ErrNoSuch) {
-		return nil, err
+	if kind != "image" {
+		b, err := bundleOf(c, word)
+		if err == nil {
+			return inspectContainer(c, b)
+		}
+		if kind == "container" || !errors.Is(err, bundle.ErrNoSuch) {
+			return nil, err
+		}
 	}
 	s, err := images(c)
 	if err != nil {

@@ -45,7 +45,7 @@ func list(c *cli.Context) ([]*listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, err := root(c).List(func(err error) { warn(err.Error() + ": rm --force removes it") })
+	states, err := root(c).List(func(err error) { warn(err.Error() + ": " + removesContainer) })
 	if err != nil {
 		return nil, err
 	}
