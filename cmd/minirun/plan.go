@@ -51,8 +51,11 @@ func printPlan(c *cli.Context) error {
 		return err
 	}
 	p, err := root(c).Plan(id, dir, spec, o)
-	if err != nil {
+	if p == nil {
 		return err
+	}
+	if err != nil {
+		warn("this machine cannot carry it out: " + err.Error())
 	}
 	options := print.Terminal(os.Stdout, c.Bool("all"))
 	options.Source = c.Bool("source")
