@@ -189,10 +189,10 @@ func (root Root) List(broken func(error)) ([]*Container, error) {
 			}
 		}
 		switch {
-		case private.IsShortage(err):
-			return nil, err
-		case err != nil && !errors.Is(err, ErrNotExist):
+		case errors.Is(err, ErrDamaged), errors.Is(err, errID):
 			broken(err)
+		case err != nil && !errors.Is(err, ErrNotExist):
+			return nil, err
 		}
 	}
 	slices.SortFunc(list, func(a, b *Container) int { return a.Created.Compare(b.Created) })

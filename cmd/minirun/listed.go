@@ -46,7 +46,7 @@ func list(c *cli.Context) ([]*listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	broken := func(err error) { warn(err.Error() + ": rm --force removes it") }
+	broken := func(err error) { warn(err.Error() + ": " + removesContainer) }
 	states, err := root(c).List(broken)
 	if err != nil {
 		return nil, err
@@ -63,10 +63,10 @@ func list(c *cli.Context) ([]*listed, error) {
 			l.Status, l.State = "Exited", "exited"
 		}
 		if k := byID[b.ID]; k != nil {
-			if err := l.take(k); private.IsShortage(err) {
-				return nil, err
-			} else if err != nil {
+			if err := l.take(k); errors.Is(err, container.ErrDamaged) {
 				broken(err)
+			} else if err != nil {
+				return nil, err
 			}
 			delete(byID, b.ID)
 		}
@@ -74,11 +74,11 @@ func list(c *cli.Context) ([]*listed, error) {
 	}
 	for _, k := range byID {
 		l := &listed{ID: k.ID, Name: k.ID, Image: k.Bundle, Created: k.Created}
-		if err := l.take(k); private.IsShortage(err) {
-			return nil, err
-		} else if err != nil {
+		if err := l.take(k); errors.Is(err, container.ErrDamaged) {
 			broken(err)
 			continue
+		} else if err != nil {
+			return nil, err
 		}
 		all = append(all, l)
 	}
@@ -160,7 +160,7 @@ func lookAt(containers []*listed) (*view, error) {
 			continue
 		}
 		pids, err := members.Of(l.container)
-		if private.IsShortage(err) {
+		if err != nil && !private.IsDamage(err) {
 			return nil, err
 		} else if err != nil {
 			warn(fmt.Sprintf("processes of %s: %v", l.ID, err))
@@ -242,18 +242,18 @@ func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
 
 // glass makes a command of the looking glass. tree, threads and ns show the running
 // containers that are named, or all, as text or as JSON.
-func glass(name, usage, description string, text, json func(*view, io.Writer, []*listed) error) *cli.Command {
+func glass(name, about, description string, text, json func(*view, io.Writer, []*listed) error) *cli.Command {
 	show := map[string]func(*view, io.Writer, []*listed) error{"table": text, "json": json}
 	return &cli.Command{
 		Name:        name,
-		Usage:       usage,
+		Usage:       about,
 		ArgsUsage:   "[CONTAINER...]",
 		Description: description,
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "`FORMAT`: table or json", Value: "table"}},
 		Action: func(c *cli.Context) error {
 			format := c.String("output")
 			if show[format] == nil {
-				return usageOf(name, fmt.Errorf("output %q: want table or json", format))
+				return usage{fmt.Errorf("%s: output %q: want table or json", name, format)}
 			}
 			containers, err := chosen(c)
 			if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -11,7 +12,6 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
-	"minirun/rootfs/image/private"
 )
 
 func list(c *call) error {
@@ -73,10 +73,10 @@ func (c *call) states() ([]shownState, error) {
 		switch {
 		case err == nil:
 			states = append(states, s)
-		case private.IsShortage(err):
-			return nil, err
-		default:
+		case errors.Is(err, container.ErrDamaged):
 			broken(err)
+		default:
+			return nil, err
 		}
 	}
 	return states, nil

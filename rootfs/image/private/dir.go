@@ -121,20 +121,11 @@ func ReadAll(f *os.File, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
 	}
-	text := make([]byte, 0, info.Size()+1) // one more shows the end without growing
-	for {
-		n, err := f.Read(text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		switch {
-		case err == io.EOF:
-			return text, nil
-		case err == nil && len(text) > int(info.Size()):
-			err = errors.New("it grows while it is read")
-			fallthrough
-		case err != nil:
-			return nil, &fs.PathError{Op: "read", Path: f.Name(), Err: err}
-		}
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = &fs.PathError{Op: "read", Path: f.Name(), Err: errors.New("it grows while it is read")}
 	}
+	return text, err
 }
 
 // Longest is how many bytes a text may have that was written down for later: a config.json,
@@ -150,12 +141,6 @@ func IsDamage(err error) bool {
 
 // EIO is none of them: it may be gone the next time.
 var damage = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EINVAL, unix.ENXIO, unix.EACCES}
-
-// IsShortage says whether an error is about what the machine, or the caller, has too little
-// of. It says nothing about one file: the next one cannot be read either.
-func IsShortage(err error) bool {
-	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
-}
 
 // Lock takes a lock on the directory with flock(2), and waits unless how has LOCK_NB. The
 // kernel gives it back when the directory is closed. It repeats the call after a signal:
