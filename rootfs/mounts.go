@@ -24,12 +24,16 @@ import (
 // files, the root of a user namespace is an ordinary user, who may not be allowed to
 // reach them.
 func (r *Root) OpenSources(p *plan.Plan) {
-	if r.facts.Euid != 0 || !r.has(specs.UserNamespace) {
-		return
+	if r.facts.Euid == 0 && r.has(specs.UserNamespace) {
+		r.OpenAll(p, "a mount of the host, opened by the runtime: on the host, the container's root is an ordinary user and may have no way to it")
 	}
+}
+
+// OpenAll is OpenSource for all bind mounts that are not open yet; why is its note.
+func (r *Root) OpenAll(p *plan.Plan, why string) {
 	for _, m := range r.mounts {
 		if m.Type == "" && m.Tree == nil {
-			p.Note("a mount of the host, opened by the runtime: on the host, the container's root is an ordinary user and may have no way to it")
+			p.Note(why)
 			r.OpenSource(p, m)
 		}
 	}
@@ -38,8 +42,10 @@ func (r *Root) OpenSources(p *plan.Plan) {
 // OpenSource records the opening of a bind mount before Mounts attaches it.
 func (r *Root) OpenSource(p *plan.Plan, m *Mount) {
 	m.Tree = m.bind(p)
-	p.Note("what the container mounts in it must not appear on the host, where mounts may be shared")
-	r.hideFromHost(p, m.Tree)
+	if !r.keepsPeers() {
+		p.Note("what the container mounts in it must not appear on the host, where mounts may be shared")
+		r.hideFromHost(p, m.Tree)
+	}
 }
 
 // purposes say what a mount is for, by its place or type.

@@ -82,8 +82,13 @@ func absolute(bundle, path string) string {
 //
 // A new mount namespace begins as a copy of the host's. Where a mount of the host
 // is shared (systemd makes all of them so), its copy is shared with it: a mount in
-// one appears in the other. So the first step is to make every copy a slave.
+// one appears in the other. So the first step is to make every copy a slave. Volumes
+// that are to stay peers of the host's mounts are copied before; the copies are
+// attached nowhere yet, so that step does not reach them.
 func (r *Root) Open(p *plan.Plan) {
+	if r.keepsPeers() {
+		r.OpenAll(p, "linux.rootfsPropagation: what is mounted in this volume later appears on the host, too, unless the volume has a propagation of its own")
+	}
 	p.Note("first cut the ties to the host: its mounts may be shared, and ours would appear there, too; pivot_root would refuse")
 	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
 	if i := slices.IndexFunc(r.mounts, func(m *Mount) bool { return m.Destination == "/" }); i >= 0 {
@@ -112,20 +117,30 @@ func (r *Root) copyTree(p *plan.Plan) (dir, tree *plan.Step) {
 	return dir, p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
 }
 
-// hostPropagation is what the container's copies of the host's mounts become.
-// Slaves still get what the host mounts later; private ones do not. Neither passes
-// anything on to the host.
+// keepsPeers says whether the bind mounts stay peers of the host's mounts, where these
+// are shared: a mount in one then appears in the other. linux.rootfsPropagation says so
+// with rshared, and with each value that is about the root alone (shared, slave,
+// private). In a user namespace nothing stays a peer: that is the kernel's own rule for
+// the copies that are made there (mount_namespaces(7)).
+func (r *Root) keepsPeers() bool {
+	flags, ok := propagations[r.spec.Linux.RootfsPropagation]
+	return ok && !r.has(specs.UserNamespace) && (flags&unix.MS_REC == 0 || flags&unix.MS_SHARED != 0)
+}
+
+// hideFromHost records that nothing which is mounted later in this copy of the
+// host's mounts appears on the host, whose mounts may be shared. A slave still gets
+// what the host mounts later; a private mount does not.
+func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
+	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
+}
+
+// hostPropagation is what the container's copies of the host's mounts become. Neither
+// kind passes anything on to the host.
 func (r *Root) hostPropagation() uintptr {
 	if strings.HasSuffix(r.spec.Linux.RootfsPropagation, "private") {
 		return unix.MS_PRIVATE
 	}
 	return unix.MS_SLAVE
-}
-
-// hideFromHost records that nothing which is mounted later in this copy of the
-// host's mounts appears on the host, whose mounts may be shared.
-func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
-	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
 }
 
 // mountOverlay records a root that is stacked from an image's layers: overlayfs

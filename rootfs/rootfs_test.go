@@ -77,6 +77,11 @@ func TestGolden(t *testing.T) {
 			specs.Mount{Destination: "/b", Source: "/srv/b", Options: []string{"rbind", "rshared"}},
 			specs.Mount{Destination: "/c", Source: "/srv/c", Options: []string{"bind", "unbindable"}},
 		), own},
+		"peers": {newSpec(
+			specs.Mount{Destination: "/proc", Type: "proc"},
+			specs.Mount{Destination: "/a", Source: "/srv/a", Options: []string{"rbind", "rshared"}},
+			specs.Mount{Destination: "/b", Source: "/srv/b", Options: []string{"bind", "rslave"}},
+		), own},
 		"overlay": {newSpec(
 			specs.Mount{Destination: "/", Type: "overlay", Source: "overlay", Options: []string{
 				"lowerdir=/var/lib/x/layers/" + long + ":/var/lib/x/layers/b", "upperdir=/var/lib/x/c/upper", "workdir=/var/lib/x/c/work"}},
@@ -94,6 +99,8 @@ func TestGolden(t *testing.T) {
 				{Path: "/dev/net/tun", Type: "c", Major: 10, Minor: 200},
 				{Path: "/dev/disk", Type: "b", Major: 8}, {Path: "/run/pipe", Type: "p"}, {Path: "/dev/old", Type: "u", Major: 1, Minor: 5},
 			}
+		case "peers":
+			c.spec.Linux.RootfsPropagation = "rshared"
 		case "masks":
 			c.spec.Linux.MaskedPaths = []string{"/proc/kcore", "proc/acpi"}
 			c.spec.Linux.ReadonlyPaths = []string{"/proc/sys", "/proc/missing"}
