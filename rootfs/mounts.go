@@ -83,7 +83,11 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 		p.Note(cmp.Or(purposes[m.Destination], purposes[m.Type]))
 		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
-	target := r.target(p, m.Destination, m.directory, m.isKernelView())
+	place := m.Destination
+	if !m.isKernelView() {
+		place = r.Follow(place)
+	}
+	target := r.target(p, place, m.directory, m.isKernelView())
 	if m.Fill != nil {
 		m.Fill(p, target, tree)
 	}
@@ -92,6 +96,9 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 		attached.Explain(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
 	}
 	m.changeAttached(p, tree)
+	if m.readonly != 0 {
+		r.readonly = append(r.readonly, tree)
+	}
 	if m.Type == "tmpfs" || m.isKernelView() {
 		r.dirs[m.Destination] = tree
 	}
@@ -116,8 +123,8 @@ func (m *Mount) isKernelView() bool {
 // file systems (linux.mountLabel).
 func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 	fs := p.Fsopen(m.Type).As("fs")
-	if m.source != "" {
-		p.FsconfigString(fs, "source", m.source)
+	if m.Source != "" {
+		p.FsconfigString(fs, "source", m.Source)
 	}
 	for _, o := range m.Options {
 		if key, value, ok := strings.Cut(o, "="); ok {
@@ -130,7 +137,7 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 		p.FsconfigString(fs, "context", label).Explain(unix.EINVAL, "no such label, or the kernel does not run SELinux")
 	}
 	p.FsconfigCreate(fs)
-	return p.Fsmount(fs, m.attr.Set).As("new " + m.Destination)
+	return p.Fsmount(fs, m.Attr.Set).As("new " + m.Destination)
 }
 
 // bind records a copy of a mount of the host: a bind mount shows the same files in
@@ -138,12 +145,12 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 // is what "ro" asks for.
 func (m *Mount) bind(p *plan.Plan) *plan.Step {
 	flags := uint(unix.OPEN_TREE_CLONE)
-	if m.recursive {
+	if m.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	tree := p.OpenTree(plan.CWD, m.source, flags).As("new " + m.Destination)
-	if m.attr.Set|m.attr.Clear != 0 {
-		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.attr.Set, Clear: m.attr.Clear})
+	tree := p.OpenTree(plan.CWD, m.Source, flags).As("new " + m.Destination)
+	if m.Attr.Set|m.Attr.Clear != 0 {
+		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.Attr.Set, Clear: m.Attr.Clear})
 	}
 	return tree
 }
@@ -152,11 +159,14 @@ func (m *Mount) bind(p *plan.Plan) *plan.Step {
 // the mount is attached, because on a shared parent attaching makes it shared
 // again.
 func (m *Mount) changeAttached(p *plan.Plan, tree *plan.Step) {
-	if m.attr.Propagation != 0 {
-		p.MountSetattr(tree, 0, plan.MountAttr{Propagation: m.attr.Propagation})
+	if m.Change != nil {
+		m.Change(p, tree)
 	}
-	if m.attrBelow != (plan.MountAttr{}) {
-		p.MountSetattr(tree, unix.AT_RECURSIVE, m.attrBelow)
+	if m.Attr.Propagation != 0 {
+		p.MountSetattr(tree, 0, plan.MountAttr{Propagation: m.Attr.Propagation})
+	}
+	if m.AttrBelow != (plan.MountAttr{}) {
+		p.MountSetattr(tree, unix.AT_RECURSIVE, m.AttrBelow)
 	}
 }
 
@@ -208,7 +218,7 @@ func (r *Root) openDirectory(p *plan.Plan, path string) plan.FD {
 // directory is openDirectory after Mounts: it remembers the descriptor. Before, a
 // later mount could cover the directory.
 func (r *Root) directory(p *plan.Plan, path string) plan.FD {
-	fd := r.openDirectory(p, path)
+	fd := r.openDirectory(p, r.Follow(path))
 	r.dirs[path] = fd
 	return fd
 }

@@ -19,6 +19,12 @@ import (
 type Root struct {
 	Warnings []string // what the spec asks for that has no effect; nil if nothing
 
+	// Follow says where a path leads that goes through a link to what is missing; any
+	// other path it returns unchanged, as it does until package below sets it.
+	Follow func(path string) string
+
+	Extra []Device // those of the spec (package devices), besides the ones that every container has
+
 	spec   *specs.Spec
 	facts  plan.Facts
 	has    func(specs.LinuxNamespaceType) bool
@@ -31,9 +37,10 @@ type Root struct {
 	procs    []string           // the mounts of procfs and sysfs, in their order; they are in dirs
 	ownProc  plan.FD            // see Proc
 	devpts   plan.FD            // the container's /dev/pts
+	readonly []plan.FD          // the mounts that Masks makes read-only
 }
 
-// New checks the root, mounts, devices, masked and read-only paths of a spec. has
+// New checks the root and the mounts of a spec. has
 // says whether the container is in another namespace of a kind than the runtime.
 // Relative paths of the spec start at bundle, an absolute path. isDir says whether
 // the source of a bind mount is a directory. Errors name the property.
@@ -41,7 +48,8 @@ func New(spec *specs.Spec, facts plan.Facts, has func(specs.LinuxNamespaceType) 
 	if spec.Root == nil || spec.Root.Path == "" {
 		return nil, errors.New("root.path: missing")
 	}
-	r := &Root{spec: spec, facts: facts, has: has, path: absolute(bundle, spec.Root.Path), dirs: map[string]plan.FD{}}
+	r := &Root{spec: spec, facts: facts, has: has, path: absolute(bundle, spec.Root.Path), dirs: map[string]plan.FD{},
+		Follow: func(path string) string { return path }}
 	r.facts.NoMknod = facts.NoMknod || has(specs.UserNamespace)
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, bundle, isDir)
@@ -56,7 +64,7 @@ func New(spec *specs.Spec, facts plan.Facts, has func(specs.LinuxNamespaceType) 
 	if _, ok := propagations[spec.Linux.RootfsPropagation]; !ok && spec.Linux.RootfsPropagation != "" {
 		return nil, fmt.Errorf("linux.rootfsPropagation %q: not a propagation", spec.Linux.RootfsPropagation)
 	}
-	return r, r.checkDevices()
+	return r, nil
 }
 
 // MountError names the entry of the spec's mounts that an error is about.
@@ -67,8 +75,8 @@ func MountError(i int, m specs.Mount, err error) error {
 // Path is the root directory on the host.
 func (r *Root) Path() string { return r.path }
 
-// Mount is the i-th entry of the spec's mounts.
-func (r *Root) Mount(i int) *Mount { return r.mounts[i] }
+// All are the spec's mounts, in its order.
+func (r *Root) All() []*Mount { return r.mounts }
 
 func absolute(bundle, path string) string {
 	if filepath.IsAbs(path) {

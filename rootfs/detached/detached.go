@@ -41,7 +41,7 @@ func New(spec *specs.Spec, root *rootfs.Root, mountNS bool) (*Root, error) {
 	}
 	err := errors.New("no mount namespace: it would be the host's")
 	for i, m := range spec.Mounts {
-		if root.Mount(i).Destination == "/" {
+		if root.All()[i].Destination == "/" {
 			return nil, rootfs.MountError(i, m, err)
 		}
 	}

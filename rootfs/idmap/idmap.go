@@ -51,7 +51,7 @@ func New(spec *specs.Spec, root *rootfs.Root) (list Mounts, err error) {
 		if !hasMaps && !recursive && !slices.Contains(m.Options, "idmap") {
 			continue
 		}
-		mapped := mount{root.Mount(i), m.UIDMappings, m.GIDMappings, recursive}
+		mapped := mount{root.All()[i], m.UIDMappings, m.GIDMappings, recursive}
 		if !hasMaps {
 			mapped.uids, mapped.gids = spec.Linux.UIDMappings, spec.Linux.GIDMappings
 		}
