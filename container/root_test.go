@@ -162,8 +162,8 @@ func TestDangling(t *testing.T) {
 		{"var/run", "/run", "/var/run/a/b", "/run/a/b"},
 		{"var/run", "../run", "/var/run", "/run"},
 		{"var/run", "../../../../run/y", "/var/run/z", "/run/y/z"}, // not out of the root
-		{"tmp/a", "b", "/tmp/a", "/tmp/c"},                              // a chain: see below
-		{"tmp/a", "/tmp", "/tmp/a/new", "/tmp/new"},                     // not dangling
+		{"tmp/a", "b", "/tmp/a", "/tmp/c"},                         // a chain: see below
+		{"tmp/a", "/tmp", "/tmp/a/new", "/tmp/new"},                // not dangling
 	} {
 		for _, directory := range []bool{true, false} {
 			b := newBox(t, "cat "+c.destination+"/file", "cat "+c.at+"/file")

@@ -83,11 +83,7 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 		p.Note(cmp.Or(purposes[m.Destination], purposes[m.Type]))
 		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
-	place := m.Destination
-	if !m.isKernelView() {
-		place = r.Follow(place)
-	}
-	target := r.target(p, place, m.directory, m.isKernelView())
+	target := r.target(p, r.Follow(m.Destination), m.directory, m.IsKernelView())
 	if m.Fill != nil {
 		m.Fill(p, target, tree)
 	}
@@ -99,10 +95,10 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 	if m.readonly != 0 {
 		r.readonly = append(r.readonly, tree)
 	}
-	if m.Type == "tmpfs" || m.isKernelView() {
+	if m.Type == "tmpfs" || m.IsKernelView() {
 		r.dirs[m.Destination] = tree
 	}
-	if m.isKernelView() {
+	if m.IsKernelView() {
 		r.procs = append(r.procs, m.Destination)
 	}
 	if m.Destination == "/dev/pts" {
@@ -110,11 +106,11 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 	}
 }
 
-// isKernelView says whether the mount is procfs or sysfs, which show the kernel's
+// IsKernelView says whether the mount is procfs or sysfs, which show the kernel's
 // data. Its mount point must not be reached through a symbolic link: masked and
 // read-only paths are applied below /proc and /sys, and a link would put the mount
 // elsewhere, unmasked.
-func (m *Mount) isKernelView() bool {
+func (m *Mount) IsKernelView() bool {
 	return m.Type == "proc" || m.Type == "sysfs" || m.Destination == "/proc" || m.Destination == "/sys"
 }
 

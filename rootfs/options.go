@@ -98,15 +98,6 @@ func (m *Mount) checkOverlay() error {
 	return nil
 }
 
-// dropOptions leaves out, and returns, the options of a file system on a bind
-// mount, which makes no file system. mount(2) ignores them, too.
-func (m *Mount) dropOptions() (dropped []string) {
-	if m.Type == "" {
-		dropped, m.Options = m.Options, nil
-	}
-	return dropped
-}
-
 // readOption sorts one option. An unknown one belongs to the file system: each has
 // its own, and only the kernel knows them.
 func (m *Mount) readOption(name string) {

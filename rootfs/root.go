@@ -56,8 +56,11 @@ func New(spec *specs.Spec, facts plan.Facts, has func(specs.LinuxNamespaceType) 
 		if err != nil {
 			return nil, MountError(i, m, err)
 		}
-		for _, option := range checked.dropOptions() {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: option %q: a bind mount makes no file system that could have it: left out", i, m.Destination, option))
+		if checked.Type == "" { // mount(2) ignores them, too
+			for _, option := range checked.Options {
+				r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: option %q: a bind mount makes no file system that could have it: left out", i, m.Destination, option))
+			}
+			checked.Options = nil
 		}
 		r.mounts = append(r.mounts, checked)
 	}

@@ -70,8 +70,12 @@ type below struct {
 
 // follow is where a mount point, or a directory of the container, is made. What lies
 // below another mount is not looked for, because that mount is not there yet. /dev is
-// not either: no image has a link there, and nearly every container has a mount.
+// not either: no image has a link there, and nearly every container has a mount. The
+// mount point of procfs and sysfs must not be reached through a link at all.
 func (r below) follow(path string) string {
+	if m := cover(r.root.All(), path); m != nil && m.Destination == path && m.IsKernelView() {
+		return path
+	}
 	if path == "/" || path == "/dev" || cover(r.root.All(), filepath.Dir(path)) != nil {
 		return path
 	}
