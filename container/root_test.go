@@ -510,6 +510,31 @@ func TestMappedOwner(t *testing.T) {
 	b.prints("-rw-r--r--\n1000 2000")
 }
 
+// TestMappedByJoined: in a mount with the option idmap alone, the owners are those of the
+// container's user namespace, also if it joins that one.
+func TestMappedByJoined(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	must(t, os.WriteFile(source+"/file", nil, 0o666))
+	must(t, os.Chown(source+"/file", 7, 9))
+	other := mapped(newBox(t, "sleep"))
+	c, _, err := other.start(Options{})
+	must(t, err)
+	for _, given := range []bool{false, true} { // engines repeat the maps
+		b := mapped(newBox(t, "owner /plain/file", "owner /mapped/file"))
+		b.with(specs.UserNamespace, fmt.Sprintf("/proc/%d/ns/user", c.Pid))
+		b.Linux.Namespaces = slices.DeleteFunc(b.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
+		b.Linux.TimeOffsets = nil
+		if !given {
+			b.Linux.UIDMappings, b.Linux.GIDMappings = nil, nil
+		}
+		for at, options := range map[string][]string{"/plain": {"bind"}, "/mapped": {"bind", "idmap"}} {
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: at, Source: source, Options: options})
+		}
+		b.prints("65534 65534\n7 9")
+	}
+}
+
 // TestInspectedMounts: nothing of the host's is mounted in the container but
 // what its spec names.
 func TestInspectedMounts(t *testing.T) {
