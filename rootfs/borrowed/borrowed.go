@@ -51,6 +51,7 @@ func New(root *rootfs.Root, owns func(specs.LinuxNamespaceType) bool, cgroup2 fu
 			}
 		}
 		m.Type, m.Source, m.Options, m.Recursive = "", v.source, nil, true
+		m.Attr.Clear, m.AttrBelow.Clear = 0, 0 // what the host's has is locked
 		m.Change = func(p *plan.Plan, tree plan.FD) {
 			p.Note("the host's: a new one takes a " + string(v.kind) + " namespace that belongs to the user namespace")
 			p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Set: m.Attr.Set})

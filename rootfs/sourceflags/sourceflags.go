@@ -62,7 +62,7 @@ func Of(path string) int64 {
 func New(spec *specs.Spec, root *rootfs.Root, locked bool, of func(path string) int64) error {
 	for i, m := range root.All() {
 		clear := m.Attr.Clear | m.AttrBelow.Clear
-		if m.Type != "" || m.Attr.Set|clear == 0 {
+		if m.Type != "" || m.Change != nil || m.Attr.Set|clear == 0 { // Change: borrowed
 			continue
 		}
 		replaced := m.Attr.Set != 0 || m.Attr.Clear&unix.MOUNT_ATTR__ATIME != 0
