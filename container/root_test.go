@@ -362,6 +362,24 @@ func TestBorrowed(t *testing.T) {
 	}
 }
 
+// TestBorrowedRootless: so does that of an ordinary user, whose own child copies the mounts.
+func TestBorrowedRootless(t *testing.T) {
+	for kind, m := range map[specs.LinuxNamespaceType]specs.Mount{
+		"network": {Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		"pid":     {Destination: "/proc", Type: "proc", Source: "proc"},
+	} {
+		b := rootless(newBox(t, "mounted "+m.Destination))
+		b.Linux.Namespaces = slices.DeleteFunc(b.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+		if kind != "pid" {
+			b.Mounts = append(b.Mounts, m)
+		}
+		want := map[specs.LinuxNamespaceType]string{"network": "sysfs ro,nosuid,nodev,noexec", "pid": "proc rw"}[kind]
+		if out, err := b.asUser("run"); err != nil || !strings.HasPrefix(out, want) {
+			t.Errorf("without a %s namespace: %v, %s; want %s", kind, err, out, want)
+		}
+	}
+}
+
 // A canary is a directory of the host's that no container may touch.
 type canary string
 
