@@ -159,6 +159,23 @@ func warn(text string) {
 	fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", report.OneLine(errors.New(text)))
 }
 
+// absolute makes the directories of the flags absolute: they are written into bundles, and
+// go to minirunc, which may work in another directory.
+func absolute(c *cli.Context) error {
+	for _, flag := range []string{"root", "store"} {
+		path, err := filepath.Abs(c.String(flag))
+		if err != nil {
+			return err
+		}
+		if c.IsSet(flag) && c.String(flag) != "" {
+			if err := c.Set(flag, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 func root(c *cli.Context) container.Root { return container.Root(c.String("root")) }
 func store(c *cli.Context) bundle.Store  { return bundle.Store(c.String("store")) }
 
