@@ -82,23 +82,6 @@ func newApp(out *report.Output) *cli.App {
 	}
 }
 
-// absolute makes absolute paths of --root and --store: minirunc, and the command that cleans
-// up when a container ends, may have another working directory.
-func absolute(c *cli.Context) error {
-	for _, flag := range []string{"root", "store"} {
-		path, err := filepath.Abs(c.String(flag))
-		if err != nil {
-			return fmt.Errorf("--%s %s: %w", flag, c.String(flag), err)
-		}
-		if c.IsSet(flag) { // else others would think that it is given
-			if err := c.Set(flag, path); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // commands returns the commands of minirun. Those that only container engines use, such
 // as create, are minirunc's (see isEngine).
 func commands() (list []*cli.Command) {
