@@ -1,6 +1,8 @@
 package container
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"time"
 
@@ -76,9 +78,10 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	} else {
 		group, err = b.cgroup.Add(p, b.limits)
 	}
-	if err != nil {
+	if group == nil {
 		return nil, err
 	}
+	b.unmet = cmp.Or(b.unmet, err)
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
 	return group, nil
@@ -156,7 +159,8 @@ func (b *builder) cloned(p *plan.Process) error {
 		return err
 	}
 	if b.options.Monitor && (p.PidFD < 0 || unix.PidfdSendSignal(p.PidFD, 0, nil, 0) == unix.ESRCH) {
-		return plan.ErrKilled // its monitor has waited for it, so what was read may be another process's
+		// Its monitor has waited for it, or has ended itself: what was read may be another process's.
+		return fmt.Errorf("%w, or its monitor was", plan.ErrKilled)
 	}
 	b.StartTime = s.Start
 	if err := b.Save(); err != nil || b.options.Config == nil {

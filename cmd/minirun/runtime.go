@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -68,6 +69,8 @@ func isEngine(words []string) bool {
 	}
 	own, arguments := leading(rest[1:], func(name string) bool { return takesValue(flagsOf(command), name) })
 	switch {
+	case command == "create" && len(flags) == 0 && !namesBundle(rest) && unix.Access("config.json", unix.F_OK) != nil:
+		return false // there is no bundle: it is people's create, of an image
 	case slices.Contains(onlyRuntime, command):
 		return true
 	case command != "run" && command != "plan" && !slices.Contains(inBoth, command), command == "ps" && len(arguments) == 0:
@@ -77,6 +80,14 @@ func isEngine(words []string) bool {
 	}
 	given := func(name string) bool { return slices.Contains(flags, name) }
 	return slices.Contains(inBoth, command) && (given("root") || given("systemd-cgroup") || given("cgroup-manager")) && !given("store")
+}
+
+// namesBundle says whether one of the words is create's flag --bundle.
+func namesBundle(words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		return strings.HasPrefix(w, "-") && (name == "bundle" || name == "b")
+	})
 }
 
 // flagsOf are the flags of a command of minirun's.
@@ -122,12 +133,40 @@ func findRuntime() (string, error) {
 	dir := filepath.Dir(self)
 	for _, path := range []string{filepath.Join(dir, "minirunc"), filepath.Join(dir, "../libexec/minirun/minirunc")} {
 		if unix.Access(path, unix.X_OK) == nil {
-			return path, nil
+			return path, checkPlanted(path, self)
 		}
 	}
 	path, err := exec.LookPath("minirunc")
-	if err != nil && !errors.Is(err, exec.ErrDot) {
+	switch {
+	case errors.Is(err, exec.ErrDot):
+		return "", err
+	case err != nil:
 		return "", fmt.Errorf("minirunc, which makes the containers, is not in %s, in %s or in PATH", dir, filepath.Join(dir, "../libexec/minirun"))
 	}
-	return path, err
+	return path, checkPlanted(path, self)
+}
+
+// checkPlanted refuses a minirunc that another user can have put where it was found:
+// anybody can, beside a minirun in /tmp. Its file, and a link to it, belong to root, to
+// the caller, or to the user that minirun itself belongs to.
+func checkPlanted(path, self string) error {
+	own, err := os.Stat(self)
+	if err != nil {
+		return err
+	}
+	link, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	target, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	owner := func(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
+	for _, info := range []os.FileInfo{link, target} {
+		if uid := owner(info); uid != 0 && uid != owner(own) && int(uid) != os.Geteuid() {
+			return fmt.Errorf("%s belongs to user %d, and %s to user %d: not executed", path, uid, self, owner(own))
+		}
+	}
+	return nil
 }
