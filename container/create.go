@@ -31,6 +31,7 @@ type Options struct {
 
 	Stdin, Stdout, Stderr *os.File             // nil: the caller's own
 	Console               *os.File             // a Unix socket for the terminal's master, if process.terminal
+	Terminal              func() error         // called when Console has the terminal, while the child waits; may be nil
 	PidFile               string               // "": none
 	PidFD                 *os.File             // a Unix socket for a pidfd of the process; nil: nobody wants one
 	Agent                 *listener.Connection // to the agent of the seccomp filter; nil: connect when it is needed

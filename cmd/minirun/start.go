@@ -111,5 +111,5 @@ func startWords(c *cli.Context, b *bundle.Bundle, self string) []string {
 	if b.Annotation(bundle.Remove) == "" {
 		return append(words, b.ID)
 	}
-	return append(append(words, "--rm", b.ID, "--"), cleanWords(c, b, self)...)
+	return append(append(words, "--rm", b.ID, "--"), removeWords(c, b, self)...)
 }

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,8 +32,6 @@ type call struct {
 	manager   string // cgroupfs, systemd or disabled
 	version   bool
 	help      bool
-
-	early chan os.Signal // see signals.go
 
 	command command
 	flags   *flags   // the command's
