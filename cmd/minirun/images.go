@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/go-units"
@@ -257,7 +258,7 @@ func rmiCommand() *cli.Command {
 				if err := free(c, s, word); err != nil && !c.Bool("force") {
 					return fmt.Errorf("remove image %s: %w", word, err)
 				}
-				_, err := s.Remove(word, func(id image.Digest) bool { return layerInUse(store(c), id) })
+				_, err := s.Remove(word, layersInUse(store(c)))
 				return err
 			})
 		},
@@ -280,20 +281,25 @@ func free(c *cli.Context, s *image.Store, word string) error {
 	return err
 }
 
-// layerInUse says whether a container is made of a layer.
-func layerInUse(s bundle.Store, id image.Digest) bool {
-	list, err := s.List()
-	if err != nil {
-		return true // so it is kept
-	}
-	for _, b := range list {
-		for _, m := range b.Spec.Mounts {
-			if m.Type == "overlay" && strings.Contains(strings.Join(m.Options, ","), id.Hex()) {
-				return true
+// layersInUse says of a layer whether a container is made of it. The containers are listed once,
+// at the first question: [image.Store.Remove] asks when no other command makes one.
+func layersInUse(s bundle.Store) func(image.Digest) bool {
+	overlays := sync.OnceValues(func() (string, error) {
+		var text strings.Builder
+		list, err := s.List()
+		for _, b := range list {
+			for _, m := range b.Spec.Mounts {
+				if m.Type == "overlay" {
+					text.WriteString(strings.Join(m.Options, ",") + "\n")
+				}
 			}
 		}
+		return text.String(), err
+	})
+	return func(id image.Digest) bool {
+		text, err := overlays()
+		return err != nil || strings.Contains(text, id.Hex()) // after an error it is kept
 	}
-	return false
 }
 
 func imageName(img *image.Image) string {
