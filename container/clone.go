@@ -6,9 +6,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/container/exit"
 	"minirun/container/files"
-	"minirun/container/procfs"
+	"minirun/container/pidfd"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -48,7 +49,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 			return err
 		}
 	}
-	b.tasks = b.Class.Add(p)
+	b.tasks = b.Class.Add(p, b.Mark, b.facts)
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
@@ -79,6 +80,7 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	if err != nil {
 		return nil, err
 	}
+	owner.Mark(p, b.Cgroup, b.Mark, b.facts)
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
 	return group, nil
@@ -144,21 +146,19 @@ func (b *builder) pidGate(p *plan.Plan) (err error) {
 }
 
 // cloned writes down which process the container is, as early as possible: if the runtime
-// is killed from now on, delete knows which process to end. The start time goes with the
-// id, because the kernel gives the id to another process some time after this one ends.
-func (b *builder) cloned(p *plan.Process) error {
+// is killed from now on, delete knows which process to end. Package pidfd says what is written
+// down besides the id, which the kernel gives to another process some time after this one ends.
+func (b *builder) cloned(p *plan.Process) (err error) {
 	b.Pid = p.Pid
 	if !b.options.Wait {
 		b.Started = time.Now().UTC()
 	}
-	s, err := procfs.ReadStat("/proc", p.Pid)
-	if err != nil {
+	if b.Identity, err = pidfd.Of(p.Pid, p.PidFD); err != nil {
 		return err
 	}
 	if b.options.Monitor && (p.PidFD < 0 || unix.PidfdSendSignal(p.PidFD, 0, nil, 0) == unix.ESRCH) {
 		return plan.ErrKilled // its monitor has waited for it, so what was read may be another process's
 	}
-	b.StartTime = s.Start
 	if err := b.Save(); err != nil || b.options.Config == nil {
 		return err
 	}

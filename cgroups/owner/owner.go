@@ -1,0 +1,101 @@
+// Package owner says whose a group is.
+//
+// The path of a group does not say it. When a container has ended, its group may be
+// removed, and another container's may be made with the same path. Or the empty group is
+// left, and another container is put into it: then even the inode is the same. Whoever
+// remembers only the path, or only the inode, kills the other container.
+//
+// So each container marks its group before it has a process in it, with a random
+// number of its own, and its state keeps the number. The mark is an extended attribute of
+// the group's directory:
+//
+//	trusted.minirun   if the runtime is root. Only root of the host can change it
+//	user.minirun      else. Whoever owns the group can change it
+//
+// The mark goes with the group: when it is removed, and when the machine boots again. The
+// next container in the group writes its own mark over it.
+//
+// A class of resctrl (package resctrl) is a directory of the same kind, and is marked, too.
+//
+// Linux 5.7 for user.minirun. Man pages: [xattr(7)], [setxattr(2)].
+//
+// [xattr(7)]: https://man7.org/linux/man-pages/man7/xattr.7.html
+// [setxattr(2)]: https://man7.org/linux/man-pages/man2/setxattr.2.html
+package owner
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"golang.org/x/sys/unix"
+
+	"minirun/plan"
+)
+
+// names are those of the attribute, in the order in which they are looked for.
+var names = []string{"trusted.minirun", "user.minirun"}
+
+// Printed is the mark in a plan that is only printed.
+const Printed = "00000000000000000000000000000000"
+
+// New returns a mark that nobody has had before.
+func New() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
+
+// Mark records that a directory, which exists by then, gets a mark. If the plan fails, it
+// gets back the one that it has now: its last owner may still have to remove it.
+func Mark(p *plan.Plan, dir, mark string, facts plan.Facts) {
+	name := names[1]
+	if facts.Privileged() {
+		name = names[0]
+	}
+	p.Note("whose it is: a later delete, kill or ps acts on it only if it finds this number, which is in state.json")
+	step := p.Call("setxattr", unix.SYS_SETXATTR, plan.String(dir), plan.String(name), plan.String(mark), plan.Num(len(mark)), plan.Num(0))
+	if old, err := Of(dir); err == nil {
+		step.Undo("setxattr "+name+" to what it was", func() error {
+			if old == "" {
+				return unix.Removexattr(dir, name)
+			}
+			return unix.Setxattr(dir, name, []byte(old), 0)
+		})
+	}
+}
+
+// Of returns the mark of a directory; "" if it has none. A directory that was removed is
+// ENOENT.
+func Of(dir string) (string, error) {
+	for _, name := range names {
+		mark := make([]byte, 64)
+		n, err := unix.Getxattr(dir, name, mark)
+		switch {
+		case err == nil:
+			return string(mark[:n]), nil
+		case err != unix.ENODATA && err != unix.EOPNOTSUPP: // EOPNOTSUPP: no file system for marks, so there is none
+			return "", fmt.Errorf("getxattr %s %s: %w", dir, name, err)
+		}
+	}
+	return "", nil
+}
+
+// Is says whether a directory is there and has this mark. The state of a container that
+// was made before there were marks has none; such a container owns a group without one.
+func Is(dir, mark string) (bool, error) {
+	is, err := Of(dir)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	return err == nil && is == mark, err
+}
+
+// Sweep removes a directory that has no mark, because its maker was killed between mkdir(2)
+// and the mark. The kernel removes no group with processes (EBUSY): those are another's.
+func Sweep(dir string) error {
+	unmarked, err := Is(dir, "")
+	if err != nil || !unmarked {
+		return err
+	}
+	if err := unix.Rmdir(dir); err != nil && err != unix.ENOENT && err != unix.EBUSY {
+		return fmt.Errorf("rmdir %s: %w", dir, err)
+	}
+	return nil
+}
