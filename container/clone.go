@@ -1,6 +1,7 @@
 package container
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -157,7 +158,8 @@ func (b *builder) cloned(p *plan.Process) (err error) {
 		return err
 	}
 	if b.options.Monitor && (p.PidFD < 0 || unix.PidfdSendSignal(p.PidFD, 0, nil, 0) == unix.ESRCH) {
-		return plan.ErrKilled // its monitor has waited for it, so what was read may be another process's
+		// Its monitor has waited for it, or has ended itself: what was read may be another process's.
+		return fmt.Errorf("%w, or its monitor was", plan.ErrKilled)
 	}
 	if err := b.Save(); err != nil || b.options.Config == nil {
 		return err
