@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups/owner"
 	"minirun/container/exit"
 	"minirun/container/files"
 	"minirun/container/pidfd"
@@ -50,7 +49,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 			return err
 		}
 	}
-	b.tasks = b.Class.Add(p, b.Mark, b.facts)
+	b.tasks = b.Class.Add(p, b.Mark)
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
@@ -81,7 +80,7 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	if err != nil {
 		return nil, err
 	}
-	owner.Mark(p, b.Cgroup, b.Mark, b.facts)
+	b.Mark.Record(p, b.Cgroup, b.facts.Privileged())
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
 	return group, nil

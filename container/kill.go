@@ -11,7 +11,6 @@ import (
 
 	"minirun/cgroups"
 	"minirun/cgroups/oom"
-	"minirun/cgroups/owner"
 	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
 	"minirun/container/pidfd"
@@ -135,7 +134,7 @@ func (c *Container) clear(stopped bool) error {
 	case err != nil:
 		return err
 	case group == nil && c.Pid == 0 && c.Cgroup != "":
-		return owner.Sweep(c.Cgroup)
+		return c.Mark.Sweep(c.Cgroup)
 	case group != nil && c.Unit == "":
 		oom.WaitForReaders(group)                    // an engine may still want to read why the container ended
 		if stopped && unix.Rmdir(group.Dir) == nil { // as most often: it is empty, and all is done

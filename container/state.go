@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/files"
@@ -51,7 +52,7 @@ type State struct {
 	Bundle         string                 `json:"bundle"`
 	Rootfs         string                 `json:"rootfs"`
 	Cgroup         string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
-	Mark           string                 `json:"mark,omitempty"`     // by which Cgroup and Class are known to be the container's still (package owner)
+	Mark           owner.Mark             `json:"mark,omitempty"`     // by which Cgroup and Class are known to be the container's still (package owner)
 	Unit           string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
 	UserUnit       bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
 	Class          *resctrl.Class         `json:"class,omitempty"`    // of resctrl (cache and memory bandwidth); nil: none was asked for

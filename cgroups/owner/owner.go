@@ -33,25 +33,33 @@ import (
 	"minirun/plan"
 )
 
-// names are those of the attribute, in the order in which they are looked for.
-var names = []string{"trusted.minirun", "user.minirun"}
+// The names of the attribute, in the order in which they are looked for.
+const (
+	trusted = "trusted.minirun"
+	user    = "user.minirun"
+)
+
+// A Mark is a container's, in the form in which its state keeps it. The state of a container
+// that was made before there were marks has "": it owns what has no mark.
+type Mark string
 
 // Printed is the mark in a plan that is only printed.
-const Printed = "00000000000000000000000000000000"
+const Printed Mark = "00000000000000000000000000000000"
 
 // New returns a mark that nobody has had before.
-func New() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
+func New() Mark { return Mark(fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())) }
 
-// Mark records that a directory, which exists by then, gets a mark. If the plan fails, it
-// gets back the one that it has now: its last owner may still have to remove it.
-func Mark(p *plan.Plan, dir, mark string, facts plan.Facts) {
-	name := names[1]
-	if facts.Privileged() {
-		name = names[0]
+// Record records that a directory, which exists by then, gets the mark. If the plan fails,
+// it gets back the one that it has now: its last owner may still have to remove it.
+// privileged says that the runtime is root of the host.
+func (m Mark) Record(p *plan.Plan, dir string, privileged bool) {
+	name := user
+	if privileged {
+		name = trusted
 	}
 	p.Note("whose it is: a later delete, kill or ps acts on it only if it finds this number, which is in state.json")
-	step := p.Call("setxattr", unix.SYS_SETXATTR, plan.String(dir), plan.String(name), plan.String(mark), plan.Num(len(mark)), plan.Num(0))
-	if old, err := Of(dir); err == nil {
+	step := p.Call("setxattr", unix.SYS_SETXATTR, plan.String(dir), plan.String(name), plan.String(m), plan.Num(len(m)), plan.Num(0))
+	if old, err := of(dir); err == nil {
 		step.Undo("setxattr "+name+" to what it was", func() error {
 			if old == "" {
 				return unix.Removexattr(dir, name)
@@ -61,15 +69,15 @@ func Mark(p *plan.Plan, dir, mark string, facts plan.Facts) {
 	}
 }
 
-// Of returns the mark of a directory; "" if it has none. A directory that was removed is
+// of returns the mark of a directory; "" if it has none. A directory that was removed is
 // ENOENT.
-func Of(dir string) (string, error) {
-	for _, name := range names {
+func of(dir string) (Mark, error) {
+	for _, name := range []string{trusted, user} {
 		mark := make([]byte, 64)
 		n, err := unix.Getxattr(dir, name, mark)
 		switch {
 		case err == nil:
-			return string(mark[:n]), nil
+			return Mark(mark[:n]), nil
 		case err != unix.ENODATA && err != unix.EOPNOTSUPP: // EOPNOTSUPP: no file system for marks, so there is none
 			return "", fmt.Errorf("getxattr %s %s: %w", dir, name, err)
 		}
@@ -77,20 +85,19 @@ func Of(dir string) (string, error) {
 	return "", nil
 }
 
-// Is says whether a directory is there and has this mark. The state of a container that
-// was made before there were marks has none; such a container owns a group without one.
-func Is(dir, mark string) (bool, error) {
-	is, err := Of(dir)
+// On says whether a directory is there and has this mark.
+func (m Mark) On(dir string) (bool, error) {
+	found, err := of(dir)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		return false, nil
 	}
-	return err == nil && is == mark, err
+	return err == nil && found == m, err
 }
 
 // Sweep removes a directory that has no mark, because its maker was killed between mkdir(2)
 // and the mark. The kernel removes no group with processes (EBUSY): those are another's.
-func Sweep(dir string) error {
-	unmarked, err := Is(dir, "")
+func (Mark) Sweep(dir string) error {
+	unmarked, err := Mark("").On(dir)
 	if err != nil || !unmarked {
 		return err
 	}

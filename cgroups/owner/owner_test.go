@@ -25,15 +25,15 @@ func TestNew(t *testing.T) {
 
 // marked marks a directory as a container of root's or of a user's does, and runs on until
 // the plan fails, if it is to fail.
-func marked(t *testing.T, dir, mark string, uid int, fails bool) {
+func marked(t *testing.T, dir string, mark owner.Mark, uid int, fails bool) {
 	t.Helper()
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
-	owner.Mark(p, dir, mark, plan.Facts{Euid: uid})
+	mark.Record(p, dir, uid == 0)
 	failed := errors.New("failed")
 	p.Do("the next step", func(*plan.Process) error {
-		if is, err := owner.Is(dir, mark); !is || err != nil {
-			t.Errorf("Is(%s) after Mark = %t, %v", mark, is, err)
+		if is, err := mark.On(dir); !is || err != nil {
+			t.Errorf("%s.On() after Record = %t, %v", mark, is, err)
 		}
 		if fails {
 			return failed
@@ -45,11 +45,11 @@ func marked(t *testing.T, dir, mark string, uid int, fails bool) {
 	}
 }
 
-func is(t *testing.T, dir, mark string) {
+func is(t *testing.T, dir string, mark owner.Mark) {
 	t.Helper()
-	for _, m := range []string{"", "first", "second"} {
-		if is, err := owner.Is(dir, m); err != nil || is != (m == mark) {
-			t.Errorf("Is(%q) = %t, %v; the mark is %q", m, is, err, mark)
+	for _, m := range []owner.Mark{"", "first", "second"} {
+		if is, err := m.On(dir); err != nil || is != (m == mark) {
+			t.Errorf("%q.On() = %t, %v; the mark is %q", m, is, err, mark)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func TestMark(t *testing.T) {
 			is(t, g.Dir, "first")
 			marked(t, g.Dir, "second", uid, false)
 			is(t, g.Dir, "second")
-			if err := owner.Sweep(g.Dir); err != nil {
+			if err := owner.New().Sweep(g.Dir); err != nil {
 				t.Error(err)
 			}
 			is(t, g.Dir, "second")
@@ -81,14 +81,14 @@ func TestMark(t *testing.T) {
 			}
 			is(t, g.Dir, "")
 			for range 2 { // the second time there is nothing to remove
-				if err := owner.Sweep(g.Dir); err != nil {
+				if err := owner.New().Sweep(g.Dir); err != nil {
 					t.Error(err)
 				}
-				if _, err := owner.Of(g.Dir); !errors.Is(err, unix.ENOENT) {
-					t.Errorf("Of() after Sweep() = %v, want %v", err, unix.ENOENT)
+				if _, err := os.Stat(g.Dir); !errors.Is(err, unix.ENOENT) {
+					t.Errorf("after Sweep(): %v, want %v", err, unix.ENOENT)
 				}
-				if is, err := owner.Is(g.Dir, ""); is || err != nil {
-					t.Errorf("Is() of a group that is gone = %t, %v", is, err)
+				if is, err := owner.Mark("").On(g.Dir); is || err != nil {
+					t.Errorf("On() of a group that is gone = %t, %v", is, err)
 				}
 			}
 		})
@@ -99,7 +99,7 @@ func TestMark(t *testing.T) {
 func TestSweepUsed(t *testing.T) {
 	g := grouptest.Real(t)
 	grouptest.Start(t, g, nil, "/bin/sleep", "60")
-	if err := owner.Sweep(g.Dir); err != nil {
+	if err := owner.New().Sweep(g.Dir); err != nil {
 		t.Error(err)
 	}
 	if pids, err := g.Procs(); err != nil || len(pids) != 1 {

@@ -35,7 +35,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups/owner"
 	"minirun/plan"
 )
 
@@ -51,6 +50,14 @@ type Class struct {
 
 	schemata []string // lines to write
 	exists   bool
+}
+
+// A Mark is the container's, by which it is seen whether a directory is still the one that
+// was made for it (package owner).
+type Mark interface {
+	Record(p *plan.Plan, dir string, privileged bool) // the directory gets it
+	On(dir string) (bool, error)                      // the directory is there, and has it
+	Sweep(dir string) error                           // remove a directory that has none
 }
 
 // Find returns where resctrl is mounted, or [ErrNotMounted].
@@ -142,7 +149,7 @@ func parseSchema(line string) (kind string, shares map[string]string) {
 // Add records the steps that make the class and its directory of counts, each
 // with its undo, and returns the files of tasks for [Enter]. What is made for the container
 // alone gets its mark (package owner). Privileges: root.
-func (c *Class) Add(p *plan.Plan, mark string, facts plan.Facts) []plan.FD {
+func (c *Class) Add(p *plan.Plan, mark Mark) []plan.FD {
 	if c == nil {
 		return nil
 	}
@@ -150,13 +157,13 @@ func (c *Class) Add(p *plan.Plan, mark string, facts plan.Facts) []plan.FD {
 		p.Note("the processor's caches and memory bandwidth, shared out by resctrl")
 		p.Mkdirat(plan.CWD, c.Dir, 0o755).Undo("rmdir "+c.Dir, func() error { return rmdir(c.Dir) })
 		if c.Own {
-			owner.Mark(p, c.Dir, mark, facts)
+			mark.Record(p, c.Dir, true)
 		}
 		c.share(p, c.schemata)
 	}
 	if c.Monitor != "" {
 		p.Mkdirat(plan.CWD, c.Monitor, 0o755).Undo("rmdir "+c.Monitor, func() error { return rmdir(c.Monitor) })
-		owner.Mark(p, c.Monitor, mark, facts)
+		mark.Record(p, c.Monitor, true)
 	}
 	return c.tasks(p)
 }
@@ -172,7 +179,7 @@ func (c *Class) share(p *plan.Plan, schemata []string) {
 
 // Join is Add for one more process of a container. If the class was removed
 // meanwhile, it returns nothing.
-func (c *Class) Join(p *plan.Plan, mark string) ([]plan.FD, error) {
+func (c *Class) Join(p *plan.Plan, mark Mark) ([]plan.FD, error) {
 	if c == nil {
 		return nil, nil
 	}
@@ -184,9 +191,9 @@ func (c *Class) Join(p *plan.Plan, mark string) ([]plan.FD, error) {
 
 // there says whether the class still exists: one of the container's own with its mark, one
 // with a name of its own under that name.
-func (c *Class) there(mark string) (bool, error) {
+func (c *Class) there(mark Mark) (bool, error) {
 	if c.Own {
-		return owner.Is(c.Dir, mark)
+		return mark.On(c.Dir)
 	}
 	_, err := os.Stat(c.Dir)
 	return !isRemoved(err), nil
@@ -211,7 +218,7 @@ func Enter(p *plan.Plan, tasks []plan.FD) {
 
 // Update records new shares of the class. They also hold for other containers that
 // are in it.
-func (c *Class) Update(p *plan.Plan, schemata []string, mark string) error {
+func (c *Class) Update(p *plan.Plan, schemata []string, mark Mark) error {
 	if c == nil && len(schemata) > 0 {
 		return errors.New("it has no class of resctrl's (linux.intelRdt)")
 	}
@@ -238,7 +245,7 @@ func (c *Class) Update(p *plan.Plan, schemata []string, mark string) error {
 // one that was made with this name after the container's was removed. A directory that was
 // removed is a success. unborn says that create was killed before it had a process, so
 // perhaps before the mark.
-func (c *Class) Remove(mark string, unborn bool) error {
+func (c *Class) Remove(mark Mark, unborn bool) error {
 	if c == nil {
 		return nil
 	}
@@ -247,11 +254,11 @@ func (c *Class) Remove(mark string, unborn bool) error {
 		if dir == "" || dir == c.Dir && !c.Own {
 			continue
 		}
-		own, err := owner.Is(dir, mark)
+		own, err := mark.On(dir)
 		if own {
 			err = rmdir(dir)
 		} else if err == nil && unborn {
-			err = owner.Sweep(dir)
+			err = mark.Sweep(dir)
 		}
 		errs = append(errs, err)
 	}

@@ -9,6 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/plan"
 )
 
@@ -62,7 +63,7 @@ func TestNew(t *testing.T) {
 			}
 			p := &plan.Plan{}
 			p.On(plan.Runtime)
-			class.Add(p, "mine", plan.Facts{})
+			class.Add(p, owner.Mark("mine"))
 			var calls []string
 			for _, s := range p.Steps {
 				call := s.Call
@@ -123,7 +124,7 @@ func TestRemoveClass(t *testing.T) {
 			}
 			var none *Class
 			for _, c := range []*Class{{Dir: own, Own: true}, {Dir: filepath.Join(mount, "gold"), Monitor: counted}, {Dir: own, Own: true}, none} {
-				if err := c.Remove("mine", test.unborn); err != nil {
+				if err := c.Remove(owner.Mark("mine"), test.unborn); err != nil {
 					t.Errorf("Remove(%+v) = %v", c, err)
 				}
 			}
@@ -132,7 +133,7 @@ func TestRemoveClass(t *testing.T) {
 					t.Errorf("after Remove, %s: %v, want there: %t", path, err, want)
 				}
 			}
-			there, err := (&Class{Dir: own, Own: true}).there("mine")
+			there, err := (&Class{Dir: own, Own: true}).there(owner.Mark("mine"))
 			if there || err != nil {
 				t.Errorf("there(mine) = %t, %v", there, err)
 			}
@@ -146,18 +147,18 @@ func TestUpdateClass(t *testing.T) {
 	mount := fakeResctrl(t)
 	c := &Class{Dir: filepath.Join(mount, "gold")}
 	p := &plan.Plan{}
-	err := c.Update(p, []string{"L3:0=f"}, "")
+	err := c.Update(p, []string{"L3:0=f"}, owner.Mark(""))
 	if _, startErr := p.Start(plan.Options{}); err != nil || startErr != nil {
 		t.Error(err, startErr)
 	}
-	if err := c.Update(p, []string{"L3:0=f\nMB:0=20"}, ""); err == nil {
+	if err := c.Update(p, []string{"L3:0=f\nMB:0=20"}, owner.Mark("")); err == nil {
 		t.Error("Update with two lines in one: want an error")
 	}
 	if got, _ := os.ReadFile(filepath.Join(c.Dir, "schemata")); !strings.HasPrefix(string(got), "L3:0=f\n") {
 		t.Errorf("schemata = %q", got)
 	}
 	var none *Class
-	if none.Update(p, nil, "") != nil || none.Update(p, []string{"L3:0=f"}, "") == nil {
+	if none.Update(p, nil, owner.Mark("")) != nil || none.Update(p, []string{"L3:0=f"}, owner.Mark("")) == nil {
 		t.Error("Update of no class: want an error if there is something to change, and none else")
 	}
 }

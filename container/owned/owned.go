@@ -25,11 +25,11 @@ import (
 
 // Group is the container's own group; nil if it has none, or none any more. dir is its path,
 // "" for none; first is the container process.
-func Group(dir, mark string, first pidfd.Identity) (*cgroups.Group, error) {
+func Group(dir string, mark owner.Mark, first pidfd.Identity) (*cgroups.Group, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	is, err := owner.Is(dir, mark)
+	is, err := mark.On(dir)
 	if err == nil && !is {
 		is, err = holds(dir, first)
 	}
@@ -59,7 +59,7 @@ func within(path, dir string) bool { return strings.HasPrefix(path+"/", dir+"/")
 // (cgroup-v2.rst, "No Internal Process Constraint"): a container that divides its group
 // has moved its processes to groups below. Nor can it be a threaded group, in which only
 // the threads of processes that are in it already can be.
-func ToJoin(dir, mark string, first pidfd.Identity, below string) (string, error) {
+func ToJoin(dir string, mark owner.Mark, first pidfd.Identity, below string) (string, error) {
 	own, err := Group(dir, mark, first)
 	switch {
 	case err != nil || dir == "" && below == "":
