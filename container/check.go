@@ -68,6 +68,7 @@ type builder struct {
 
 	given    map[plan.Inherited]int // the descriptors that the plan uses but does not open, by their names in it
 	hostProc bool                   // exec: the host's /proc is one of those descriptors
+	unmet    error                  // why this host cannot set a limit: the plan is only for printing; nil: it can
 	listener error                  // why the seccomp listener did not reach its agent; nil: it did
 }
 
@@ -225,9 +226,10 @@ func (b *builder) findGroup() error {
 		without = "an ordinary user needs a delegated cgroup for it"
 	}
 	if without != "" {
-		err = resources.Refuse(b.limits, b.cgroup.Dir, without)
-		b.cgroup = nil // without limits the caller's own group does as well
-		return err
+		if b.unmet = resources.Refuse(b.limits, b.cgroup.Dir, without); b.unmet == nil {
+			b.cgroup = nil // without limits the caller's own group does as well
+			return nil
+		}
 	}
 	b.Cgroup = b.cgroup.Dir
 	return nil
