@@ -157,6 +157,7 @@ func (b *builder) execPlan() (*plan.Plan, error) {
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
 		b.identity.Terminal(p, p.OpenIn(plan.CWD, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx"))
+		stdio.TerminalGate(p, b.options.Terminal)
 	} else {
 		b.stdio(p)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
 )
@@ -30,7 +31,7 @@ func doctor(c *cli.Context) error {
 	if what := c.String("inside"); what != "" {
 		return inside(what, c.Args().Slice())
 	}
-	signal.Ignore(stopping...) // ^C would leave behind what is being tried
+	signal.Ignore(early.Stopping...) // ^C would leave behind what is being tried
 	healthy := true
 	for _, check := range checks {
 		found, err := check.look(c)

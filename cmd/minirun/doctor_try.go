@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"unsafe"
@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/plan"
 )
 
 // What doctor tries, it tries in a child: minirun itself, in new namespaces, with the
@@ -232,27 +233,20 @@ func tryControllers(*cli.Context) (string, error) {
 	})
 }
 
-// tryLimit sets a limit of a group. If the group above does not hand the controller down, it
-// does so meanwhile. But where others are in that group, they would get the controller, too,
-// and could lose a limit when it is taken away again: then nothing is written.
-func tryLimit(g *cgroups.Group, limit cgroups.Write) (err error) {
-	above := filepath.Dir(g.Dir)
-	if _, _, err := cgroups.Controllers(above, []cgroups.Write{limit}); err != nil {
+// tryLimit sets a limit of a group. A controller that the groups above do not hand down yet
+// stays as it is, because handing it down would change the groups of others: then the
+// answer is that of run, which looks at the same files before it does so.
+func tryLimit(g *cgroups.Group, limit cgroups.Write) error {
+	if _, err := g.Add(&plan.Plan{}, []cgroups.Write{limit}); err != nil {
 		return err
 	}
-	control := filepath.Join(above, "cgroup.subtree_control")
-	text, err := os.ReadFile(control)
-	if err != nil {
+	file, err := os.OpenFile(filepath.Join(g.Dir, limit.File), os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
 		return err
 	}
-	if !slices.Contains(strings.Fields(string(text)), limit.Controller()) {
-		if others, err := filepath.Glob(above + "/*/cgroup.procs"); len(others) > 1 || err != nil {
-			return unix.Access(control, unix.W_OK)
-		}
-		if err := os.WriteFile(control, []byte("+"+limit.Controller()), 0); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, os.WriteFile(control, []byte("-"+limit.Controller()), 0)) }()
-	}
-	return os.WriteFile(filepath.Join(g.Dir, limit.File), []byte(limit.Value), 0)
+	defer file.Close()
+	_, err = file.WriteString(limit.Value)
+	return err
 }
