@@ -125,12 +125,12 @@ func (c *Container) Lock() error {
 		return err
 	}
 	defer in.Close()
-	pid, start := c.Pid, c.StartTime
+	before := c.Identity
 	if err := c.acquire(in); err != nil {
 		return err
 	}
 	err = c.read(c.lock) // only now: without the lock it could still change
-	if err == nil && pid != 0 && (c.Pid != pid || c.StartTime != start) {
+	if err == nil && before.Pid != 0 && c.Identity != before {
 		err = fmt.Errorf("%s: %w", c.ID, ErrNotExist)
 	}
 	if err != nil {
