@@ -25,6 +25,7 @@ import (
 	"minirun/rootfs/copyup"
 	"minirun/rootfs/detached"
 	"minirun/rootfs/idmap"
+	"minirun/rootfs/overlay"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -143,6 +144,9 @@ func (b *builder) checkIdentity() (err error) {
 // /etc/passwd below the root directory; the file may be hostile (package users).
 func (b *builder) checkRoot() (err error) {
 	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.IsDir); err != nil {
+		return err
+	}
+	if err := overlay.New(b.spec, b.root); err != nil {
 		return err
 	}
 	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {

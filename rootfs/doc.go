@@ -53,7 +53,7 @@
 //     nowhere (Proc). The first rule holds for it, too. The container's own /proc
 //     will not do, because a hostile mount could be in place of a file there.
 //
-// The annexes have what few containers ask for: copyup, detached, idmap. Package
+// The annexes have what some containers ask for: copyup, detached, idmap, overlay. Package
 // file reads hostile files, and package image is the store of images.
 //
 // Left out: file systems that need a helper in user space.

@@ -29,6 +29,10 @@ type Mount struct {
 	// records it.
 	Tree *plan.Step
 
+	// Own makes it a bind mount of the directory of the container's that is at
+	// Destination: the same files, with flags of their own.
+	Own bool
+
 	// Fill records what a new file system begins with. It is called before tree is
 	// attached, when nobody else can reach it; below is the directory that tree is
 	// going to cover. Nil: the file system is empty.
@@ -60,7 +64,7 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	switch {
 	case bind && m.Source == "":
 		return nil, errors.New("source: missing")
-	case bind && c.Destination == "/":
+	case c.Destination == "/" && (bind || c.Type != "overlay"):
 		return nil, errors.New("destination: the root can only be an overlay")
 	case bind:
 		c.Type, c.source = "", absolute(bundle, m.Source)
@@ -68,25 +72,7 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	case c.Type == "cgroup":
 		c.Type = "cgroup2" // the spec has one word for both versions; we have version 2
 	}
-	if c.Destination == "/" {
-		return c, c.checkOverlay()
-	}
 	return c, nil
-}
-
-// checkOverlay refuses a root that is not stacked from layers, and layers with
-// relative names: relativeLayers could not shorten those.
-func (m *Mount) checkOverlay() error {
-	if m.Type != "overlay" {
-		return fmt.Errorf("type %q: the root can only be an overlay", m.Type)
-	}
-	for _, o := range m.Options {
-		key, value, _ := strings.Cut(o, "=")
-		if overlayDirs[key] && slices.ContainsFunc(strings.Split(value, ":"), func(dir string) bool { return !filepath.IsAbs(dir) }) {
-			return fmt.Errorf("option %q: not absolute paths", o)
-		}
-	}
-	return nil
 }
 
 // dropOptions leaves out, and returns, the options of a file system on a bind

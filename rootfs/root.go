@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +17,9 @@ import (
 // methods record one part each; doc.go says in which order.
 type Root struct {
 	Warnings []string // what the spec asks for that has no effect; nil if nothing
+
+	// Stack records a root directory that is stacked from layers; nil: it is there.
+	Stack func(p *plan.Plan) plan.FD
 
 	spec   *specs.Spec
 	facts  plan.Facts
@@ -86,8 +88,8 @@ func absolute(bundle, path string) string {
 func (r *Root) Open(p *plan.Plan) {
 	p.Note("first cut the ties to the host: its mounts may be shared, and ours would appear there, too; pivot_root would refuse")
 	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
-	if i := slices.IndexFunc(r.mounts, func(m *Mount) bool { return m.Destination == "/" }); i >= 0 {
-		r.mountOverlay(p, r.mounts[i])
+	if r.Stack != nil {
+		r.root = r.Stack(p)
 		return
 	}
 	dir, tree := r.copyTree(p)
@@ -127,50 +129,6 @@ func (r *Root) hostPropagation() uintptr {
 func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
 	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
 }
-
-// mountOverlay records a root that is stacked from an image's layers: overlayfs
-// shows the lower directories, which are never written to, and puts every change
-// into the upper one. That is why many containers can share an image. It is
-// mounted in the container's own mount namespace, so it goes with the last
-// process of the container, and nobody has to clean up.
-func (r *Root) mountOverlay(p *plan.Plan, m *Mount) {
-	base, options := relativeLayers(m.Options)
-	p.Note("the options of one mount must fit in a page: the layers are named relative to their common directory")
-	p.Chdir(base)
-	p.Note("the image's layers, read-only, below a directory for what the container writes")
-	p.Mount("overlay", r.path, "overlay", 0, strings.Join(options, ","))
-	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
-}
-
-// relativeLayers makes the directories in overlay options relative to the
-// directory that all of them are in.
-func relativeLayers(options []string) (base string, short []string) {
-	var dirs []string
-	for _, o := range options {
-		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
-			dirs = append(dirs, strings.Split(value, ":")...)
-		}
-	}
-	base = "/"
-	if len(dirs) > 0 {
-		base = filepath.Dir(dirs[0])
-	}
-	prefix := func() string { return strings.TrimSuffix(base, "/") + "/" }
-	for _, d := range dirs {
-		for !strings.HasPrefix(d, prefix()) {
-			base = filepath.Dir(base)
-		}
-	}
-	for _, o := range options {
-		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
-			o = key + "=" + strings.ReplaceAll(strings.TrimPrefix(value, prefix()), ":"+prefix(), ":")
-		}
-		short = append(short, o)
-	}
-	return base, short
-}
-
-var overlayDirs = map[string]bool{"lowerdir": true, "upperdir": true, "workdir": true}
 
 // Proc returns a procfs of our own, recorded at the first use. It is attached
 // nowhere, so the container cannot put anything in its place. It is not the
