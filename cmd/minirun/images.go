@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container/bundle"
+	"minirun/plan/print"
 	"minirun/rootfs/image"
 )
 
@@ -42,9 +44,14 @@ func loadCommand() *cli.Command {
 			}
 			loaded, err := load(s, c.String("input")+c.Args().First())
 			for _, img := range loaded {
-				report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				for _, name := range img.Loaded {
+					report.Printf(c.App.Writer, "Loaded image: %s\n", name.Familiar())
+				}
+				if len(img.Loaded) == 0 {
+					report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				}
 			}
-			return err
+			return unpacked(err, c.String("input")+c.Args().First(), "load")
 		},
 	}
 }
@@ -110,10 +117,25 @@ func importImage(c *cli.Context) error {
 	}
 	img, err := s.Import(r, name, c.StringSlice("change")...)
 	if err != nil {
-		return fmt.Errorf("import %s: %w", c.Args().First(), err)
+		err = fmt.Errorf("import %s: %w", c.Args().First(), err)
+		return unpacked(err, c.Args().First(), strings.TrimSpace("import - "+c.Args().Get(1)))
 	}
 	fmt.Fprintln(c.App.Writer, "sha256:"+img.ID.Hex())
 	return nil
+}
+
+// unpacked adds to an error about a compression that minirun does not read how another
+// program decompresses the file for the command.
+func unpacked(err error, file, command string) error {
+	var how image.Compression
+	if !errors.As(err, &how) {
+		return err
+	}
+	words := []string{string(how), "-dc", print.Quote(file), "| minirun", command}
+	if file == "" || file == "-" {
+		words = slices.Delete(words, 2, 3)
+	}
+	return helped{err, strings.Join(words, " ")}
 }
 
 func imagesCommand() *cli.Command {
@@ -234,14 +256,7 @@ func layerInUse(s bundle.Store, id image.Digest) bool {
 	if err != nil {
 		return true // so it is kept
 	}
-	for _, b := range list {
-		for _, m := range b.Spec.Mounts {
-			if m.Type == "overlay" && strings.Contains(strings.Join(m.Options, ","), id.Hex()) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, func(b *bundle.Bundle) bool { return b.UsesLayer(id.Hex()) })
 }
 
 func imageName(img *image.Image) string {

@@ -142,11 +142,22 @@ func warn(text string) {
 	fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", report.OneLine(errors.New(text)))
 }
 
+// helped is an error with a command that helps.
+type helped struct {
+	error
+	instead string
+}
+
+func (h helped) Unwrap() error { return h.error }
+
 // hint returns advice for an error; "" if there is none.
 func hint(err error) string {
 	var failed *plan.StepError
 	var missing notDone
+	var help helped
 	switch {
+	case errors.As(err, &help):
+		return help.instead
 	case errors.As(err, &missing):
 		return missing.instead()
 	case errors.Is(err, bundle.ErrNoSuch), errors.Is(err, container.ErrNotExist):
