@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,13 +16,12 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container/bundle"
-	"minirun/plan/print"
 	"minirun/rootfs/image"
 )
 
 // images opens the store of images. While it works, it shows its progress.
 func images(c *cli.Context) (*image.Store, error) {
-	o := image.Options{Progress: progress(os.Stderr), Damaged: func(err error) { warn(err.Error() + ": rmi --force removes it") }}
+	o := image.Options{Progress: progress(os.Stderr), Damaged: func(err error) { warn(err.Error() + ": " + removesImage) }}
 	if os.Geteuid() != 0 {
 		o.Ownership = image.Mine
 	}
@@ -36,7 +37,10 @@ func loadCommand() *cli.Command {
 			"it is read from standard input. DIR is an OCI image layout. Examples:\n" +
 			"   docker save httpd | minirun load\n" +
 			"   minirun load -i httpd.tar",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read `FILE` or directory"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read `FILE` or directory"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true}, // there is little to leave out
+		},
 		Action: func(c *cli.Context) error {
 			s, err := images(c)
 			if err != nil {
@@ -124,20 +128,6 @@ func importImage(c *cli.Context) error {
 	return nil
 }
 
-// unpacked adds to an error about a compression that minirun does not read how another
-// program decompresses the file for the command.
-func unpacked(err error, file, command string) error {
-	var how image.Compression
-	if !errors.As(err, &how) {
-		return err
-	}
-	words := []string{string(how), "-dc", print.Quote(file), "| minirun", command}
-	if file == "" || file == "-" {
-		words = slices.Delete(words, 2, 3)
-	}
-	return helped{err, strings.Join(words, " ")}
-}
-
 func imagesCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "images",
@@ -147,6 +137,7 @@ func imagesCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Hidden: true}, // all are always shown
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: dangling=true (without a name), dangling=false, reference=NAME"},
 			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
 		},
 		Action: func(c *cli.Context) error {
@@ -158,7 +149,11 @@ func imagesCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return printImages(c, imageRows(list, c.Args().First(), c.Bool("no-trunc")))
+			rows, err := filterImages(imageRows(list, c.Args().First(), c.Bool("no-trunc")), c.StringSlice("filter"))
+			if err != nil {
+				return err
+			}
+			return printImages(c, rows)
 		},
 	}
 }
@@ -191,6 +186,25 @@ func imageRows(list []*image.Image, only string, whole bool) []imageRow {
 	return rows
 }
 
+// filterImages keeps the rows that every filter matches.
+func filterImages(rows []imageRow, filters []string) ([]imageRow, error) {
+	for _, f := range filters {
+		key, value, _ := strings.Cut(f, "=")
+		dangling, err := strconv.ParseBool(value)
+		if key != "reference" && (key != "dangling" || err != nil) {
+			return nil, fmt.Errorf("filter %q: want dangling=true, dangling=false or reference=NAME", f)
+		}
+		rows = slices.DeleteFunc(rows, func(r imageRow) bool {
+			if key == "dangling" {
+				return (r.Repository == "<none>") != dangling
+			}
+			matches, err := path.Match(value, r.Repository+":"+r.Tag)
+			return r.Repository != value && (!matches || err != nil)
+		})
+	}
+	return rows, nil
+}
+
 func printImages(c *cli.Context, rows []imageRow) error {
 	w, format := c.App.Writer, c.String("format")
 	switch {
@@ -210,6 +224,28 @@ func printImages(c *cli.Context, rows []imageRow) error {
 		report.Printf(t, "%s\t%s\t%s\t%s\t%s\n", r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size)
 	}
 	return t.Flush()
+}
+
+func tagCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "tag",
+		Usage:     "give an image one more name",
+		ArgsUsage: "IMAGE NAME[:TAG]",
+		Action: func(c *cli.Context) error {
+			if c.Args().Len() != 2 {
+				return usage{errors.New("tag: want an image, and its further name")}
+			}
+			name, err := image.ParseReference(c.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			return s.Tag(c.Args().First(), name)
+		},
+	}
 }
 
 func rmiCommand() *cli.Command {

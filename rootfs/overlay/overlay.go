@@ -52,14 +52,13 @@ var dirs = map[string]bool{"lowerdir": true, "upperdir": true, "workdir": true}
 // New prepares the overlays of a spec, in its root, and refuses a stacked root directory
 // whose layers have relative names, which could not be shortened.
 func New(spec *specs.Spec, root *rootfs.Root) error {
-	for i := range spec.Mounts {
-		m := root.Mount(i)
+	for i, m := range root.All() {
 		switch {
 		case m.Type == "overlay" && m.Destination == "/":
 			if err := check(m.Options); err != nil {
 				return rootfs.MountError(i, spec.Mounts[i], err)
 			}
-			root.Stack = func(p *plan.Plan) plan.FD { return mount(p, m, root.Path()) }
+			root.Stack = func(p *plan.Plan) plan.FD { return mount(p, m, root) }
 		case m.Type == "overlay":
 			m.Options = pieces(m.Options)
 		case m.Type == "" && root.Stack != nil:
@@ -80,17 +79,13 @@ func check(options []string) error {
 }
 
 // mount records a root directory that is stacked from an image's layers.
-func mount(p *plan.Plan, m *rootfs.Mount, path string) plan.FD {
+func mount(p *plan.Plan, m *rootfs.Mount, root *rootfs.Root) plan.FD {
 	base, short := relative(m.Options)
 	options := strings.Join(short, ",")
 	if len(options) >= page {
-		return mountPieces(p, m, path)
+		return mountPieces(p, m, root.Path())
 	}
-	p.Note("the options of one mount must fit in a page: the layers are named relative to their common directory")
-	p.Chdir(base)
-	p.Note("the image's layers, read-only, below a directory for what the container writes")
-	p.Mount("overlay", path, "overlay", 0, options)
-	return p.Openat(plan.CWD, path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+	return root.MountOverlay(p, base, options)
 }
 
 func mountPieces(p *plan.Plan, m *rootfs.Mount, path string) plan.FD {
