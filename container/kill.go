@@ -13,6 +13,7 @@ import (
 	"minirun/cgroups/oom"
 	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
+	"minirun/container/owned"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -47,6 +48,9 @@ func (c *Container) Kill(signal unix.Signal, all bool) error {
 		} else if group != nil {
 			return signals.Send(group, signal)
 		}
+	}
+	if all && !ended && c.alone() {
+		return ignore(owned.Signal(c.Identity, signal), pidfd.ErrEnded)
 	}
 	if ended {
 		return nil
