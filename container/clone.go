@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/container/exit"
 	"minirun/container/files"
 	"minirun/container/pidfd"
@@ -82,7 +83,9 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 		return nil, err
 	}
 	b.unmet = cmp.Or(b.unmet, err)
-	b.Mark.Record(p, b.Cgroup, b.facts.Privileged())
+	p.Note(owner.Note)
+	root := b.facts.Privileged()
+	p.Call("setxattr", unix.SYS_SETXATTR, b.Mark.Set(b.Cgroup, root)...).Undo(b.Mark.Restore(b.Cgroup, root))
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
 	return group, nil

@@ -76,6 +76,7 @@
 //	failure      words for what failed      protect      our own program, from containers
 //	host         questions to the machine   report       telling an engine the process id
 //	owned        the cgroup, as long as it is the container's
+//	mounts       what the mounts of a spec ask for beyond package rootfs itself
 //	stdio        pipes and /dev/null as descriptors 0, 1 and 2
 //	bundle       minirun only: an image and flags become a bundle
 //

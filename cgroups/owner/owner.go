@@ -49,24 +49,36 @@ const Printed Mark = "00000000000000000000000000000000"
 // New returns a mark that nobody has had before.
 func New() Mark { return Mark(fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())) }
 
-// Record records that a directory, which exists by then, gets the mark. If the plan fails,
-// it gets back the one that it has now: its last owner may still have to remove it.
-// privileged says that the runtime is root of the host.
-func (m Mark) Record(p *plan.Plan, dir string, privileged bool) {
-	name := user
+// Note is what a plan says of the call.
+const Note = "whose it is: a later delete, kill or ps acts on it only if it finds this number, which is in state.json"
+
+// Set is the arguments of setxattr(2) by which a directory gets the mark. privileged says
+// that the runtime is root of the host.
+func (m Mark) Set(dir string, privileged bool) []plan.Arg {
+	return []plan.Arg{plan.String(dir), plan.String(name(privileged)), plan.String(m), plan.Num(len(m)), plan.Num(0)}
+}
+
+// Restore is how the call is undone if the plan fails: the directory gets back the mark that
+// it has now. Its last owner may still have to remove it.
+func (Mark) Restore(dir string, privileged bool) (text string, undo func() error) {
+	old, err := of(dir)
+	return "the mark that it had", func() error {
+		set := unix.Removexattr(dir, name(privileged))
+		if err == nil && old != "" {
+			set = unix.Setxattr(dir, name(privileged), []byte(old), 0)
+		}
+		if set == unix.ENOENT { // systemd has removed the group with its unit
+			return nil
+		}
+		return set
+	}
+}
+
+func name(privileged bool) string {
 	if privileged {
-		name = trusted
+		return trusted
 	}
-	p.Note("whose it is: a later delete, kill or ps acts on it only if it finds this number, which is in state.json")
-	step := p.Call("setxattr", unix.SYS_SETXATTR, plan.String(dir), plan.String(name), plan.String(m), plan.Num(len(m)), plan.Num(0))
-	if old, err := of(dir); err == nil {
-		step.Undo("setxattr "+name+" to what it was", func() error {
-			if old == "" {
-				return unix.Removexattr(dir, name)
-			}
-			return unix.Setxattr(dir, name, []byte(old), 0)
-		})
-	}
+	return user
 }
 
 // of returns the mark of a directory; "" if it has none. A directory that was removed is

@@ -29,11 +29,11 @@ func marked(t *testing.T, dir string, mark owner.Mark, uid int, fails bool) {
 	t.Helper()
 	p := &plan.Plan{}
 	p.On(plan.Runtime)
-	mark.Record(p, dir, uid == 0)
+	p.Call("setxattr", unix.SYS_SETXATTR, mark.Set(dir, uid == 0)...).Undo(mark.Restore(dir, uid == 0))
 	failed := errors.New("failed")
 	p.Do("the next step", func(*plan.Process) error {
 		if is, err := mark.On(dir); !is || err != nil {
-			t.Errorf("%s.On() after Record = %t, %v", mark, is, err)
+			t.Errorf("%s.On() after setxattr = %t, %v", mark, is, err)
 		}
 		if fails {
 			return failed

@@ -55,9 +55,10 @@ type Class struct {
 // A Mark is the container's, by which it is seen whether a directory is still the one that
 // was made for it (package owner).
 type Mark interface {
-	Record(p *plan.Plan, dir string, privileged bool) // the directory gets it
-	On(dir string) (bool, error)                      // the directory is there, and has it
-	Sweep(dir string) error                           // remove a directory that has none
+	Set(dir string, privileged bool) []plan.Arg                 // the arguments of setxattr(2), by which the directory gets it
+	Restore(dir string, privileged bool) (string, func() error) // the undo of that
+	On(dir string) (bool, error)                                // the directory is there, and has it
+	Sweep(dir string) error                                     // remove a directory that has none
 }
 
 // Find returns where resctrl is mounted, or [ErrNotMounted].
@@ -157,15 +158,20 @@ func (c *Class) Add(p *plan.Plan, mark Mark) []plan.FD {
 		p.Note("the processor's caches and memory bandwidth, shared out by resctrl")
 		p.Mkdirat(plan.CWD, c.Dir, 0o755).Undo("rmdir "+c.Dir, func() error { return rmdir(c.Dir) })
 		if c.Own {
-			mark.Record(p, c.Dir, true)
+			set(p, mark, c.Dir)
 		}
 		c.share(p, c.schemata)
 	}
 	if c.Monitor != "" {
 		p.Mkdirat(plan.CWD, c.Monitor, 0o755).Undo("rmdir "+c.Monitor, func() error { return rmdir(c.Monitor) })
-		mark.Record(p, c.Monitor, true)
+		set(p, mark, c.Monitor)
 	}
 	return c.tasks(p)
+}
+
+// set records that a directory gets a mark: root's, because only root makes classes.
+func set(p *plan.Plan, mark Mark, dir string) {
+	p.Call("setxattr", unix.SYS_SETXATTR, mark.Set(dir, true)...).Undo(mark.Restore(dir, true))
 }
 
 // share records the writes of lines of schemata.
