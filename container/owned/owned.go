@@ -90,10 +90,27 @@ func ToJoin(dir string, mark owner.Mark, first pidfd.Identity, below string) (st
 	return at, err
 }
 
-// Signal sends a signal to all processes in the pid namespace of a process, which has it
-// for its own, and in no other: for a container that has no group any more. It is
-// [pidfd.ErrEnded] if the process has ended; then all of them have.
-func Signal(first pidfd.Identity, sig unix.Signal) error {
+// Signal sends a signal to all processes of a container: those in its group or, if it has
+// none any more, those in its own pid namespace. false says that it has neither.
+func Signal(dir string, mark owner.Mark, first pidfd.Identity, ownPids bool, sig unix.Signal) (sent bool, err error) {
+	group, err := Group(dir, mark, first)
+	switch {
+	case err != nil:
+		return false, err
+	case group != nil:
+		return true, signals.Send(group, sig)
+	case !ownPids:
+		return false, nil
+	}
+	err = toNamespace(first, sig)
+	if errors.Is(err, pidfd.ErrEnded) { // then all the others have, too
+		return true, nil
+	}
+	return true, err
+}
+
+// toNamespace sends a signal to all processes in the pid namespace of a process.
+func toNamespace(first pidfd.Identity, sig unix.Signal) error {
 	fd, err := first.Open()
 	if err != nil {
 		return err
