@@ -36,6 +36,7 @@ func (b *builder) terminal(p *plan.Plan) {
 		return
 	}
 	slave := b.identity.Terminal(p, b.root.Ptmx(p))
+	stdio.TerminalGate(p, b.options.Terminal)
 	b.root.Console(p, slave)
 }
 

@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,8 +31,6 @@ type call struct {
 	manager   string // cgroupfs, systemd or disabled
 	version   bool
 	help      bool
-
-	early chan os.Signal // see signals.go
 
 	command command
 	flags   *flags   // the command's

@@ -31,6 +31,8 @@ import (
 //	               (--monitor includes it)
 //	--interactive  what the caller types is for the program
 //	--name         not used: it is there to be seen in ps
+//	--guard        the number of a descriptor: minirun's guard executes COMMAND if it is
+//	               closed before minirunc has written a byte (guard.go of minirun)
 //	--rm           the container is removed at its end
 //	COMMAND        removes the container, and the bundle, which is minirun's. It is
 //	               executed if the making of the container fails and, with --rm, at
@@ -43,6 +45,27 @@ type people struct {
 	interactive bool
 	remove      bool
 	command     []string
+	guard       guard
+}
+
+// A guard is the descriptor of --guard; nil without one.
+type guard struct{ *os.File }
+
+// guarded takes the descriptor over. Nothing that minirunc starts may keep it.
+func guarded(fd int) guard {
+	if fd < 3 {
+		return guard{}
+	}
+	unix.CloseOnExec(fd)
+	return guard{os.NewFile(uintptr(fd), "guard")}
+}
+
+// release tells the guard that there is nothing to remove.
+func (g guard) release() {
+	if g.File != nil {
+		g.Write([]byte{1}) // EPIPE: somebody has killed the guard. ErrClosed: it was released before
+		g.Close()
+	}
 }
 
 // peopleCode is the exit code of run and exec for an error of their own, as
