@@ -10,8 +10,8 @@ import (
 
 	"minirun/cgroups"
 	"minirun/cgroups/oom"
-	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
+	"minirun/container/owned"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -41,10 +41,8 @@ func (c *Container) Kill(signal unix.Signal, all bool) error {
 	case ended && c.alone():
 		return nil
 	case all || signal == unix.SIGKILL && !c.alone():
-		if group, err := c.Group(); err != nil {
-			return fmt.Errorf("kill %s: %w", c.ID, err)
-		} else if group != nil {
-			return signals.Send(group, signal)
+		if sent, err := owned.Signal(c.Cgroup, c.Mark, c.Identity, c.alone(), signal); sent || err != nil {
+			return err
 		}
 	}
 	if ended {

@@ -49,9 +49,14 @@ func loadCommand() *cli.Command {
 			}
 			loaded, err := load(s, c.String("input")+c.Args().First())
 			for _, img := range loaded {
-				report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				for _, name := range img.Loaded {
+					report.Printf(c.App.Writer, "Loaded image: %s\n", name.Familiar())
+				}
+				if len(img.Loaded) == 0 {
+					report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				}
 			}
-			return err
+			return unpacked(err, c.String("input")+c.Args().First(), "load")
 		},
 	}
 }
@@ -117,7 +122,8 @@ func importImage(c *cli.Context) error {
 	}
 	img, err := s.Import(r, name, c.StringSlice("change")...)
 	if err != nil {
-		return fmt.Errorf("import %s: %w", c.Args().First(), err)
+		err = fmt.Errorf("import %s: %w", c.Args().First(), err)
+		return unpacked(err, c.Args().First(), strings.TrimSpace("import - "+c.Args().Get(1)))
 	}
 	fmt.Fprintln(c.App.Writer, "sha256:"+img.ID.Hex())
 	return nil
@@ -284,21 +290,11 @@ func free(c *cli.Context, s *image.Store, word string) error {
 // layersInUse says of a layer whether a container is made of it. The containers are listed once,
 // at the first question: [image.Store.Remove] asks when no other command makes one.
 func layersInUse(s bundle.Store) func(image.Digest) bool {
-	overlays := sync.OnceValues(func() (string, error) {
-		var text strings.Builder
-		list, err := s.List()
-		for _, b := range list {
-			for _, m := range b.Spec.Mounts {
-				if m.Type == "overlay" {
-					text.WriteString(strings.Join(m.Options, ",") + "\n")
-				}
-			}
-		}
-		return text.String(), err
-	})
+	list := sync.OnceValues(s.List)
 	return func(id image.Digest) bool {
-		text, err := overlays()
-		return err != nil || strings.Contains(text, id.Hex()) // after an error it is kept
+		bundles, err := list()
+		return err != nil || // after an error it is kept
+			slices.ContainsFunc(bundles, func(b *bundle.Bundle) bool { return b.UsesLayer(id.Hex()) })
 	}
 }
 

@@ -56,7 +56,7 @@ const (
 	Signal  = "org.minirun.stopSignal"
 	Remove  = "org.minirun.remove"  // "true": with --rm
 	Without = "org.minirun.without" // layers that were taken away, comma separated
-	Layers  = "org.minirun.layers"  // diff ids in use, comma separated
+	Layers  = "org.minirun.layers"  // diff ids in use, comma separated; "": the overlay's options have them
 )
 
 // A Bundle is one directory of a Store.

@@ -15,11 +15,16 @@ package owned
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
 	"minirun/cgroups/owner"
+	"minirun/cgroups/signals"
 	"minirun/container/pidfd"
 )
 
@@ -83,4 +88,60 @@ func ToJoin(dir string, mark owner.Mark, first pidfd.Identity, below string) (st
 		at = dir
 	}
 	return at, err
+}
+
+// Signal sends a signal to all processes of a container: those in its group or, if it has
+// none any more, those in its own pid namespace. false says that it has neither.
+func Signal(dir string, mark owner.Mark, first pidfd.Identity, ownPids bool, sig unix.Signal) (sent bool, err error) {
+	group, err := Group(dir, mark, first)
+	switch {
+	case err != nil:
+		return false, err
+	case group != nil:
+		return true, signals.Send(group, sig)
+	case !ownPids:
+		return false, nil
+	}
+	err = toNamespace(first, sig)
+	if errors.Is(err, pidfd.ErrEnded) { // then all the others have, too
+		return true, nil
+	}
+	return true, err
+}
+
+// toNamespace sends a signal to all processes in the pid namespace of a process.
+func toNamespace(first pidfd.Identity, sig unix.Signal) error {
+	fd, err := first.Open()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) // EIO is impossible for a pidfd
+	namespace, err := namespaceOf(first.Pid)
+	if unix.PidfdSendSignal(fd, 0, nil, 0) == unix.ESRCH {
+		return pidfd.ErrEnded
+	} else if err != nil {
+		return err
+	}
+	inside := func(pid int) (bool, error) {
+		is, err := namespaceOf(pid)
+		return is == namespace, err
+	}
+	return signals.Each(func() (pids []int, err error) {
+		entries, err := os.ReadDir("/proc")
+		for _, e := range entries {
+			pid, notProcess := strconv.Atoi(e.Name())
+			if notProcess != nil {
+				continue
+			}
+			if is, err := inside(pid); is && err == nil { // err: it has ended, or we have no right to know, so it is none of ours
+				pids = append(pids, pid)
+			}
+		}
+		return pids, err
+	}, inside, sig)
+}
+
+// namespaceOf is the pid namespace of a process, as the kernel writes it: "pid:[4026531836]".
+func namespaceOf(pid int) (string, error) {
+	return os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
 }

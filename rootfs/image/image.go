@@ -31,6 +31,8 @@ type Image struct {
 	// Size counts the bytes of the uncompressed layers. Layers shared with
 	// other images count here, too.
 	Size int64
+	// Loaded are the names that [Store.Load] has just given it, in the archive's order.
+	Loaded []Reference
 
 	store *Store
 }

@@ -196,19 +196,22 @@ func (g *staging) conclude() ([]*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := index.lines()
+	lines, loaded := index.lines(), map[Digest]*Image{}
 	var images []*Image
 	for _, r := range g.results {
-		own := lines[r.image.Digest]
-		if own == nil {
-			continue // it has been there under another name
+		image := loaded[r.image.Digest]
+		if image == nil {
+			if image, err = g.store.image(r.image.Digest, lines[r.image.Digest]); err != nil {
+				return nil, err
+			}
+			loaded[r.image.Digest] = image
+			images = append(images, image)
 		}
-		delete(lines, r.image.Digest)
-		image, err := g.store.image(r.image.Digest, own)
-		if err != nil {
-			return nil, err
+		for _, name := range r.names {
+			if name != (Reference{}) {
+				image.Loaded = append(image.Loaded, name)
+			}
 		}
-		images = append(images, image)
 	}
 	return images, nil
 }
@@ -359,6 +362,10 @@ func (g *staging) loadDockerImage(tree fs.FS, item dockerImage) error {
 	})
 	if err != nil {
 		return err
+	}
+	if known, ok := g.byID[config.Digest]; ok { // see newImage
+		g.results = append(g.results, result{image: known, names: names})
+		return nil
 	}
 	if len(item.Layers) > maxLayers {
 		return fmt.Errorf("%s: more than %d layers", dockerList, maxLayers)

@@ -38,6 +38,7 @@ type staging struct {
 	// What has been checked is not checked again: an archive can list one image, or one
 	// layer, under as many names as its index has room for.
 	listed map[Digest]Descriptor        // images of the store, as begin found them
+	byID   map[Digest]Descriptor        // whole images, by their IDs
 	images map[descriptorKey]Descriptor // as image returned them
 	sizes  map[layerKey]int64           // uncompressed
 }
@@ -65,7 +66,7 @@ func (p *opened) begin() (*staging, error) {
 	g := &staging{
 		store: p, lock: lock, name: private.Unique(), budget: newBudget(p.options.Limits),
 		blobs: map[Digest]bool{}, layers: map[Digest]bool{},
-		listed: map[Digest]Descriptor{}, images: map[descriptorKey]Descriptor{}, sizes: map[layerKey]int64{},
+		listed: map[Digest]Descriptor{}, byID: map[Digest]Descriptor{}, images: map[descriptorKey]Descriptor{}, sizes: map[layerKey]int64{},
 	}
 	if err := g.prepare(); err != nil {
 		g.abort()
@@ -86,7 +87,13 @@ func (g *staging) prepare() (err error) {
 	}
 	index, err := g.store.readIndex() // nothing can be taken out of it as long as we hold the lock
 	for _, d := range index.Manifests {
+		if _, ok := g.listed[d.Digest]; ok {
+			continue // another name
+		}
 		g.listed[d.Digest] = described(d, "")
+		if image, err := g.store.image(d.Digest, nil); err == nil { // else it has been damaged
+			g.byID[image.ID] = g.listed[d.Digest]
+		}
 	}
 	return errors.Join(err, g.store.markLayout())
 }

@@ -140,7 +140,7 @@ func IsDamage(err error) bool {
 }
 
 // EIO is none of them: it may be gone the next time.
-var damage = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EINVAL, unix.ENXIO, unix.EACCES}
+var damage = []unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EINVAL, unix.ENXIO, unix.ENAMETOOLONG, unix.EACCES}
 
 // Lock takes a lock on the directory with flock(2), and waits unless how has LOCK_NB. The
 // kernel gives it back when the directory is closed. It repeats the call after a signal:
