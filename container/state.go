@@ -182,7 +182,7 @@ func (c *Container) Status() (specs.ContainerState, error) {
 func (c *Container) frozen() (bool, error) {
 	group, err := c.Group()
 	if group == nil || err != nil {
-		return false, damaged(err)
+		return false, err
 	}
 	frozen, err := group.Frozen()
 	return frozen && err == nil, damaged(ignore(err, fs.ErrNotExist, unix.ENODEV))
@@ -210,7 +210,8 @@ func ignore(err error, harmless ...error) error {
 // Group is the container's own cgroup; nil if it has none, or none any more. By its path alone
 // a command would find the group of a later container, which must not be harmed.
 func (c *Container) Group() (*cgroups.Group, error) {
-	return owned.Group(c.Cgroup, c.Mark, c.Identity)
+	group, err := owned.Group(c.Cgroup, c.Mark, c.Identity)
+	return group, damaged(err)
 }
 
 // OCI is the state as the runtime-spec defines it (runtime.md, State).
