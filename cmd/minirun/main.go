@@ -29,7 +29,7 @@ var version = "0.1.0-dev"
 func main() {
 	words := os.Args[1:]
 	if isEngine(words) {
-		os.Exit(printError(become(words...)))
+		os.Exit(printError(become(withoutStore(words)...)))
 	}
 	if err := report.Descriptors(); err != nil {
 		os.Exit(printError(err))

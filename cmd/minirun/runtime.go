@@ -82,6 +82,25 @@ func isEngine(words []string) bool {
 	return slices.Contains(inBoth, command) && (given("root") || given("systemd-cgroup") || given("cgroup-manager")) && !given("store")
 }
 
+// withoutStore are an engine's words without the flag --store, which minirunc does not
+// have: a bundle needs no image.
+func withoutStore(words []string) []string {
+	_, rest := leading(words, takesNext)
+	var kept []string
+	for global := words[:len(words)-len(rest)]; len(global) > 0; {
+		name, _, hasValue := strings.Cut(strings.TrimLeft(global[0], "-"), "=")
+		n := 1
+		if !hasValue && takesNext(name) && len(global) > 1 {
+			n = 2
+		}
+		if name != "store" {
+			kept = append(kept, global[:n]...)
+		}
+		global = global[n:]
+	}
+	return append(kept, rest...)
+}
+
 // namesBundle says whether one of the words is create's flag --bundle.
 func namesBundle(words []string) bool {
 	return slices.ContainsFunc(words, func(w string) bool {

@@ -61,3 +61,18 @@ func TestIsEngine(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutStore: minirunc has no images, and a line that worked with one program names a store all the same.
+func TestWithoutStore(t *testing.T) {
+	for words, want := range map[string]string{
+		"--root /r --store /s run -b x c":     "--root /r run -b x c",
+		"--store=/s --debug run -b x c":       "--debug run -b x c",
+		"-store /s state --store c":           "state --store c",
+		"--log --store --root /r delete -f c": "--log --store --root /r delete -f c",
+		"state c":                             "state c",
+	} {
+		if got := strings.Join(withoutStore(strings.Fields(words)), " "); got != want {
+			t.Errorf("minirun %s executes minirunc %s, want %s", words, got, want)
+		}
+	}
+}
