@@ -106,6 +106,8 @@ var fixtures = []fixture{
 	{"CVE-2016-2568", "a container types into the caller's terminal", "leaves the container in the terminal's session", typeIntoTerminal},
 	{"", "another user plants a minirunc beside minirun, in libexec or in PATH", "executes what has the right name", plantedRuntime},
 	{"", "the container's processes end before their numbers are used", "signals the numbers that cgroup.procs has", recycledNumbers},
+	{"", "two containers of two directories of states have the same cgroup, one after the other", "takes a path for the group that it was", namesakes},
+	{"", "another user makes, or exchanges, the store and the directory of states", "believes what is in the right place", othersStore},
 	{"", "a reused process id", "signals numbers", reusedPid},
 }
 

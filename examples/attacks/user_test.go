@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -367,4 +368,120 @@ func newerThan(t *testing.T, major, minor int) bool {
 	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &a, &b)
 	must(t, err)
 	return a > major || a == major && b > minor
+}
+
+// Two containers, of two directories of states, want the same cgroup. When the first has
+// ended, and the second is in the group, what is done to the first reaches nobody.
+func namesakes(t *testing.T) {
+	other := filepath.Join(openDir(t), "root")
+	for _, words := range [][]string{
+		{"kill", "--all", "ID", "KILL"}, {"kill", "ID", "KILL"}, {"pause", "ID"}, {"update", "--pids-limit", "1", "ID"}, {"ps", "ID"}, {"exec", "ID", "/probe", "id"}, {"delete", "ID"}, {"delete", "--force", "ID"},
+	} {
+		first, second := newBox(t, "sleep"), newBox(t, "sleep")
+		first.Linux.CgroupsPath, second.Linux.CgroupsPath = "/minirun-same", "/minirun-same"
+		first.start()
+		pid, err := strconv.Atoi(first.state("pid"))
+		must(t, err)
+		must(t, unix.Kill(pid, unix.SIGKILL))
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !strings.Contains(minirunc(t, "state", first.id).out, `"stopped"`); {
+			time.Sleep(5 * time.Millisecond)
+		}
+		second.save()
+		for _, words := range [][]string{{"create", "--bundle", second.dir, second.id}, {"start", second.id}} {
+			if r := minirunc(t, append([]string{"--root", other}, words...)...); r.code != 0 {
+				t.Fatalf("%q: %v", words, r)
+			}
+		}
+		call := slices.Clone(words)
+		call[slices.Index(call, "ID")] = first.id
+		if r := minirunc(t, call...); words[0] == "ps" && strings.Contains(r.out, "/probe") || words[0] == "exec" && r.code == 0 {
+			t.Errorf("%q: %v", call, r)
+		}
+		if r := minirunc(t, "--root", other, "exec", second.id, "/probe", "say", "alive"); r.out != "alive" {
+			t.Errorf("after %q of the first: %v; want the second alive", call, r)
+		}
+		if r := minirunc(t, "--root", other, "delete", "--force", second.id); r.code != 0 {
+			t.Errorf("delete: %v", r)
+		}
+	}
+}
+
+// Another user makes a store, or a directory of states, before root does; or owns the
+// directory that it is in, and exchanges it while root looks. Nothing in it is believed:
+// no hook runs, no process is signalled, nothing that a link leads to is removed or read.
+func othersStore(t *testing.T) {
+	stranger := exec.Command("sleep", "1000")
+	must(t, stranger.Start())
+	defer stranger.Wait()
+	defer stranger.Process.Kill()
+	b, evil := newBox(t, "sleep"), newBox(t, "sleep")
+	b.start()
+	evil.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/touch", Args: []string{"touch", canary + "/new"}}}}
+	evil.save()
+	own := b.state("pid")
+	text, err := os.ReadFile(filepath.Join("/run/minirun", b.id, "state.json"))
+	must(t, err)
+	forged := strings.ReplaceAll(string(text), own, strconv.Itoa(stranger.Process.Pid))
+	forged = strings.ReplaceAll(forged, b.dir, evil.dir)
+	forged = strings.ReplaceAll(forged, `"startTime":`+startTime(t, own), `"startTime":`+startTime(t, strconv.Itoa(stranger.Process.Pid)))
+	parent := openDir(t)
+	for _, dir := range []string{"theirs/" + b.id, "theirs/containers/" + b.id, "theirs/names"} {
+		must(t, os.MkdirAll(filepath.Join(parent, dir), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(parent, "theirs", b.id, "state.json"), []byte(forged), 0o644))
+	must(t, os.WriteFile(filepath.Join(parent, "theirs/containers", b.id, "config.json"), []byte("{}"), 0o644))
+	for _, link := range []string{"theirs/tmp", "theirs/layers", "theirs/blobs", "theirs/containers/" + b.id + "/upper", "theirs/containers/linked"} {
+		must(t, os.Symlink(canary, filepath.Join(parent, link)))
+	}
+	must(t, os.Symlink(secret, filepath.Join(parent, "theirs/containers", b.id, "stdout")))
+	must(t, exec.Command("/bin/chown", "-Rh", fmt.Sprint(ordinary, ":", ordinary), parent).Run())
+	archive := imageTar(t, nil)
+	commands := func(dir string) {
+		t.Helper()
+		for _, words := range [][]string{
+			{people, "ps", "-a"}, {people, "logs", b.id}, {people, "rm", "-f", b.id}, {people, "rm", "-f", "linked"}, {people, "import", archive, "x"}, {people, "rmi", "x"},
+			{runner, "kill", b.id, "KILL"}, {runner, "kill", "--all", b.id, "KILL"}, {runner, "delete", "--force", b.id}, {runner, "list"},
+		} {
+			flags := []string{"--root", dir, "--store", dir}
+			if words[0] == runner {
+				flags = flags[:2]
+			}
+			r := finish(t, command(words[0], append(flags, words[1:]...)...))
+			if strings.Contains(r.out+r.err, "the host's secret") {
+				t.Errorf("%q prints what a link leads to: %v", words, r)
+			}
+			if unix.Kill(stranger.Process.Pid, 0) != nil || dead(stranger.Process.Pid) {
+				t.Fatalf("%q has ended a stranger: %v", words, r)
+			}
+		}
+	}
+	commands(filepath.Join(parent, "theirs"))
+	good := filepath.Join(parent, "good")
+	must(t, os.Mkdir(good, 0o700)) // root's own, in a directory that is not
+	stop := exchange(t, good, filepath.Join(parent, "theirs"))
+	for range rounds(5) {
+		commands(good)
+	}
+	stop()
+}
+
+// state is a number in what minirunc knows of a container.
+func (b *box) state(name string) string {
+	b.t.Helper()
+	return strings.TrimSpace(between(minirunc(b.t, "state", b.id).out, `"`+name+`":`, ","))
+}
+
+// startTime is when a process began, in ticks: its identity, with its number.
+func startTime(t *testing.T, pid string) string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/" + pid + "/stat")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return strings.Fields(rest)[19]
+}
+
+// dead says whether a process has ended; it may still be there for its parent.
+func dead(pid int) bool {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return strings.Contains(string(text), ") Z ")
 }
