@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"minirun/container"
 	"minirun/container/config"
+	"minirun/container/descriptors"
 	"minirun/container/files"
 	"minirun/container/sockets"
 
@@ -55,10 +55,16 @@ func (c *call) processFlags() processFlags {
 
 // options are what the flags ask of package container.
 func (f processFlags) options(c *call) (o container.Options, err error) {
-	o = container.Options{PidFile: *f.pidFile, PreserveFDs: *f.preserve, ListenFDs: listenFDs(), Warn: c.log.warn,
+	o = container.Options{PidFile: *f.pidFile, PreserveFDs: *f.preserve, Warn: c.log.warn,
 		Systemd: c.systemd, NoCgroup: c.manager == "disabled"}
-	if o.PreserveFDs < 0 {
-		return o, errors.New("--preserve-fds: want 0 or more")
+	if n := o.PreserveFDs; n < 0 || n > descriptors.Most {
+		return o, fmt.Errorf("--preserve-fds %d: want 0 to %d", n, descriptors.Most)
+	}
+	if o.ListenFDs, err = descriptors.Sockets(); err != nil {
+		return o, err
+	}
+	if err := descriptors.CloseOthers(3 + o.ListenFDs + o.PreserveFDs); err != nil {
+		return o, err
 	}
 	if o.PidFile != "" {
 		if err := files.CheckRegular(o.PidFile); err != nil {
@@ -91,20 +97,6 @@ func (f bundleFlags) read(c *call) (dir string, spec *specs.Spec, text []byte, e
 	}
 	spec, text, err = config.Read(dir)
 	return dir, spec, text, err
-}
-
-// listenFDs is how many sockets somebody has opened for the program, from
-// descriptor 3 on: LISTEN_FDS, if LISTEN_PID says that they are for this process
-// (sd_listen_fds(3)).
-func listenFDs() int {
-	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return 0
-	}
-	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if err != nil {
-		return 0
-	}
-	return max(n, 0)
 }
 
 // notifySocket is where a service manager waits to be told that the program is

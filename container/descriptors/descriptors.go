@@ -10,12 +10,32 @@ package descriptors
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// Most is how many descriptors a caller can name: no process can have more open (fs.nr_open
+// of proc_sys_fs(5) is at most that).
+const Most = 1 << 30
+
+// Sockets is how many sockets somebody has opened for the program, from descriptor 3 on:
+// LISTEN_FDS, if LISTEN_PID says that they are for this process. What is no number of
+// descriptors is an error.
+func Sockets() (int, error) {
+	text := os.Getenv("LISTEN_FDS")
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > Most {
+		return 0, fmt.Errorf("LISTEN_FDS=%q: want 0 to %d", text, Most)
+	}
+	return n, nil
+}
 
 // Check refuses numbers from 3 on that the caller has left empty. A descriptor of
 // our own may have taken such a number meanwhile. It is told from the caller's by
@@ -41,4 +61,28 @@ func Announce(spec *specs.Spec, sockets int) *specs.Spec {
 	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "LISTEN_FDS="+strconv.Itoa(sockets), "LISTEN_PID=1")
 	with.Process = &process
 	return &with
+}
+
+// CloseOthers closes the descriptors from first on that the caller has left open. Those of
+// our own are close-on-exec, and stay. No process that minirunc starts, and none that lives
+// as long as the container, may keep a file of the caller's: a lock (flock(2)) would be
+// held, and a pipe would not end. And before a process that enters the container closes
+// them, the container sees it, and with CAP_SYS_PTRACE could take them (CVE-2016-9962).
+func CloseOthers(first int) error {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd < first {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd) // EIO is the caller's to find out
+		}
+	}
+	return err
 }
