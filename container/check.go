@@ -13,6 +13,7 @@ import (
 	"minirun/cgroups/systemd"
 	"minirun/container/hooks"
 	"minirun/container/host"
+	"minirun/container/mounts"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -22,7 +23,6 @@ import (
 	"minirun/namespaces/sysctls"
 	"minirun/plan"
 	"minirun/rootfs"
-	"minirun/rootfs/copyup"
 	"minirun/rootfs/detached"
 	"minirun/rootfs/idmap"
 
@@ -146,11 +146,7 @@ func (b *builder) checkRoot() (err error) {
 	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.IsDir); err != nil {
 		return err
 	}
-	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
-		return err
-	}
-	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
-	if err := copyup.New(b.spec, b.root, b.host.Tree, uids.ToContainer, gids.ToContainer); err != nil {
+	if b.idmaps, err = mounts.New(b.spec, b.root, b.namespaces, b.facts, b.host); err != nil {
 		return err
 	}
 	if b.detached, err = detached.New(b.spec, b.root, b.namespaces.Has(specs.MountNamespace)); err != nil {

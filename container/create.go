@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/descriptors"
 	"minirun/container/failure"
@@ -66,7 +67,7 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 		return nil, nil, err
 	}
 	defer c.Unlock()
-	c.Warn = o.Warn
+	c.Warn, c.Mark = o.Warn, owner.New()
 	b := newBuilder(c, bundle, spec, o)
 	p, err := b.make()
 	if err != nil {
@@ -91,7 +92,7 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	b := newBuilder(&Container{dir: filepath.Join(string(root), id), State: State{ID: id}}, bundle, spec, o)
+	b := newBuilder(&Container{dir: filepath.Join(string(root), id), State: State{ID: id, Mark: owner.Printed}}, bundle, spec, o)
 	b.sources = true
 	if err := b.check(); err != nil {
 		return nil, err

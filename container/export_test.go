@@ -8,9 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/owner"
 	"minirun/container/host"
 	"minirun/container/stdio"
 	"minirun/plan"
+	"minirun/rootfs/below"
 	"minirun/rootfs/copyup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -53,13 +55,16 @@ type FakeHost struct {
 
 // PlanOn writes the plan that New would carry out on that host.
 func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
-	b := newBuilder(&Container{dir: "/run/minirun/box", State: State{ID: "box"}}, bundle, spec, o)
+	b := newBuilder(&Container{dir: "/run/minirun/box", State: State{ID: "box", Mark: owner.Printed}}, bundle, spec, o)
 	b.facts = plan.Facts{Euid: h.Euid}
 	b.host = host.Host{
 		IsDir: func(path string) bool {
 			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
 		},
-		Tree: func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		Tree:        func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		Below:       func(_ []string, path string) below.Place { return below.Place{Path: path} },
+		SourceFlags: func(string) int64 { return 0 },
+		Cgroup2:     func() (string, error) { return h.Cgroup2, nil },
 		Stdio: func(fd int) stdio.Kind {
 			if h.Null && fd == 0 {
 				return stdio.Null

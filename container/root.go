@@ -111,12 +111,12 @@ func (root Root) Lock(id string) (*Container, error) {
 // meanwhile. The error is [ErrNotExist] if the container has been deleted, even if another
 // container has its id now: that one has another process.
 func (c *Container) Lock() error {
-	pid, start := c.Pid, c.StartTime
+	before := c.Identity
 	if err := c.acquire(); err != nil {
 		return err
 	}
 	err := c.read() // only now: without the lock it could still change
-	if err == nil && pid != 0 && (c.Pid != pid || c.StartTime != start) {
+	if err == nil && before.Pid != 0 && c.Identity != before {
 		err = fmt.Errorf("%s: %w", c.ID, ErrNotExist)
 	}
 	if err != nil {

@@ -15,10 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/files"
 	"minirun/container/notify"
+	"minirun/container/owned"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -45,22 +47,22 @@ var errID = errors.New("want 1 to 255 letters, digits, or _+.-")
 // A State is what is written down about a container, as state.json. New fills most of it in
 // before the plan runs, cloned the process, Start the time.
 type State struct {
-	ID          string                 `json:"id"`
-	Pid         int                    `json:"pid"`       // of the container process; 0 before it was cloned
-	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot (proc_pid_stat(5)); a later process with its id has another
-	Bundle      string                 `json:"bundle"`
-	Rootfs      string                 `json:"rootfs"`
-	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
-	Unit        string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
-	UserUnit    bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
-	Class       *resctrl.Class         `json:"class,omitempty"`    // of resctrl (cache and memory bandwidth); nil: none was asked for
-	Created     time.Time              `json:"created"`
-	Started     time.Time              `json:"started"` // zero before start
-	Owner       int                    `json:"owner"`   // user id of whoever made the container
-	Annotations map[string]string      `json:"annotations,omitempty"`
-	Namespaces  []specs.LinuxNamespace `json:"namespaces"`
-	Hooks       *specs.Hooks           `json:"hooks,omitempty"`
-	MemorySwap  *int64                 `json:"memorySwap,omitempty"` // resources.memory.swap as the last update asked for it; nil: as in config.json
+	ID             string                 `json:"id"`
+	pidfd.Identity                        // of the container process; Pid is 0 before it was cloned
+	Bundle         string                 `json:"bundle"`
+	Rootfs         string                 `json:"rootfs"`
+	Cgroup         string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
+	Mark           owner.Mark             `json:"mark,omitempty"`     // by which Cgroup and Class are known to be the container's still (package owner)
+	Unit           string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
+	UserUnit       bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
+	Class          *resctrl.Class         `json:"class,omitempty"`    // of resctrl (cache and memory bandwidth); nil: none was asked for
+	Created        time.Time              `json:"created"`
+	Started        time.Time              `json:"started"` // zero before start
+	Owner          int                    `json:"owner"`   // user id of whoever made the container
+	Annotations    map[string]string      `json:"annotations,omitempty"`
+	Namespaces     []specs.LinuxNamespace `json:"namespaces"`
+	Hooks          *specs.Hooks           `json:"hooks,omitempty"`
+	MemorySwap     *int64                 `json:"memorySwap,omitempty"` // resources.memory.swap as the last update asked for it; nil: as in config.json
 }
 
 // Paused is the status of a container whose processes are all stopped by the freezer. The
@@ -145,7 +147,7 @@ func (c *Container) Status() (specs.ContainerState, error) {
 			return specs.StateCreating, err
 		}
 	}
-	process, err := pidfd.Stat(c.Pid, c.StartTime)
+	process, err := c.Identity.Stat()
 	if err != nil {
 		return specs.StateStopped, ignore(err, pidfd.ErrEnded)
 	}
@@ -165,10 +167,11 @@ func (c *Container) Status() (specs.ContainerState, error) {
 // is gone (ENOENT, ENODEV), or that cannot be seen in our mount namespace, does not count as
 // frozen.
 func (c *Container) frozen() (bool, error) {
-	if c.Cgroup == "" {
-		return false, nil
+	group, err := c.Group()
+	if group == nil || err != nil {
+		return false, err
 	}
-	frozen, err := c.group().Frozen()
+	frozen, err := group.Frozen()
 	return frozen && err == nil, ignore(err, fs.ErrNotExist, unix.ENODEV)
 }
 
@@ -195,8 +198,11 @@ func ignore(err error, harmless ...error) error {
 	return err
 }
 
-// group is the container's own cgroup. Call it only if c.Cgroup is not "".
-func (c *Container) group() *cgroups.Group { return cgroups.Open(c.Cgroup) }
+// Group is the container's own cgroup; nil if it has none, or none any more. By its path alone
+// a command would find the group of a later container, which must not be harmed.
+func (c *Container) Group() (*cgroups.Group, error) {
+	return owned.Group(c.Cgroup, c.Mark, c.Identity)
+}
 
 // OCI is the state as the runtime-spec defines it (runtime.md, State).
 func (c *Container) OCI() (specs.State, error) {

@@ -250,7 +250,7 @@ func stateOf(k *container.Container) (inspectedState, error) {
 	if s.Status != "exited" { // it has a process also while it is made, which --step makes slow
 		s.Pid, s.Monitor = k.Pid, monitorOf(k.Pid)
 	}
-	if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
+	if e, ok := exit.Read(k.Dir(), k.Identity); ok {
 		s.ExitCode, s.FinishedAt = e.Code, e.At
 	}
 	s.OOMKilled = watching.OOMKilled(k)

@@ -89,7 +89,7 @@ func (l *listed) take(k *container.Container) (err error) {
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started)) + " (Paused)"
 	case "exited":
 		l.Status = "Exited"
-		if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
+		if e, ok := exit.Read(k.Dir(), k.Identity); ok {
 			l.Status = fmt.Sprintf("Exited (%d) %s ago", e.Code, units.HumanDuration(time.Since(e.At)))
 			l.ExitCode = e.Code
 		}

@@ -138,7 +138,7 @@ func (s *runSession) detached() error {
 	if s.monitor {
 		fmt.Fprintln(s.out, k.ID)
 	}
-	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Pid, k.StartTime); err != nil {
+	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Identity); err != nil {
 		s.log.warn(err.Error()) // only a warning: the container runs
 	}
 	return nil
@@ -172,7 +172,7 @@ func (s *runSession) attached() (int, error) {
 	}
 	s.people.guard.release()
 	go func() {
-		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Pid, k.StartTime); err != nil { // we end when the container ends
+		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Identity); err != nil { // we end when the container ends
 			s.log.warn(err.Error())
 		}
 	}()

@@ -77,13 +77,23 @@ func decode(data []byte, into reflect.Value) error {
 	if err := json.Unmarshal(data, &properties); err != nil {
 		return err
 	}
+	return fill(into, properties)
+}
+
+// fill sets the fields of a struct. Those of an embedded one lie beside the others in JSON.
+func fill(into reflect.Value, properties map[string]json.RawMessage) error {
 	for i := range into.NumField() {
-		name, _, _ := strings.Cut(into.Type().Field(i).Tag.Get("json"), ",")
+		field := into.Type().Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		text, ok := properties[name]
-		if !ok {
-			continue
+		var err error
+		switch {
+		case field.Anonymous && name == "":
+			err = fill(into.Field(i), properties)
+		case ok:
+			err = decode(text, into.Field(i))
 		}
-		if err := decode(text, into.Field(i)); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -40,11 +40,10 @@ type Status struct {
 	At   time.Time // when
 }
 
-// Read says how the container whose state is in dir ended; its process had this id
-// and start time. It is false if the container has not ended, or if no monitor was
+// Read says how the container whose state is in dir ended, and whose process that was. It is false if the container has not ended, or if no monitor was
 // there to see it. Why does it wait? We can see the end of a process before its
 // monitor, on a busy machine, has written it down.
-func Read(dir string, pid int, start uint64) (Status, bool) {
+func Read(dir string, process pidfd.Identity) (Status, bool) {
 	f, err := os.Open(filepath.Join(dir, File))
 	if err != nil {
 		return Status{}, false
@@ -52,11 +51,11 @@ func Read(dir string, pid int, start uint64) (Status, bool) {
 	defer f.Close()
 	for left := waitMillis; ; left-- {
 		e, ok := parse(f)
-		s, err := pidfd.Stat(pid, start)
+		s, err := process.Stat()
 		if ok || left <= 0 || !errors.Is(err, pidfd.ErrEnded) {
 			return e, ok
 		}
-		if s.Start != start { // it is no zombie any more: its monitor has waited for it
+		if s.Start != process.StartTime { // it is no zombie any more: its monitor has waited for it
 			left = min(left, writeMillis)
 		}
 		time.Sleep(time.Millisecond)
