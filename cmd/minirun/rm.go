@@ -22,7 +22,7 @@ func rmCommand() *cli.Command {
 			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Hidden: true},
 		},
 		Action: func(c *cli.Context) error {
-			if err := descriptors.CloseOthers(3); err != nil { // hooks would keep them
+			if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 				return err
 			}
 			return each(c, func(word string) error { return remove(c, word) })

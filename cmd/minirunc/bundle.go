@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -63,9 +64,6 @@ func (f processFlags) options(c *call) (o container.Options, err error) {
 	if o.ListenFDs, err = descriptors.Sockets(); err != nil {
 		return o, err
 	}
-	if err := descriptors.CloseOthers(3 + o.ListenFDs + o.PreserveFDs); err != nil {
-		return o, err
-	}
 	if o.PidFile != "" {
 		if err := files.CheckRegular(o.PidFile); err != nil {
 			return o, fmt.Errorf("--pid-file: %w", err)
@@ -83,7 +81,7 @@ func (f processFlags) options(c *call) (o container.Options, err error) {
 func (f bundleFlags) options(c *call) (container.Options, error) {
 	o, err := f.processFlags.options(c)
 	o.OldKeys = *f.oldKeys
-	return o, err
+	return o, cmp.Or(err, descriptors.HideOthers(3+o.ListenFDs+o.PreserveFDs))
 }
 
 // read reads the bundle of a new container, after the checks that need no bundle.

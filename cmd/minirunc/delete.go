@@ -15,7 +15,7 @@ func remove(c *call) error {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
-	if err := descriptors.CloseOthers(3); err != nil { // hooks would keep them
+	if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 		return err
 	}
 	if k, err := c.load(); err == nil && *force {

@@ -11,6 +11,7 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/descriptors"
 	"minirun/container/exit"
 	"minirun/container/protect"
 	"minirun/container/sockets"
@@ -120,6 +121,9 @@ func (s *session) prepare(k *container.Container, f execFlags) (err error) {
 		return err
 	}
 	s.options.Cgroup, s.options.IgnorePaused = *f.cgroup, *f.ignorePaused
+	if err := descriptors.CloseOthers(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
+		return err
+	}
 	return s.files(f)
 }
 

@@ -11,7 +11,7 @@ func start(c *call) error {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
-	if err := descriptors.CloseOthers(3); err != nil { // hooks would keep them
+	if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 		return err
 	}
 	return c.one(func(k *container.Container) error {

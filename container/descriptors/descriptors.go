@@ -63,11 +63,21 @@ func Announce(spec *specs.Spec, sockets int) *specs.Spec {
 	return &with
 }
 
+// HideOthers keeps the descriptors from first on from all programs that this process
+// executes. A hook, or the process that drains a terminal, may live as long as the container:
+// it would hold a lock of the caller's (flock(2)), and a pipe would not end. They stay
+// open here, because a spec can name one (/proc/self/fd/3 as a namespace). Linux 5.11.
+func HideOthers(first int) error {
+	if err := unix.CloseRange(uint(first), 1<<32-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close_range: %w", err)
+	}
+	return nil
+}
+
 // CloseOthers closes the descriptors from first on that the caller has left open. Those of
-// our own are close-on-exec, and stay. No process that minirunc starts, and none that lives
-// as long as the container, may keep a file of the caller's: a lock (flock(2)) would be
-// held, and a pipe would not end. And before a process that enters the container closes
-// them, the container sees it, and with CAP_SYS_PTRACE could take them (CVE-2016-9962).
+// our own are close-on-exec, and stay. The process that enters a container closes them, too,
+// but before that the container sees it, and with CAP_SYS_PTRACE could take them
+// (CVE-2016-9962).
 func CloseOthers(first int) error {
 	dir, err := os.Open("/proc/self/fd")
 	if err != nil {
