@@ -3,7 +3,6 @@ package container
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -113,7 +112,7 @@ func (c *Container) Delete(force bool) error {
 	if err := c.Class.Remove(c.Mark, c.Pid == 0); err != nil {
 		return fmt.Errorf("delete %s: %w", c.ID, err)
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	if err := c.root.Discard(c.ID); err != nil {
 		return err
 	}
 	c.runPoststop()

@@ -145,7 +145,7 @@ func (b *builder) agent() (*listener.Agent, error) {
 			return nil, err
 		}
 	}
-	return listener.New(b.spec.Linux.Seccomp, b.oci(status))
+	return listener.New(b.options.Agent, b.spec.Linux.Seccomp, b.oci(status))
 }
 
 // report tells the caller which process the new one is, once its program runs or

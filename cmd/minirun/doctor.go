@@ -12,6 +12,8 @@ import (
 	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // doctor tries what a container needs, where it needs it and as the user who asks: files
@@ -81,7 +83,13 @@ func lookOthers(*cli.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("only root in containers: %w", err)
 	}
-	return fmt.Sprintf("%d users from %d on, %d groups from %d on", uids.Size, uids.HostID, gids.Size, gids.HostID), nil
+	count := func(maps []specs.LinuxIDMapping) (sum uint32) {
+		for _, m := range maps {
+			sum += m.Size
+		}
+		return sum
+	}
+	return fmt.Sprintf("%d users from %d on, %d groups from %d on", count(uids), uids[0].HostID, count(gids), gids[0].HostID), nil
 }
 
 // lookKernel checks for Linux 5.14, which has cgroup.kill.

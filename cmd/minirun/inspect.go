@@ -191,6 +191,9 @@ type inspectedHost struct {
 func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 	i := inspected{ID: b.ID, Name: "/" + b.Annotation(bundle.Name), Created: b.CreatedAt(), Image: "sha256:" + b.Annotation(bundle.ImageID), LogPath: b.Dir, Bundle: b.Dir, Spec: b.Spec}
 	i.State.Status = "created"
+	if b.HasRun {
+		i.State.Status = "exited"
+	}
 	k, err := root(c).Load(b.ID)
 	if err == nil {
 		i.Cgroup = k.Cgroup

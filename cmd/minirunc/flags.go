@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -66,6 +67,11 @@ func (c *call) globals(words []string) error {
 		c.log.most = debug
 	case *level != "error":
 		c.log.most = warning
+	}
+	if absolute, absErr := filepath.Abs(c.root); absErr == nil { // the program may see another working directory, and so may a later command
+		c.root = absolute
+	} else {
+		err = errors.Join(err, fmt.Errorf("--root %s: %w", c.root, absErr))
 	}
 	if err != nil {
 		printHelp(c.out) // that it cannot be printed matters less than err

@@ -15,6 +15,7 @@ import (
 	"minirun/container"
 	"minirun/container/exit"
 	"minirun/container/failure"
+	"minirun/container/files"
 )
 
 // An engine is around for as long as its containers are: it keeps their output,
@@ -97,10 +98,15 @@ func (p people) clean() error {
 	return nil
 }
 
-// logs opens the files that a detached container's output goes to.
+// logs opens the files that a detached container's output goes to. What is no regular file
+// there is not written to, nor what a link leads to.
 func logs(bundle string) (stdout, stderr *os.File, err error) {
 	open := func(name string) (*os.File, error) {
-		return os.OpenFile(filepath.Join(bundle, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_CLOEXEC, 0o600)
+		path := filepath.Join(bundle, name)
+		if err := files.CheckRegular(path); err != nil {
+			return nil, err
+		}
+		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	}
 	if stdout, err = open("stdout"); err != nil {
 		return nil, nil, err

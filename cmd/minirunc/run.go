@@ -12,6 +12,7 @@ import (
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/exit"
+	"minirun/container/listener"
 	"minirun/container/protect"
 	"minirun/container/sockets"
 )
@@ -80,6 +81,9 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 		s.options.Config, s.options.Notify = text, notifySocket() != ""
 	}
 	if err := s.runFiles(f); err != nil {
+		return 0, err
+	}
+	if s.options.Agent, err = listener.Connect(s.spec.Linux.Seccomp); err != nil {
 		return 0, err
 	}
 	if err := stopped(); err != nil {

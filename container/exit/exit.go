@@ -44,7 +44,7 @@ type Status struct {
 // there to see it. Why does it wait? We can see the end of a process before its
 // monitor, on a busy machine, has written it down.
 func Read(dir string, process pidfd.Identity) (Status, bool) {
-	f, err := os.Open(filepath.Join(dir, File))
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO would make us wait
 	if err != nil {
 		return Status{}, false
 	}
@@ -73,7 +73,7 @@ const (
 func parse(f *os.File) (Status, bool) {
 	info, err := f.Stat()
 	b := make([]byte, Size)
-	if _, readErr := f.ReadAt(b, 0); err != nil || readErr != nil || b[0] == 0 { // no si_signo: it is not written yet
+	if _, readErr := f.ReadAt(b, 0); err != nil || readErr != nil || binary.NativeEndian.Uint32(b) == 0 { // no si_signo: it is not written yet
 		return Status{}, false
 	}
 	code, status := binary.NativeEndian.Uint32(b[8:]), int(binary.NativeEndian.Uint32(b[24:]))
@@ -108,7 +108,7 @@ func Write(dir string, status unix.WaitStatus) error {
 		binary.NativeEndian.PutUint32(b[8:], cldExited+1)
 		binary.NativeEndian.PutUint32(b[24:], uint32(status.Signal()))
 	}
-	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE, 0o600) // not truncated: it has its room on the disk
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600) // not truncated: it has its room on the disk
 	if err != nil {
 		return err
 	}
