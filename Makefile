@@ -70,8 +70,15 @@ races:
 
 attacks: build
 	cd examples/attacks && go test -count=1 -args -tables
-	go test -count=1 ./container -run 'TestHostileRoot|TestExchangedTarget'
-	go test -count=1 ./rootfs/image -run 'TestHostileArchives|TestHostileDirectory|TestLimits'
+	go test -count=1 ./container -run 'TestHostileRoot|TestExchangedTarget|TestNobodyUnknown'
+	go test -count=1 ./rootfs/image -run 'TestHostileArchives|TestHostileDirectory|TestLimits|TestManyNames'
+	go test -count=1 ./process -run TestSearchGrows
+	go test -count=1 ./rootfs -run TestDeepGrows
+	go test -count=1 ./cgroups -run TestDestroyGrows
+	go test -count=1 ./cgroups/signals -run TestStranger
+	go test -count=1 ./cgroups/devices -run TestWithout
+	go test -count=1 ./plan -run TestMonitorStranger
+	go test -count=1 ./cmd/minirun -run TestHostile
 
 fuzz:
 	FUZZTIME=$(FUZZTIME) examples/fuzz

@@ -14,7 +14,6 @@ import (
 
 	"minirun/container"
 	"minirun/container/users"
-	"minirun/process/passwd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -90,17 +89,7 @@ func execProcess(c *cli.Context, k *container.Container) (*specs.Process, error)
 // execUser looks a user up in the container's own files, as they are now, and sets
 // HOME to the user's home directory, unless -e says otherwise.
 func execUser(c *cli.Context, k *container.Container, p *specs.Process) error {
-	names, err := users.Of(k.Pid, "etc/passwd")
-	if err != nil {
-		return err
-	}
-	defer names.Close()
-	groups, err := users.Of(k.Pid, "etc/group")
-	if err != nil {
-		return err
-	}
-	defer groups.Close()
-	user, home, err := passwd.Lookup(c.String("user"), names, groups)
+	user, home, err := users.LookupOf(c.String("user"), k.Pid)
 	if err != nil {
 		return err
 	}

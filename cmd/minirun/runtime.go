@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -122,12 +123,40 @@ func findRuntime() (string, error) {
 	dir := filepath.Dir(self)
 	for _, path := range []string{filepath.Join(dir, "minirunc"), filepath.Join(dir, "../libexec/minirun/minirunc")} {
 		if unix.Access(path, unix.X_OK) == nil {
-			return path, nil
+			return path, checkPlanted(path, self)
 		}
 	}
 	path, err := exec.LookPath("minirunc")
-	if err != nil && !errors.Is(err, exec.ErrDot) {
+	switch {
+	case errors.Is(err, exec.ErrDot):
+		return "", err
+	case err != nil:
 		return "", fmt.Errorf("minirunc, which makes the containers, is not in %s, in %s or in PATH", dir, filepath.Join(dir, "../libexec/minirun"))
 	}
-	return path, err
+	return path, checkPlanted(path, self)
+}
+
+// checkPlanted refuses a minirunc that another user can have put where it was found:
+// anybody can, beside a minirun in /tmp. Its file, and a link to it, belong to root, to
+// the caller, or to the user that minirun itself belongs to.
+func checkPlanted(path, self string) error {
+	own, err := os.Stat(self)
+	if err != nil {
+		return err
+	}
+	link, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	target, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	owner := func(info os.FileInfo) uint32 { return info.Sys().(*syscall.Stat_t).Uid }
+	for _, info := range []os.FileInfo{link, target} {
+		if uid := owner(info); uid != 0 && uid != owner(own) && int(uid) != os.Geteuid() {
+			return fmt.Errorf("%s belongs to user %d, and %s to user %d: not executed", path, uid, self, owner(own))
+		}
+	}
+	return nil
 }

@@ -30,7 +30,14 @@ var programs = map[string]func(args []string) int{
 		groups, err := os.Getgroups()
 		return say(fmt.Sprint(os.Getuid(), os.Getgid(), groups), err)
 	},
-	"ls":    listDir,
+	"ls": listDir,
+	"mode": func(args []string) int {
+		info, err := os.Stat(args[0])
+		if err != nil {
+			return say("", err)
+		}
+		return say(info.Mode().String(), nil)
+	},
 	"write": func(args []string) int { return say("written", os.WriteFile(args[0], []byte(args[1]+"\n"), 0o644)) },
 	"copy": func(args []string) int {
 		text, err := os.ReadFile(args[0])

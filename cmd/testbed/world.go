@@ -43,7 +43,7 @@ func Main(m *testing.M, program string, main func(), others ...string) {
 	case programs[name] != nil:
 		os.Exit(programs[name](os.Args[1:]))
 	case name == "tests' init":
-		os.Exit(initProcess())
+		os.Exit(Init(World))
 	case fuzzing:
 		os.Exit(m.Run()) // starts itself by its name, in which no world of its own is needed
 	case name != "tests":
@@ -97,29 +97,28 @@ func provide(programs []string) (dir string, err error) {
 
 // isolated runs the tests in namespaces of their own, in a cgroup of their own.
 func isolated() int {
+	return ExitCode(InGroup("cmd", func(group int) error {
+		return Isolate(group, unix.CLONE_NEWNS|unix.CLONE_NEWPID|unix.CLONE_NEWCGROUP)
+	}))
+}
+
+// InGroup makes a cgroup for the time of do, which gets its descriptor. What has the
+// tests in it is its group "tests": see [World].
+func InGroup(name string, do func(group int) error) error {
 	h, err := cgroups.Find()
 	if err != nil {
-		fmt.Println(err)
-		return 1
+		return err
 	}
-	group := filepath.Join(h.Mount, fmt.Sprintf("minirun-test-cmd-%d", os.Getpid()))
+	group := filepath.Join(h.Mount, fmt.Sprintf("minirun-test-%s-%d", name, os.Getpid()))
 	if err := os.Mkdir(group, 0o755); err != nil {
-		fmt.Println(err)
-		return 1
+		return err
 	}
 	dir, err := os.Open(group)
 	if err != nil {
-		fmt.Println(err)
-		return 1
+		return err
 	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = "tests' init"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &unix.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP,
-		UseCgroupFD: true, CgroupFD: int(dir.Fd()), Pdeathsig: unix.SIGKILL,
-	}
-	err = cmd.Run()
+	defer dir.Close()
+	err = do(int(dir.Fd()))
 	os.Remove(filepath.Join(group, "tests"))
 	left := os.Remove(group)
 	for try := 0; errors.Is(left, unix.EBUSY) && try < 100; try++ { // who was killed is still ending
@@ -127,20 +126,39 @@ func isolated() int {
 		left = os.Remove(group)
 	}
 	if left != nil {
-		fmt.Println("left behind:", left)
-		return 1
+		return errors.Join(err, fmt.Errorf("left behind: %w", left))
 	}
-	if cmd.ProcessState == nil {
+	return err
+}
+
+// Isolate executes the test binary as "tests' init", in a cgroup and new namespaces.
+// More is added to its environment.
+func Isolate(group int, namespaces uintptr, more ...string) error {
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = "tests' init"
+	cmd.Env = append(os.Environ(), more...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: namespaces, UseCgroupFD: true, CgroupFD: group, Pdeathsig: unix.SIGKILL}
+	return cmd.Run()
+}
+
+// ExitCode is that of a program which was waited for. Another error is printed.
+func ExitCode(err error) int {
+	if failed, ok := err.(*exec.ExitError); ok { // nothing but that: with another error it would be joined
+		return failed.ExitCode()
+	}
+	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	return cmd.ProcessState.ExitCode()
+	return 0
 }
 
-// initProcess makes the world of the tests, starts them, and reaps orphans.
-func initProcess() int {
+// Init is process 1 of the tests' own namespaces: it makes their world, starts them, and
+// reaps orphans.
+func Init(world func() error) int {
 	signal.Notify(make(chan os.Signal, 1), unix.SIGINT) // a ^C is for the tests; to ignore it would be inherited
-	if err := newWorld(); err != nil {
+	if err := world(); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -167,9 +185,9 @@ func initProcess() int {
 	}
 }
 
-// newWorld mounts what the tests see in place of the host's. The tests leave
-// the topmost group, so that controllers can be enabled in it.
-func newWorld() error {
+// World mounts what the tests see in place of the host's. The tests leave the topmost
+// group, so that controllers can be enabled in it.
+func World() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}

@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	ns "minirun/namespaces"
 	"minirun/namespaces/subids"
 	"minirun/plan"
+	"minirun/process/passwd"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -57,18 +57,21 @@ func subordinate(path string) (specs.LinuxIDMapping, error) {
 		return specs.LinuxIDMapping{}, err
 	}
 	defer f.Close()
+	text, err := passwd.Read(f)
+	if err != nil {
+		return specs.LinuxIDMapping{}, fmt.Errorf("%s: %w", path, err)
+	}
 	uid := strconv.Itoa(os.Geteuid())
 	name := uid
 	if u, err := user.LookupId(uid); err == nil {
 		name = u.Username
 	}
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Split(lines.Text(), ":")
-		if len(fields) != 3 || fields[0] != name && fields[0] != uid {
+	for line := range strings.Lines(text) {
+		if owner := passwd.Field(line, 0); owner != name && owner != uid {
 			continue
 		}
-		first, err1 := strconv.ParseUint(fields[1], 10, 32)
-		count, err2 := strconv.ParseUint(fields[2], 10, 32)
+		first, err1 := strconv.ParseUint(passwd.Field(line, 1), 10, 32)
+		count, err2 := strconv.ParseUint(passwd.Field(line, 2), 10, 32)
 		if err1 == nil && err2 == nil && count > 0 && first+count <= 1<<32-1 {
 			return specs.LinuxIDMapping{ContainerID: 1, HostID: uint32(first), Size: uint32(count)}, nil
 		}

@@ -1,11 +1,8 @@
 package bundle
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container/files"
-	"minirun/process/passwd"
+	"minirun/container/users"
 	"minirun/rootfs/file"
 	"minirun/rootfs/image"
 
@@ -76,7 +73,7 @@ func (b *Bundle) fill(img *image.Image, r Request) error {
 	if err := b.describe(img, r); err != nil {
 		return err
 	}
-	if err := b.addFiles(b.Spec.Hostname); err != nil {
+	if err := b.addFiles(img, b.Spec.Hostname); err != nil {
 		return err
 	}
 	return b.save()
@@ -194,39 +191,22 @@ func lastWins(env []string) []string {
 	return kept
 }
 
-// user looks the user up in the image's own files, because a name such as www-data has
-// another number in every image. It also returns the home directory.
+// user looks the user up in the files that the container will see, because a name such as
+// www-data has another number in every image. It also returns the home directory.
 func (r Request) user(img *image.Image) (specs.User, string, error) {
-	users, err := readLayers(img, "etc/passwd")
-	if err != nil {
-		return specs.User{}, "", err
-	}
-	groups, err := readLayers(img, "etc/group")
-	if err != nil {
-		return specs.User{}, "", err
-	}
-	return passwd.Lookup(firstOf(r.User, img.Config.Config.User), bytes.NewReader(users), bytes.NewReader(groups))
-}
-
-// readLayers reads a small file of an image as overlayfs would show it: that of
-// the topmost layer that has it. Links are followed within that layer only. An
-// image that has no such file has an empty one.
-func readLayers(img *image.Image, path string) ([]byte, error) {
-	const enough = 1 << 20
-	for _, dir := range img.Layers() {
-		f, err := file.Open(dir, path)
-		switch {
-		case errors.Is(err, file.ErrNotRegular):
-			return nil, nil // a whiteout: deleted
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			return nil, fmt.Errorf("image %s: /%s: %w", name(img), path, err)
+	v := img.View()
+	for _, text := range r.Volumes {
+		if m, err := volume(text); err == nil { // else mounts says what is wrong
+			v.Mount(m.Source, m.Destination)
 		}
-		defer f.Close()
-		return io.ReadAll(io.LimitReader(f, enough))
 	}
-	return nil, nil
+	return users.Lookup(firstOf(r.User, img.Config.Config.User), func(path string) (*os.File, error) {
+		dir, below, err := v.Locate(path)
+		if err != nil {
+			return nil, err
+		}
+		return file.Open(dir, below)
+	})
 }
 
 // ports lists the ports that an image says it listens on, in the form of docker ps.
@@ -270,9 +250,9 @@ func volume(v string) (specs.Mount, error) {
 
 // addFiles writes the files that every container needs and no image can know.
 // They are put where the container's own first writes would go.
-func (b *Bundle) addFiles(hostname string) error {
-	etc := filepath.Join(b.Dir, "upper/etc")
-	if err := files.Mkdir(etc, 0o755); err != nil {
+func (b *Bundle) addFiles(img *image.Image, hostname string) error {
+	etc, err := b.copyDirectories(img, "etc")
+	if err != nil {
 		return err
 	}
 	resolv, _ := os.ReadFile("/etc/resolv.conf") // none: none in the container either
@@ -287,6 +267,37 @@ func (b *Bundle) addFiles(hostname string) error {
 		}
 	}
 	return nil
+}
+
+// copyDirectories makes a directory, and those on the way to it, where the container's own
+// writes go, and returns its path. If the image has the directory, it has its mode and
+// owner: overlayfs shows those of the topmost. If the image has a link instead, the
+// directory that it leads to is made: the link would be covered, and with it all that the
+// container should see there.
+func (b *Bundle) copyDirectories(img *image.Image, name string) (string, error) {
+	v := img.View()
+	place, stat, err := v.Find(name)
+	if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+		place = name
+	}
+	made, dir := "", filepath.Join(b.Dir, "upper")
+	for part := range strings.SplitSeq(place, "/") {
+		made, dir = filepath.Join(made, part), filepath.Join(dir, part)
+		if err := files.Mkdir(dir, 0o755); err != nil {
+			return "", err
+		}
+		_, stat, err := v.Find(made)
+		if err != nil || stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+			continue // the image does not have it
+		}
+		if os.Geteuid() == 0 {
+			err = os.Lchown(dir, int(stat.Uid), int(stat.Gid))
+		}
+		if err = errors.Join(err, unix.Chmod(dir, stat.Mode&0o7777)); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
 }
 
 // Logs opens the files that a detached container's output goes to.

@@ -22,6 +22,9 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 		return nil, err
 	}
 	r.Hostname = firstOf(r.Hostname, b.ID[:12])
+	if err := checkHostname(r.Hostname); err != nil {
+		return nil, err
+	}
 	spec := &specs.Spec{
 		Version:  specs.Version,
 		Root:     &specs.Root{Path: "rootfs", Readonly: r.ReadOnly},
@@ -50,6 +53,15 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 		return nil, err
 	}
 	return spec, r.takeAway(spec)
+}
+
+// checkHostname refuses what would be another word, or line, of the files that are
+// written for the container: /etc/hosts and /etc/hostname (hosts(5), hostname(5)).
+func checkHostname(name string) error {
+	if strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-") != "" {
+		return fmt.Errorf("host name %q: want letters, digits, or _.-", name)
+	}
+	return nil
 }
 
 // namespaces are new ones of these kinds.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -271,5 +273,154 @@ func nestedConfig(t *testing.T) {
 			t.Errorf("%s: exit code %d, %.300q", about, r.code, fmt.Sprint(r.err))
 		}
 		oneLine(t, r.err)
+	}
+}
+
+// CVE-2026-41568, CVE-2026-42306. Nothing is copied into a running container, or out of it.
+func noCopy(t *testing.T) {
+	guest := newGuest(t, "copied")
+	for _, program := range []string{people, runner} {
+		for _, args := range [][]string{{"cp", guest.id + ":/etc", canary + "/new"}, {"cp", canary, guest.id + ":/tmp"}, {"export", "-o", canary + "/new", guest.id}, {"commit", guest.id, "new"}} {
+			if r := finish(t, command(program, args...)); r.code == 0 {
+				t.Errorf("%s: %v", args[0], r)
+			}
+		}
+	}
+}
+
+// Without a cgroup there is no filter for devices: so a device that is denied is not
+// made or shown, and a warning says what is left.
+func withoutCgroup(t *testing.T) {
+	deny := []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
+	for about, change := range map[string]func(*box){
+		"a device": func(b *box) {
+			b.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229}}
+		},
+		"a mounted device": func(b *box) {
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: "/dev/disk", Type: "bind", Source: "/dev/tty0", Options: []string{"bind"}})
+		},
+	} {
+		b := newBox(t, "say", "hello")
+		b.Linux.Resources = &specs.LinuxResources{Devices: deny}
+		must(t, unix.Mknod(b.dir+"/tty0", unix.S_IFCHR|0o600, int(unix.Mkdev(4, 0))))
+		change(b)
+		for i := range b.Mounts {
+			if b.Mounts[i].Source == "/dev/tty0" {
+				b.Mounts[i].Source = b.dir + "/tty0"
+			}
+		}
+		b.save()
+		if r := minirunc(t, "--cgroup-manager", "disabled", "run", "--bundle", b.dir, b.id); r.code == 0 || r.out != "" || !strings.Contains(r.err, "nothing denies a device") {
+			t.Errorf("%s: %v; want an error: its rules deny it", about, r)
+		}
+	}
+	b := newBox(t, "device", "c", "10", "229")
+	b.Linux.Resources = &specs.LinuxResources{Devices: deny}
+	b.save()
+	if r := minirunc(t, "--cgroup-manager", "disabled", "run", "--bundle", b.dir, b.id); r.code != 0 || !strings.Contains(r.out, "mknod: operation not permitted") || !strings.Contains(r.err, "warning") {
+		t.Errorf("a device of its own: %v; want it denied by mknod(2), and a warning", r)
+	}
+}
+
+// An option of a mount that is longer than a page, which mount(2) would cut: all layers
+// are there, or there is no container.
+func manyLayers(t *testing.T) {
+	const layers = 80
+	b := newBox(t, "list", "/many/file*")
+	var lower []string
+	for i := range layers {
+		dir := filepath.Join(b.dir, strings.Repeat("long", 20), fmt.Sprint(i))
+		must(t, os.MkdirAll(dir, 0o755))
+		must(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("file%d", i)), nil, 0o644))
+		lower = append(lower, dir)
+	}
+	for _, n := range []int{2, 30, 45, layers} {
+		b.Mounts = append(b.Mounts[:7:7], specs.Mount{Destination: "/many", Type: "overlay", Source: "overlay", Options: []string{"lowerdir=" + strings.Join(lower[:n], ":")}})
+		r := b.run()
+		if found := len(strings.Fields(r.out)); (r.code == 0 && found != n) || (n == 2 && r.code != 0) {
+			t.Errorf("%d layers: %d are there: %.300v", n, found, r)
+		}
+		oneLine(t, r.err)
+	}
+}
+
+// Below the --root of an engine an id is an id: never a name, or the beginning of an id,
+// of people's containers.
+func otherStore(t *testing.T) {
+	guest := newGuest(t, "other-store")
+	id := minirun(t, "inspect", "-f", "{{.ID}}", guest.id).out
+	root := filepath.Join(openDir(t), "root")
+	for _, word := range []string{guest.id, id, id[:12], id[:2]} {
+		for _, program := range []string{people, runner} {
+			for _, words := range [][]string{{"kill", word, "KILL"}, {"kill", "--all", word, "KILL"}, {"delete", "--force", word}, {"exec", word, "/probe", "say", "in"}, {"state", word}, {"pause", word}, {"ps", word}} {
+				r := finish(t, command(program, append([]string{"--root", root}, words...)...))
+				if (r.code == 0) != (words[0] == "delete") || r.out != "" {
+					t.Errorf("%s --root %s %q: %v; want no such container", program, root, words, r)
+				}
+			}
+		}
+	}
+	b := newBox(t, "sleep") // and one that is called as the other's id begins
+	b.save()
+	for _, words := range [][]string{{"create", "--bundle", b.dir, id[:4]}, {"start", id[:4]}, {"kill", id[:4], "KILL"}, {"delete", "--force", id[:4]}} {
+		if r := finish(t, command(people, append([]string{"--root", root}, words...)...)); r.code != 0 {
+			t.Errorf("%q: %v", words, r)
+		}
+	}
+	if r := guest.execAs("0", "say", "alive"); r.out != "alive" {
+		t.Errorf("after that, the other's container: %v", r)
+	}
+}
+
+// A hook that writes to its working directory writes to the bundle or the container's
+// root, and not to the host's.
+func hookFolder(t *testing.T) {
+	b := newBox(t, "say", "hello")
+	out := filepath.Join(b.dir, "folders")
+	hook := func(name string) []specs.Hook {
+		return []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo " + name + " $(stat -c %d:%i .) >>" + out}}}
+	}
+	b.Hooks = &specs.Hooks{Prestart: hook("bundle"), CreateRuntime: hook("bundle"), Poststart: hook("bundle"), Poststop: hook("bundle")}
+	b.prints("hello")
+	want := map[string]string{}
+	for name, path := range map[string]string{"bundle": b.dir, "root": b.root} {
+		var s unix.Stat_t
+		must(t, unix.Stat(path, &s))
+		want[name] = fmt.Sprintf("%d:%d", s.Dev, s.Ino)
+	}
+	text, err := os.ReadFile(out)
+	must(t, err)
+	if strings.Count(string(text), "\n") != 4 {
+		t.Errorf("the hooks' working directories: %q; want four", text)
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, got, _ := strings.Cut(strings.TrimSpace(line), " "); got != want[name] {
+			t.Errorf("a hook's working directory is %s; want the %s, %s", got, name, want[name])
+		}
+	}
+}
+
+// moby 49560, CVE-2022-40982 and its kind. How hot and how busy each processor is tells
+// what others compute: neither is in the container.
+func heat(t *testing.T) {
+	const real = "/sys/devices/system/cpu/cpu0"
+	must(t, unix.Mount("tmpfs", real, "tmpfs", 0, "")) // a processor that counts how often it was too hot
+	t.Cleanup(func() { must(t, unix.Unmount(real, 0)) })
+	must(t, os.Mkdir(real+"/thermal_throttle", 0o755))
+	guest := newGuest(t, "heat")
+	text, err := os.ReadFile("/var/lib/minirun/containers/" + minirun(t, "inspect", "-f", "{{.ID}}", guest.id).out + "/config.json")
+	must(t, err)
+	for _, path := range []string{real + "/thermal_throttle", "/sys/devices/virtual/powercap", "/proc/interrupts", "/proc/timer_list"} {
+		if !strings.Contains(string(text), `"`+path+`"`) {
+			t.Errorf("%s is not masked", path)
+		}
+	}
+	for _, path := range []string{"/proc/interrupts", "/proc/timer_list"} {
+		if r := guest.execAs("0", "cat", path); r.code != 0 || r.out != "" {
+			t.Errorf("%s holds %.100v", path, r)
+		}
+	}
+	if r := guest.execAs("0", "list", "/sys/devices/virtual/powercap/*"); r.out != "" {
+		t.Errorf("/sys/devices/virtual/powercap holds %v", r)
 	}
 }

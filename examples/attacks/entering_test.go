@@ -3,6 +3,7 @@ package attacks
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -220,6 +221,33 @@ func inheritedDescriptors(t *testing.T) {
 		cmd.ExtraFiles = openDirectories(t)
 		if r := finish(t, cmd); r.out != c.want {
 			t.Errorf("%q: %v; want %q", c.args, r, c.want)
+		}
+	}
+}
+
+// CVE-2026-53495. A process that the program leaves behind has the caller's pipes, or
+// those to them, for as long as it likes: whoever entered the program does not wait for that.
+func leavesBehind(t *testing.T) {
+	b := newBox(t, "sleep")
+	b.start()
+	guest := newGuest(t, "behind")
+	for about, cmd := range map[string]*exec.Cmd{
+		"minirunc exec": command(runner, "exec", b.id, "/probe", "behind"), "minirun exec": command(people, "exec", guest.id, "/probe", "behind"),
+		"minirun exec -i": command(people, "exec", "-i", guest.id, "/probe", "behind"), "minirun run": command(people, "run", "--rm", "--without", "pid", guest.id, "/probe", "behind"),
+	} {
+		r, w, err := os.Pipe() // as engines have one, and with input that never ends
+		must(t, err)
+		cmd.Stdin = r
+		got := finish(t, cmd) // after a minute it is killed
+		if got.code != 0 || got.out != "left" {
+			t.Errorf("%s: %v; want it to end with its process", about, got)
+		}
+		r.Close()
+		w.Close()
+	}
+	for _, cmd := range []*exec.Cmd{command(runner, "ps", b.id), command(people, "ps", guest.id)} {
+		if r := finish(t, cmd); !strings.Contains(r.out, "/proc/self/exe sleep") {
+			t.Errorf("no process was left behind: %v", r)
 		}
 	}
 }

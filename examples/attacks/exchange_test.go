@@ -211,3 +211,42 @@ func volumeOverProc(t *testing.T) {
 		}
 	}
 }
+
+// CVE-2026-87766. What is missing is made below the container's root, also if a
+// directory above it becomes a link to the host meanwhile.
+func exchangedParents(t *testing.T) {
+	for _, parent := range []string{"shared", "shared/a", "shared/a/b"} {
+		b := newBox(t, "say", "hello")
+		must(t, os.MkdirAll(b.rootfs("shared/a/b"), 0o777))
+		b.file("shared/a/b/plain", "")
+		file := filepath.Join(b.dir, "file")
+		must(t, os.WriteFile(file, nil, 0o644))
+		b.Mounts = append(b.Mounts,
+			specs.Mount{Destination: "/shared/a/b/new/deep", Type: "tmpfs", Source: "tmpfs"},
+			specs.Mount{Destination: "/shared/a/b/newfile", Type: "bind", Source: file, Options: []string{"bind"}},
+			specs.Mount{Destination: "/shared/a/b/plain", Type: "bind", Source: file, Options: []string{"bind"}})
+		b.Linux.Devices = []specs.LinuxDevice{{Path: "/shared/a/b/pipe", Type: "p"}, {Path: "/shared/a/b/c/null", Type: "c", Major: 1, Minor: 3}}
+		b.Process.Cwd = "/shared/a/b/cwd/deep"
+		b.Linux.MaskedPaths = append(b.Linux.MaskedPaths, "/shared/a/b/plain")
+		b.Linux.ReadonlyPaths = append(b.Linux.ReadonlyPaths, "/shared/a/b")
+		b.save()
+		b.link("link", canary)
+		must(t, os.MkdirAll(b.rootfs(canary), 0o755)) // where the link leads in the container
+		stop := exchange(t, b.rootfs(parent), b.rootfs("link"))
+		made, failed := 0, ""
+		for range rounds(40) {
+			if r := minirunc(t, "run", "--bundle", b.dir, b.id); r.code == 0 {
+				made++
+			} else {
+				failed = r.err
+				oneLine(t, r.err)
+			}
+		}
+		stop()
+		inside, _ := filepath.Glob(b.rootfs(canary) + "/*")
+		t.Logf("/%s: %d made, else %s; where the link leads inside: %q", parent, made, failed, inside)
+		if made == 0 {
+			t.Errorf("/%s: none was made: %s", parent, failed)
+		}
+	}
+}

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
+	"minirun/cmd/testbed"
 )
 
 // Where things are in the tests' world.
@@ -38,7 +36,7 @@ const (
 func TestMain(m *testing.M) {
 	switch {
 	case os.Args[0] == "tests' init":
-		os.Exit(initProcess())
+		os.Exit(testbed.Init(newWorld))
 	case os.Args[0] != "tests" && os.Geteuid() == 0:
 		os.Exit(isolated())
 	}
@@ -51,26 +49,12 @@ func isolated() int {
 	dir, err := build()
 	if err == nil {
 		defer os.RemoveAll(dir)
-		err = inGroup(func(group int) error {
-			cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-			cmd.Args[0] = "tests' init"
-			cmd.Env = append(os.Environ(), "PROGRAMS="+dir)
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-			cmd.SysProcAttr = &unix.SysProcAttr{
-				Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
-				UseCgroupFD: true, CgroupFD: group, Pdeathsig: unix.SIGKILL,
-			}
-			return cmd.Run()
+		err = testbed.InGroup("attacks", func(group int) error {
+			const all = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWCGROUP | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+			return testbed.Isolate(group, all, "PROGRAMS="+dir)
 		})
 	}
-	var failed *exec.ExitError
-	if err != nil && !errors.As(err, &failed) {
-		fmt.Println(err)
-	}
-	if err != nil {
-		return 1
-	}
-	return 0
+	return testbed.ExitCode(err)
 }
 
 // build makes the programs, static: the probe, and minirun and minirunc, unless
@@ -98,84 +82,21 @@ func build() (dir string, err error) {
 	return dir, errors.Join(err, os.Chmod(dir, 0o755))
 }
 
-// inGroup makes a cgroup for the time of do, which gets its descriptor.
-func inGroup(do func(group int) error) error {
-	h, err := cgroups.Find()
-	if err != nil {
-		return err
+// newWorld makes the host that is attacked.
+func newWorld() error {
+	if err := errors.Join(testbed.World(), unix.Mount("tmpfs", world, "tmpfs", 0, "")); err != nil {
+		return fmt.Errorf("make a world: %w", err)
 	}
-	group := filepath.Join(h.Mount, fmt.Sprintf("minirun-test-attacks-%d", os.Getpid()))
-	if err := os.Mkdir(group, 0o755); err != nil {
-		return err
-	}
-	dir, err := os.Open(group)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	err = do(int(dir.Fd()))
-	os.Remove(filepath.Join(group, "tests"))
-	left := os.Remove(group)
-	for try := 0; errors.Is(left, unix.EBUSY) && try < 100; try++ { // who was killed is still ending
-		time.Sleep(10 * time.Millisecond)
-		left = os.Remove(group)
-	}
-	return errors.Join(err, left)
-}
-
-// initProcess makes the world, starts the tests, and reaps orphans.
-func initProcess() int {
-	signal.Notify(make(chan os.Signal, 1), unix.SIGINT) // a ^C is for the tests; to ignore it would be inherited
-	if err := newWorld(os.Getenv("PROGRAMS")); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = "tests"
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	for {
-		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			fmt.Println("wait4:", err)
-			return 1
-		case pid == cmd.Process.Pid && status.Signaled():
-			return 128 + int(status.Signal())
-		case pid == cmd.Process.Pid:
-			return status.ExitStatus()
-		}
-	}
-}
-
-// newWorld makes the host that is attacked. The tests leave the topmost group,
-// so that controllers can be enabled in it.
-func newWorld(programs string) error {
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("make mounts private: %w", err)
-	}
-	unix.Unmount(ground, unix.MNT_DETACH) // EINVAL: no mount
-	for _, m := range []struct{ fstype, target string }{
-		{"proc", "/proc"}, {"cgroup2", ground}, {"tmpfs", "/run"}, {"tmpfs", "/var/lib"}, {"tmpfs", world},
-	} {
-		if err := unix.Mount(m.fstype, m.target, m.fstype, 0, ""); err != nil {
-			return fmt.Errorf("mount %s: %w", m.target, err)
-		}
-	}
-	for _, dir := range []string{canary, bin, work, "/var/lib/user", ground + "/tests"} {
+	programs := os.Getenv("PROGRAMS")
+	for _, dir := range []string{canary, bin, work, "/var/lib/user"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
 	return errors.Join(
-		os.WriteFile(ground+"/tests/cgroup.procs", []byte("0"), 0),
 		copyFile(programs+"/minirun", people), copyFile(programs+"/minirunc", runner), copyFile(programs+"/probe", prober),
 		os.WriteFile(secret, []byte("the host's secret\n"), 0o600),
+		os.WriteFile(canary+"/passwd", []byte("evil:x:0:0::/:/bin/sh\n"), 0o644),
 		os.WriteFile(canary+"/plain", []byte("the host's file\n"), 0o644),
 		os.Mkdir(canary+"/dir", 0o750), ownDevices(),
 		unix.Sethostname([]byte("attacked")),

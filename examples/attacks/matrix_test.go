@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"minirun/container/bundle"
 )
@@ -52,7 +53,7 @@ type row struct {
 // attack runs the probe in a container, as root or as the ordinary user.
 func attack(t *testing.T, root bool, without ...string) probed {
 	t.Helper()
-	args := []string{"run", "--rm"}
+	args := []string{"run", "--rm", "-e", "HOST_DEVICES=" + strings.Join(hostInodes(t), " ")}
 	for _, l := range without {
 		args = append(args, "--without", l)
 	}
@@ -79,6 +80,17 @@ func attack(t *testing.T, root bool, without ...string) probed {
 		t.Fatalf("the probe without %v: %v", without, r)
 	}
 	return p
+}
+
+// hostInodes are the inodes of the host's devices, as the probe looks for them.
+func hostInodes(t *testing.T) (list []string) {
+	t.Helper()
+	for name := range hosts {
+		var s unix.Stat_t
+		must(t, unix.Stat("/dev/"+name, &s))
+		list = append(list, fmt.Sprintf("%d:%d", s.Dev, s.Ino))
+	}
+	return list
 }
 
 // lessOf are the layers without some.

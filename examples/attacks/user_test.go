@@ -1,12 +1,16 @@
 package attacks
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -241,4 +245,126 @@ func between(text, from, to string) string {
 	_, after, _ := strings.Cut(text, from)
 	word, _, _ := strings.Cut(after, to)
 	return word
+}
+
+// minirun looks for minirunc beside itself, in ../libexec and in PATH. Where another user
+// can put one before it, that is not executed: neither as it is, nor by a link.
+func plantedRuntime(t *testing.T) {
+	script := "#!/bin/sh\n/bin/touch " + canary + "/new\n"
+	for about, c := range map[string]struct{ minirun, planted, path string }{
+		"beside minirun, in a /tmp": {"minirun", "minirunc", "/usr/bin:/bin"},
+		"in libexec":                {"bin/minirun", "libexec/minirun/minirunc", "/usr/bin:/bin"},
+		"in a directory of PATH":    {"bin/minirun", "home/minirunc", "DIR/home:/usr/bin"},
+		"in an empty entry of PATH": {"bin/minirun", "minirunc", "/usr/bin::/bin"},
+		"in . of PATH":              {"bin/minirun", "minirunc", ".:/usr/bin"},
+		"in a relative entry":       {"bin/minirun", "home/minirunc", "home:/usr/bin"},
+	} {
+		for _, link := range []bool{false, true} {
+			dir := openDir(t)
+			must(t, os.Chmod(dir, 0o777|os.ModeSticky))
+			self, planted := filepath.Join(dir, c.minirun), filepath.Join(dir, c.planted)
+			must(t, os.MkdirAll(filepath.Dir(self), 0o755))
+			must(t, copyFile(people, self))
+			plant := fmt.Sprintf("mkdir -p %s && cat >%s.sh && chmod 755 %[2]s.sh && mv %[2]s.sh %[2]s", filepath.Dir(planted), planted)
+			if link {
+				plant = fmt.Sprintf("mkdir -p %s && ln -s /usr/bin/env %s", filepath.Dir(planted), planted)
+			}
+			attacker := exec.Command("/bin/sh", "-c", plant)
+			attacker.SysProcAttr = &unix.SysProcAttr{Credential: credential(ordinary)}
+			attacker.Stdin = strings.NewReader(script)
+			if out, err := attacker.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v, %s", about, err, out)
+			}
+			for _, words := range [][]string{{"create", "x"}, {"features"}, {"--root", dir, "kill", "x"}} {
+				cmd := command(self, words...)
+				cmd.Dir, cmd.Env = dir, []string{"PATH=" + strings.ReplaceAll(c.path, "DIR", dir)}
+				if r := finish(t, cmd); r.code == 0 || r.out != "" || !strings.HasPrefix(r.err, "minirun: ") {
+					t.Errorf("%s, a link %v: %q: %v; want an error", about, link, words, r)
+				}
+			}
+		}
+	}
+	// And one that minirun's own owner has put there is executed.
+	dir := openDir(t)
+	must(t, errors.Join(copyFile(people, dir+"/minirun"), copyFile(runner, dir+"/minirunc"), os.Chown(dir+"/minirun", ordinary, ordinary), os.Chown(dir+"/minirunc", ordinary, ordinary)))
+	if r := finish(t, command(dir+"/minirun", "features")); r.code != 0 || !strings.Contains(r.out, "ociVersionMax") {
+		t.Errorf("minirun and minirunc of one user's, executed by root: %v", r)
+	}
+}
+
+// The container's processes live for a moment, and there are few numbers: by the time that
+// one from its list is used, it may be a stranger's. A signal to all of the container's
+// reaches no stranger; one that is sent to numbers does.
+func recycledNumbers(t *testing.T) {
+	const most = "/proc/sys/kernel/pid_max"
+	if !newerThan(t, 6, 13) {
+		t.Skip("no pid_max for each pid namespace before Linux 6.14: it would be the machine's")
+	}
+	before, err := os.ReadFile(most)
+	must(t, err)
+	must(t, os.WriteFile(most, []byte("400"), 0)) // the tests' own namespace's
+	defer os.WriteFile(most, before, 0)
+	b := newBox(t, "forks")
+	b.start()
+	b.eventually("tmp/ready", "ready")
+	var hit, born atomic.Int64
+	var group sync.WaitGroup
+	end := make(chan struct{})
+	for range 40 {
+		group.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				stranger := exec.Command("/bin/sleep", "0.3")
+				if stranger.Start() != nil {
+					continue // EAGAIN: as many as there are numbers for
+				}
+				born.Add(1)
+				stranger.Wait()
+				if status := stranger.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() && status.Signal() == unix.SIGUSR1 {
+					hit.Add(1)
+				}
+			}
+		})
+	}
+	defer group.Wait()
+	defer close(end)
+	for range rounds(60) {
+		if r := minirunc(t, "kill", "--all", b.id, "USR1"); r.code != 0 {
+			t.Errorf("kill --all: %v", r)
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // until all that were hit have been waited for
+	if n := hit.Load(); n > 0 {
+		t.Errorf("kill --all: %d of %d strangers were signalled", n, born.Load())
+	}
+	for end := time.Now().Add(30 * time.Second); hit.Load() == 0 && time.Now().Before(end); { // as a naive runtime does
+		lists, _ := filepath.Glob(ground + "/*" + b.id + "*/cgroup.procs")
+		text, err := os.ReadFile(strings.Join(lists, " and "))
+		must(t, err)
+		time.Sleep(200 * time.Millisecond)
+		for _, word := range strings.Fields(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil && pid > 1 {
+				unix.Kill(pid, unix.SIGUSR1) // ESRCH: nobody has that number now
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if hit.Load() == 0 {
+		t.Errorf("no stranger of %d was reached by its number: the test would not notice", born.Load())
+	}
+}
+
+// newerThan says whether the kernel is newer than a version.
+func newerThan(t *testing.T, major, minor int) bool {
+	t.Helper()
+	var name unix.Utsname
+	must(t, unix.Uname(&name))
+	var a, b int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &a, &b)
+	must(t, err)
+	return a > major || a == major && b > minor
 }

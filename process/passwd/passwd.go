@@ -3,7 +3,8 @@
 // The kernel knows users and groups by number only. Names are a convention of
 // programs: passwd(5) and group(5) map them to numbers, and tell a user's home
 // directory. In a container these are the image's own files, so they are hostile:
-// long, contradictory, or full of traps. The caller bounds how much is read.
+// long, contradictory, or full of traps. A line may be as long as the file, and of the
+// file no more than 4 MiB is read. What is given as numbers does not depend on them.
 //
 // Man pages: [passwd(5)], [group(5)].
 //
@@ -12,7 +13,6 @@
 package passwd
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +32,9 @@ import (
 //
 // Lookup returns the user and the home directory, "" if passwd does not tell it.
 // The additional groups are the user's own, then the others in ascending order.
-// An unknown name, a number above 4294967294, and an empty half are errors.
+// An unknown name, a number above 4294967294, and an empty half are errors. A file
+// that cannot be read, or has more than 4 MiB, is an error only if a name has to be
+// looked up in it.
 func Lookup(user string, passwd, group io.Reader) (specs.User, string, error) {
 	u, home, err := lookup(user, passwd, group)
 	if err != nil {
@@ -49,37 +51,37 @@ func lookup(user string, passwd, group io.Reader) (u specs.User, home string, er
 	if name == "" || hasGroup && groupName == "" {
 		return u, "", errors.New("want USER or USER:GROUP")
 	}
-	entry, known, err := find(passwd, name, 2)
-	if err != nil {
-		return u, "", err
-	}
-	groups, err := readLines(group)
-	if err != nil {
-		return u, "", err
-	}
-	if known {
-		if u.UID, err = number(field(entry, 2)); err == nil {
-			u.GID, err = number(field(entry, 3))
+	entry, err := find(passwd, name)
+	switch {
+	case entry != "":
+		if u.UID, err = number(Field(entry, 2)); err == nil {
+			u.GID, err = number(Field(entry, 3))
 		}
-		home = field(entry, 5)
-	} else if u.UID, err = number(name); !digits(name) {
+		home = Field(entry, 5)
+	case digits(name):
+		u.UID, err = number(name)
+	case err == nil:
 		err = errors.New("no such user in the image's /etc/passwd")
 	}
-	if err == nil && hasGroup {
-		u.GID, err = groupID(groups, groupName)
+	var others []uint32
+	switch {
+	case err != nil:
+	case hasGroup:
+		u.GID, err = groupID(group, groupName)
+	case entry != "":
+		if others, err = memberOf(group, Field(entry, 0), u.GID); digits(name) {
+			err = nil
+		}
 	}
 	// The user's own group is an additional one, too. Otherwise a set-group-ID
 	// program would leave that group, and could open files whose mode denies them
 	// to its members (CVE-2022-36109).
-	u.AdditionalGids = []uint32{u.GID}
-	if known && !hasGroup {
-		u.AdditionalGids = append(u.AdditionalGids, memberOf(groups, field(entry, 0), u.GID)...)
-	}
+	u.AdditionalGids = append([]uint32{u.GID}, others...)
 	return u, home, err
 }
 
 // Home is the home directory of a user, from the file that open opens: "" if the
-// file does not exist, or has no absolute path for the user.
+// file does not exist, is too long, or has no absolute path for the user.
 func Home(uid uint32, open func() (io.ReadCloser, error)) (string, error) {
 	file, err := open()
 	if errors.Is(err, fs.ErrNotExist) {
@@ -87,8 +89,11 @@ func Home(uid uint32, open func() (io.ReadCloser, error)) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	line, _, err := find(file, strconv.FormatUint(uint64(uid), 10), 2)
-	home := field(line, 5)
+	line, err := find(file, strconv.FormatUint(uint64(uid), 10))
+	if errors.Is(err, errTooLong) { // a container must not be able to refuse an exec
+		err = nil
+	}
+	home := Field(line, 5)
 	if !path.IsAbs(home) || strings.IndexByte(home, 0) >= 0 {
 		home = ""
 	}
@@ -96,41 +101,53 @@ func Home(uid uint32, open func() (io.ReadCloser, error)) (string, error) {
 }
 
 // find returns the first line for word: its name or, if word is a number, its
-// id, which is in the field idField, equals word.
-func find(file io.Reader, word string, idField int) (line []string, ok bool, err error) {
-	lines, err := readLines(file)
+// id, which is in field 2, equals word. It is "" if there is none.
+func find(file io.Reader, word string) (string, error) {
 	want := 0
 	if digits(word) {
-		want = idField
+		want = 2
 	}
-	for _, l := range lines {
-		if field(l, want) == word {
-			return l, true, err
+	text, err := Read(file)
+	for line := range strings.Lines(text) {
+		if Field(line, want) == word {
+			return line, nil
 		}
 	}
-	return nil, false, err
+	return "", err
 }
 
-// readLines reads the lines of passwd(5) or group(5), split at colons:
+// longest is more than any honest file has.
+const longest = 4 << 20
+
+var errTooLong = errors.New("longer than 4 MiB")
+
+// Read reads a file such as passwd(5), group(5) or subuid(5): lines with fields.
+func Read(file io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(file, longest+1))
+	if err == nil && len(text) > longest {
+		err = errTooLong
+	}
+	if err != nil {
+		return "", err
+	}
+	return string(text), nil
+}
+
+// Field is field i of a line, from 0 on; "" if the line has fewer:
 //
 //	www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin
 //	adm:x:4:syslog,ubuntu
-func readLines(file io.Reader) ([][]string, error) {
-	const longest = 64 << 10 // enough for a group with many members; an image must not fill our memory
-	var lines [][]string
-	s := bufio.NewScanner(file)
-	s.Buffer(nil, longest)
-	for s.Scan() {
-		lines = append(lines, strings.Split(s.Text(), ":"))
+func Field(line string, i int) string {
+	line = strings.TrimRight(line, "\r\n")
+	more := true
+	for ; i > 0 && more; i-- {
+		_, line, more = strings.Cut(line, ":")
 	}
-	return lines, s.Err()
-}
-
-func field(line []string, i int) string {
-	if i < len(line) {
-		return line[i]
+	if !more {
+		return ""
 	}
-	return ""
+	line, _, _ = strings.Cut(line, ":")
+	return line
 }
 
 func digits(s string) bool {
@@ -147,29 +164,35 @@ func number(s string) (uint32, error) {
 	return uint32(n), nil
 }
 
-func groupID(groups [][]string, name string) (uint32, error) {
+func groupID(file io.Reader, name string) (uint32, error) {
 	if digits(name) {
 		return number(name)
 	}
-	for _, g := range groups {
-		if field(g, 0) == name {
-			return number(field(g, 2))
-		}
+	line, err := find(file, name)
+	if line == "" && err == nil {
+		err = fmt.Errorf("group %q: no such group in the image's /etc/group", name)
 	}
-	return 0, fmt.Errorf("group %q: no such group in the image's /etc/group", name)
+	if err != nil {
+		return 0, err
+	}
+	return number(Field(line, 2))
 }
 
 // memberOf lists the groups that have a user as a member, without the user's own.
-func memberOf(groups [][]string, user string, own uint32) []uint32 {
-	var ids []uint32
-	for _, g := range groups {
-		if !slices.Contains(strings.Split(field(g, 3), ","), user) {
+func memberOf(file io.Reader, user string, own uint32) (ids []uint32, err error) {
+	text, err := Read(file)
+	for line := range strings.Lines(text) {
+		id, err := number(Field(line, 2))
+		if err != nil || id == own {
 			continue
 		}
-		if id, err := number(field(g, 2)); err == nil && id != own {
-			ids = append(ids, id)
+		for member := range strings.SplitSeq(Field(line, 3), ",") {
+			if member == user {
+				ids = append(ids, id)
+				break
+			}
 		}
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids)
+	return slices.Compact(ids), err
 }

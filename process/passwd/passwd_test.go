@@ -58,8 +58,41 @@ func TestLookup(t *testing.T) {
 			t.Errorf("Lookup(%q) = %v, %q, %v; want %v, %q, %s", c.word, user, home, err, c.user, c.home, c.err)
 		}
 	}
-	if _, _, err := Lookup("root", strings.NewReader(strings.Repeat("x", 1<<20)), strings.NewReader("")); err == nil {
-		t.Error("a line of a megabyte is taken")
+}
+
+// TestLongFiles: a line is as long as it is; a file has its bound; and what is given as
+// numbers needs no file.
+func TestLongFiles(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	passwd := "big:x:50:50:" + long + ":/:\nweb:x:33:33::/srv:\n"
+	group := "all:x:50:" + strings.Repeat("user,", 200000) + "web,last\nmore:x:51:" + long + ",web"
+	endless := strings.Repeat("\n", longest+1)
+	for _, c := range []struct {
+		word, passwd, group string
+		want                string
+	}{
+		{"web", passwd, group, `33:33 [33 50 51] "/srv" `},
+		{"33", passwd, group, `33:33 [33 50 51] "/srv" `},
+		{"web:all", passwd, group, `33:50 [50] "/srv" `},
+		{"web", endless + passwd, group, `0:0 [] "" user "web": longer than 4 MiB`},
+		{"web", passwd, endless + group, `0:0 [] "" user "web": longer than 4 MiB`},
+		{"web:all", passwd, endless + group, `0:0 [] "" user "web:all": longer than 4 MiB`},
+		{"web:7", passwd, endless, `33:7 [7] "/srv" `},
+		{"33", endless, endless, `33:0 [0] "" `},
+		{"33:44", endless, endless, `33:44 [44] "" `},
+		{"33", passwd, endless, `33:33 [33] "/srv" `},
+		{"", endless, endless, `0:0 [0] "" `},
+	} {
+		u, home, err := Lookup(c.word, strings.NewReader(c.passwd), strings.NewReader(c.group))
+		if got := fmt.Sprintf("%d:%d %d %q %s", u.UID, u.GID, u.AdditionalGids, home, errorText(err)); got != c.want {
+			t.Errorf("Lookup(%q) = %s; want %s", c.word, got, c.want)
+		}
+	}
+	for file, want := range map[string]string{passwd: "/srv", endless + passwd: ""} {
+		home, err := Home(33, func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(file)), nil })
+		if home != want || err != nil {
+			t.Errorf("Home(33) = %q, %v; want %q", home, err, want)
+		}
 	}
 }
 

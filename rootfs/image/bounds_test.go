@@ -66,6 +66,49 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
+// through are n files whose names lead through links of so many directories each.
+func through(n, links, directories int) []entry {
+	entries := []entry{dir("d"), symlink("l0", "d")}
+	for i := 1; i < links; i++ {
+		entries = append(entries, symlink(fmt.Sprint("l", i), strings.Repeat("d/../", directories/2)+fmt.Sprint("l", i-1)))
+	}
+	for i := range n {
+		entries = append(entries, file(fmt.Sprint("l", links-1, "/", i), ""))
+	}
+	return entries
+}
+
+// TestLinksOnTheWay: 39 links of 4 KB each would lead through 62,000 directories for
+// every name. What links cost is proportional to the entries, or the archive is refused.
+func TestLinksOnTheWay(t *testing.T) {
+	steps := func(entries []entry) (int64, error) {
+		r := bytes.NewReader(archive(t, entries...))
+		u := newUnpacker(t, Options{})
+		before := u.budget.steps + stepsPerEntry*int64(len(entries))
+		err := u.unpack(r)
+		return before - u.budget.steps, err
+	}
+	once, err1 := steps(through(200, 5, 6))
+	twice, err2 := steps(through(400, 5, 6))
+	if ratio := float64(twice) / float64(once); err1 != nil || err2 != nil || once < 200*4*6 || ratio > 2.1 {
+		t.Errorf("200 files behind links cost %d steps, %v; 400 files %d, %v", once, err1, twice, err2)
+	}
+	for _, n := range []int{2000, 4000} {
+		used, err := steps(through(n, 39, 1600))
+		if most := int64(firstSteps + (n+100)*stepsPerEntry + 4096); !errors.Is(err, ErrLimit) || used > most {
+			t.Errorf("%d files behind links of 1600 directories each cost %d steps, %v; want ErrLimit, and %d steps at most", n, used, err, most)
+		}
+	}
+	// As honest layers do it, with many files.
+	entries := []entry{dir("usr/lib/x"), symlink("lib", "usr/lib"), symlink("lib64", "/lib")}
+	for i := range 500 {
+		entries = append(entries, file(fmt.Sprint("lib64/x/", i), ""))
+	}
+	if used, err := steps(entries); err != nil {
+		t.Errorf("files in lib64 -> /lib -> usr/lib: %v after %d steps", err, used)
+	}
+}
+
 // TestSizeOfKnownBlob: a manifest that gives a blob another size than it has is refused,
 // also if the blob is here already.
 func TestSizeOfKnownBlob(t *testing.T) {

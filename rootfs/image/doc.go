@@ -47,12 +47,15 @@
 // # Archives are hostile
 //
 // Whoever made an archive may want it to write elsewhere. So every name is
-// taken apart here: the directory part is resolved by openat2(2) with
-// RESOLVE_IN_ROOT against the layer's directory, so that "/" and ".." mean the
-// layer however many symbolic links are in between, and the last component is
-// created, never followed, relative to that descriptor. Digests and sizes of
+// taken apart here. The directory part is opened by openat2(2), which may follow no
+// symbolic link; if there is one, the directories on the way are opened one by one
+// below the layer's directory, so that "/" and ".." mean the layer. The last component
+// is created, never followed, relative to that descriptor. Digests and sizes of
 // all blobs and of the uncompressed layers are checked, and [Limits] bound what
 // an archive may grow to.
+//
+// The work grows no faster than the archive, too: what links lead through is bounded by
+// the number of entries, and what has been checked once is not checked again.
 //
 // # Rootless
 //

@@ -36,11 +36,17 @@ type Image struct {
 
 // Layers gives the absolute paths of the unpacked layers, the topmost FIRST,
 // which is the order of overlayfs's option lowerdir. They are read-only by
-// agreement: every container of every image with that layer shares them.
+// agreement: every container of every image with that layer shares them. One that an
+// image has several times, such as an empty one, is given once: overlayfs refuses a
+// directory that it is given twice, and all that the lower ones have the topmost has, too.
 func (i *Image) Layers() []string {
 	var paths []string
+	seen := map[Digest]bool{}
 	for _, diffID := range slices.Backward(i.Config.RootFS.DiffIDs) {
-		paths = append(paths, i.store.layerPath(diffID))
+		if !seen[diffID] {
+			paths = append(paths, i.store.layerPath(diffID))
+		}
+		seen[diffID] = true
 	}
 	return paths
 }

@@ -19,6 +19,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/plan"
 )
 
 // Load stores the images in an archive made by docker save, or in a tar of an
@@ -91,7 +93,7 @@ func isPlain(f *os.File) bool {
 // LoadDirectory is like [Store.Load] for a directory with an OCI image layout.
 // Symbolic links that lead out of the directory are refused.
 func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
-	root, err := os.OpenRoot(directory)
+	root, err := os.OpenFile(directory, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
@@ -109,15 +111,20 @@ func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
 }
 
 // directoryTree opens regular files only: opening a fifo would wait for its
-// writer, opening a device may do anything.
-type directoryTree struct{ root *os.Root }
+// writer, opening a device may do anything. The kernel follows links, and not an
+// os.Root, which takes a system call for each component of each link's target.
+type directoryTree struct{ root *os.File }
 
 // Open implements [fs.FS].
 func (d directoryTree) Open(name string) (fs.File, error) {
-	f, err := d.root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := plan.Openat2(int(d.root.Fd()), name, unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
+	})
 	if err != nil {
-		return nil, err
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
+	f := os.NewFile(uintptr(fd), name)
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
 		err = fmt.Errorf("open %s: not a regular file", name)

@@ -25,6 +25,7 @@ import (
 func registerHelpers() {
 	helpers["full disk"] = helpFullDisk
 	helpers["overlay"] = helpOverlay
+	helpers["look"] = helpLook
 	helpers["stuck"] = helpStuck
 	helpers["mapped"] = helpMapped
 }

@@ -69,8 +69,8 @@ func TestLoadDockerVariants(t *testing.T) {
 	for name, content := range map[string][]byte{"plain": linked, "gzip": gzipped(t, linked)} {
 		s := newStore(t, Options{})
 		image := load(t, s, content)
-		if len(image.Names) != 0 || len(image.Layers()) != 2 {
-			t.Errorf("%s: %d names, %d layers, want 0, 2", name, len(image.Names), len(image.Layers()))
+		if len(image.Names) != 0 || len(image.Config.RootFS.DiffIDs) != 2 || len(image.Layers()) != 1 {
+			t.Errorf("%s: %d names, %d layers, directories %q; want 0, 2, one", name, len(image.Names), len(image.Config.RootFS.DiffIDs), image.Layers())
 		}
 	}
 }
@@ -133,6 +133,14 @@ func TestZstd(t *testing.T) {
 		files := layoutFiles{}
 		files.index(t, files.addImage(t, "", testLayer{whole, plain, mediaType}))
 		load(t, newStore(t, Options{}), zstandard(t, files.tar(t)))
+	}
+	// RFC 8878, 3.1.2: 16 numbers say that the frame is to be passed over; its length follows.
+	for _, first := range []byte{0x50, 0x5a, 0x5f} {
+		skippable := append([]byte{first, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c'}, whole...)
+		files := layoutFiles{}
+		files.index(t, files.addImage(t, "", testLayer{skippable, plain, MediaTypeLayerZstd}))
+		load(t, newStore(t, Options{}), files.tar(t))
+		load(t, newStore(t, Options{}), dockerArchive(t, "x", "", testLayer{blob: skippable, plain: plain}))
 	}
 	s := newStore(t, Options{})
 	image, err := s.Import(bytes.NewReader(whole), Reference{})
@@ -401,6 +409,35 @@ func TestNotAnArchive(t *testing.T) {
 		s := newStore(t, Options{})
 		if _, err := s.Load(bytes.NewReader([]byte(content))); err == nil {
 			t.Errorf("Load(%.10q) succeeded", content)
+		}
+		wantEmpty(t, s)
+	}
+}
+
+// TestOtherCompressions: xz and bzip2 are named, whatever is compressed with them.
+func TestOtherCompressions(t *testing.T) {
+	layer := plainLayer(archive(t, file("BZh91AY", "x"), file("a", "x")))
+	load(t, newStore(t, Options{}), dockerArchive(t, "x", "", layer)) // a name in a tar is no magic number
+	for _, program := range []Compression{"xz", "bzip2"} {
+		pack := func(content []byte) []byte {
+			cmd := exec.Command(string(program), "-c")
+			cmd.Stdin = bytes.NewReader(content)
+			packed, err := cmd.Output()
+			if errors.Is(err, exec.ErrNotFound) {
+				t.Skip("no ", program)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			return packed
+		}
+		s := newStore(t, Options{})
+		_, err1 := s.Load(bytes.NewReader(pack(dockerArchive(t, "x", "", layer))))
+		_, err2 := s.Load(bytes.NewReader(dockerArchive(t, "x", "", testLayer{blob: pack(layer.plain), plain: layer.plain})))
+		_, err3 := s.Import(bytes.NewReader(pack(layer.plain)), Reference{})
+		for _, err := range []error{err1, err2, err3} {
+			if c := Compression(""); !errors.As(err, &c) || c != program {
+				t.Errorf("%s: %v, want an error that names it", program, err)
+			}
 		}
 		wantEmpty(t, s)
 	}

@@ -18,19 +18,36 @@ type budget struct {
 	data    int64 // bytes of files; not the same, since files may be sparse
 	entries int64
 	kept    int64 // bytes of names and attributes that stay in memory to the end
+	steps   int64 // directories that symbolic links may still lead through
 }
 
 // maxKept is what an image can make us remember: enough for a million directories.
 const maxKept = 256 << 20
 
+// Each entry adds stepsPerEntry to what links may lead through: usual are one or two,
+// for bin -> usr/bin. The first entries may use more.
+const (
+	stepsPerEntry = 40
+	firstSteps    = 1000 * stepsPerEntry
+)
+
 func newBudget(l Limits) *budget {
-	return &budget{stream: l.Bytes, data: l.Bytes, entries: l.Entries, kept: maxKept}
+	return &budget{stream: l.Bytes, data: l.Bytes, entries: l.Entries, kept: maxKept, steps: firstSteps}
 }
 
 // entry takes one file or directory from the budget.
 func (b *budget) entry() error {
 	if b.entries--; b.entries < 0 {
 		return fmt.Errorf("%w: too many entries", ErrLimit)
+	}
+	b.steps += stepsPerEntry
+	return nil
+}
+
+// follow takes the directories in the target of a symbolic link from the budget.
+func (b *budget) follow(steps int) error {
+	if b.steps -= int64(steps); b.steps < 0 {
+		return fmt.Errorf("%w: symbolic links lead through more than %d directories an entry", ErrLimit, stepsPerEntry)
 	}
 	return nil
 }
@@ -87,25 +104,52 @@ func (c *countReader) Read(p []byte) (int, error) {
 
 // layerMediaType looks at the first bytes rather than at a media type or a
 // file name, which are often wrong: 1f 8b is gzip (RFC 1952), 28 b5 2f fd is
-// zstd (RFC 8878), anything else counts as not compressed.
+// zstd (RFC 8878), anything else counts as not compressed. A zstd file may begin with
+// skippable frames, 5? 2a 4d 18, in which programs leave notes for each other.
 func layerMediaType(start []byte) string {
 	switch {
 	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
 		return MediaTypeLayerGzip
-	case bytes.HasPrefix(start, []byte{0x28, 0xb5, 0x2f, 0xfd}):
+	case bytes.HasPrefix(start, []byte{0x28, 0xb5, 0x2f, 0xfd}),
+		len(start) > 0 && start[0]&0xf0 == 0x50 && bytes.HasPrefix(start[1:], []byte{0x2a, 0x4d, 0x18}):
 		return MediaTypeLayerZstd
 	}
 	return MediaTypeLayer
 }
 
-// magicLength is how many bytes layerMediaType looks at.
-const magicLength = 4
+// magicLength is how many bytes are looked at to find how an archive is compressed.
+const magicLength = 10
+
+// A Compression is how an archive is compressed that cannot be read here. It is an
+// error, and the name of the program that decompresses the archive: to standard output,
+// if it is called with -dc.
+type Compression string
+
+func (c Compression) Error() string {
+	return "compressed with " + string(c) + ", which is not read here"
+}
+
+// otherCompression is an error if an archive is compressed in a way that docker load
+// reads and this package does not. bzip2's first three bytes could begin the first name
+// in a tar, so those of its first block are compared, too.
+func otherCompression(start []byte) error {
+	switch {
+	case bytes.HasPrefix(start, []byte("\xfd7zXZ\x00")):
+		return Compression("xz")
+	case bytes.HasPrefix(start, []byte("BZh")) && bytes.HasSuffix(start, []byte("1AY&SY")):
+		return Compression("bzip2")
+	}
+	return nil
+}
 
 // decompress gives r's uncompressed bytes.
 func decompress(r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	start, err := buffered.Peek(magicLength)
 	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if err := otherCompression(start); err != nil {
 		return nil, err
 	}
 	switch layerMediaType(start) {

@@ -3,9 +3,9 @@ package image
 // Unpacking one layer, whose archive is hostile, into an empty directory.
 //
 // Invariants:
-//   - The kernel never gets a path from the archive but through openat2(2)
-//     with RESOLVE_IN_ROOT below the layer's descriptor, or as one component,
-//     without "/", relative to a descriptor got that way.
+//   - The kernel never gets a path from the archive but through openat2(2) below
+//     the layer's descriptor, where it may follow no symbolic link, or as one
+//     component, without "/", relative to a descriptor got that way (walk.go).
 //   - The last component is created exclusively or looked at without following.
 //   - Nobody else writes to the directory: it has a random name below a
 //     directory with mode 0700 that only the owner of the store can enter.
@@ -26,15 +26,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"minirun/plan"
 )
 
 const (
 	// maxPath is PATH_MAX, with the zero byte at the end.
 	maxPath = 4096
-	// maxParents bounds the directories in a name. Each name is looked up
-	// from the root, so the work grows with the square of its depth.
+	// maxParents bounds the directories in a name, and those of the place that it
+	// leads to.
 	maxParents = 255
 )
 
@@ -53,7 +51,7 @@ type unpacker struct {
 
 // metadata is what an entry says about a file besides its content.
 type metadata struct {
-	name     string // cleaned
+	name     string // below the layer's directory, without symbolic links
 	mode     uint32 // permissions with setuid, setgid, sticky; no type
 	uid, gid int
 	modified time.Time
@@ -71,7 +69,7 @@ func (u *unpacker) unpack(r io.Reader) error {
 	for {
 		header, err := archive.Next()
 		if err == io.EOF {
-			return u.finishDirectories()
+			return errors.Join(u.clear(u.root, pseudoLinks), u.finishDirectories())
 		}
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return fmt.Errorf("read archive: %w", err)
@@ -100,16 +98,19 @@ func (u *unpacker) entry(header *tar.Header, content io.Reader) error {
 	if name == "." {
 		return u.rootEntry(header)
 	}
-	parent, err := u.makeParent(path.Dir(name))
+	if done, err := u.bookkeeping(name); done || err != nil {
+		return err
+	}
+	parent, place, err := u.makeParent(path.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
 	base := path.Base(name)
-	if strings.HasPrefix(base, whiteoutPrefix) {
-		return u.whiteout(parent, base, header.Name)
+	if strings.HasPrefix(base, whiteoutPrefix) && !isPseudoLink(name) {
+		return u.whiteout(parent, base)
 	}
-	return u.create(parent, base, u.metadata(header, name), header, content)
+	return u.create(parent, base, u.metadata(header, path.Join(place, base)), header, content)
 }
 
 func (u *unpacker) rootEntry(header *tar.Header) error {
@@ -187,65 +188,8 @@ func cleanName(name string) (string, error) {
 		return "", unix.ENAMETOOLONG
 	case strings.Count(clean, "/") > maxParents:
 		return "", fmt.Errorf("more than %d directories deep", maxParents)
-	case strings.Contains("/"+path.Dir(clean), "/"+whiteoutPrefix):
-		return "", fmt.Errorf("the name is below a whiteout")
 	}
 	return clean, nil
-}
-
-// makeParent opens the directory name, a cleaned one, and makes it if it is
-// not there. Symbolic links in it are followed inside the layer, as a process
-// chrooted there would.
-func (u *unpacker) makeParent(name string) (*os.File, error) {
-	directory, err := openIn(u.root, name, unix.RESOLVE_IN_ROOT)
-	if err == nil || name == "." || !(errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) {
-		return directory, err
-	}
-	// Recursion ends: each step shortens the name, which has at most maxParents.
-	parent, err := u.makeParent(path.Dir(name))
-	if err != nil {
-		return nil, err
-	}
-	defer parent.Close()
-	if err := u.budget.entry(); err != nil {
-		return nil, err
-	}
-	if err := u.implyDirectory(parent, path.Base(name), name); err != nil {
-		return nil, err
-	}
-	return openIn(u.root, name, unix.RESOLVE_IN_ROOT)
-}
-
-// implyDirectory makes a directory the archive does not list: root's, 0755.
-func (u *unpacker) implyDirectory(parent *os.File, base, name string) error {
-	hidden, err := isWhiteout(parent, base)
-	if err != nil {
-		return err
-	}
-	if err := u.remember(metadata{name: name, mode: 0o755}); err != nil {
-		return err
-	}
-	if hidden {
-		return u.ensureDirectory(parent, base)
-	}
-	if err := unix.Mkdirat(int(parent.Fd()), base, 0o700); err != nil {
-		return fmt.Errorf("make directory %q: %w", name, err)
-	}
-	return nil
-}
-
-// openIn opens a directory below root with openat2(2) (since Linux 5.6),
-// for reading, since fsetxattr(2) refuses O_PATH descriptors.
-func openIn(root *os.File, name string, resolve uint64) (*os.File, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: resolve | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
-	}
-	fd, err := plan.Openat2(int(root.Fd()), name, how)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 // ensureDirectory makes base a directory if it is not one. One that takes the
@@ -307,15 +251,7 @@ func (u *unpacker) finishDirectories() error {
 }
 
 func (u *unpacker) finishDirectory(m metadata) error {
-	parent, err := openIn(u.root, path.Dir(m.name), unix.RESOLVE_IN_ROOT)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	directory, err := openIn(parent, path.Base(m.name), unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS)
+	directory, err := openIn(u.root, m.name, strictly)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return nil
 	}

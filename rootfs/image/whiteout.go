@@ -24,16 +24,45 @@ const (
 	whiteoutPrefix = ".wh."
 	opaqueName     = ".wh..wh..opq"
 	metaPrefix     = ".wh..wh."
+	pseudoLinks    = ".wh..wh.plnk"
 )
 
+// Layers that were made on the aufs file system, as Docker's once were, have its own
+// bookkeeping in them: files and directories called .wh..wh.NAME. They are passed over
+// with all that is in them, but for one. In .wh..wh.plnk, in the root, are the files
+// that have hard links in several layers, and other entries may be hard links to them.
+// So it is unpacked like any directory, and removed at the end.
+
+// isPseudoLink says whether a cleaned name is that directory, or in it.
+func isPseudoLink(name string) bool {
+	return name == pseudoLinks || strings.HasPrefix(name, pseudoLinks+"/")
+}
+
+// bookkeeping says whether the entry with a cleaned name is passed over. The error is
+// about a name below a whiteout, which is no directory.
+func (u *unpacker) bookkeeping(name string) (done bool, err error) {
+	if isPseudoLink(name) {
+		return false, nil
+	}
+	for rest := name; rest != ""; {
+		var part string
+		part, rest, _ = strings.Cut(rest, "/")
+		switch {
+		case part == opaqueName && rest == "", !strings.HasPrefix(part, whiteoutPrefix):
+		case strings.HasPrefix(part, metaPrefix) && part != opaqueName:
+			u.skip(name, "bookkeeping of the aufs file system, not a whiteout")
+			return true, nil
+		case rest != "":
+			return false, fmt.Errorf("the name is below a whiteout")
+		}
+	}
+	return false, nil
+}
+
 // whiteout acts on an entry whose base begins with .wh., whatever its type.
-func (u *unpacker) whiteout(parent *os.File, base, entry string) error {
+func (u *unpacker) whiteout(parent *os.File, base string) error {
 	if base == opaqueName {
 		return u.setOpaque(parent)
-	}
-	if strings.HasPrefix(base, metaPrefix) {
-		u.skip(entry, "bookkeeping of the aufs file system, not a whiteout")
-		return nil
 	}
 	hidden := strings.TrimPrefix(base, whiteoutPrefix)
 	if hidden == "" || hidden == "." || hidden == ".." {
@@ -65,7 +94,11 @@ func isWhiteout(parent *os.File, base string) (bool, error) {
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
-	return stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == 0, err
+	return isWhiteoutMark(&stat), err
+}
+
+func isWhiteoutMark(stat *unix.Stat_t) bool {
+	return stat.Mode&unix.S_IFMT == unix.S_IFCHR && stat.Rdev == 0
 }
 
 // markOpaque makes the directory base opaque.
@@ -78,16 +111,21 @@ func (u *unpacker) markOpaque(parent *os.File, base string) error {
 	return u.setOpaque(directory)
 }
 
-// setOpaque sets the attribute. The kernel lets only CAP_SYS_ADMIN of the
-// initial user namespace write trusted.*; overlayfs mounted in another one
-// reads user.* instead.
+// setOpaque sets the attribute.
 func (u *unpacker) setOpaque(directory *os.File) error {
-	name := "trusted.overlay.opaque"
-	if u.ownership != Keep {
-		name = "user.overlay.opaque"
-	}
+	name := u.ownership.opaqueAttribute()
 	if err := unix.Fsetxattr(int(directory.Fd()), name, []byte("y"), 0); err != nil {
 		return fmt.Errorf("set extended attribute %s: %w", name, err)
 	}
 	return nil
+}
+
+// opaqueAttribute is the attribute of opaque directories. The kernel lets only
+// CAP_SYS_ADMIN of the initial user namespace read and write trusted.*; overlayfs mounted
+// in another one reads user.* instead.
+func (o Ownership) opaqueAttribute() string {
+	if o == Keep {
+		return "trusted.overlay.opaque"
+	}
+	return "user.overlay.opaque"
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,6 +41,12 @@ var parts = map[string]func(args []string) (string, error){
 	"hear":      hear,
 	"use":       use,
 	"modes":     modes,
+	"behind":    behind,
+	"list": func(args []string) (string, error) {
+		names, err := filepath.Glob(args[0])
+		return strings.Join(names, " "), err
+	},
+	"forks": forks,
 }
 
 func id([]string) (string, error) {
@@ -390,4 +398,21 @@ func modes([]string) (string, error) {
 		return err
 	})
 	return strings.Join(list, "\n"), err
+}
+
+// behind leaves a process behind that has the same standard files, and ends.
+func behind([]string) (string, error) {
+	cmd := exec.Command("/proc/self/exe", "sleep")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return "left", cmd.Start()
+}
+
+// forks makes processes that end at once, for ever. It ignores SIGUSR1, and so do they:
+// what is ignored stays so over execve.
+func forks([]string) (string, error) {
+	signal.Ignore(unix.SIGUSR1)
+	os.WriteFile("/tmp/ready", []byte("ready"), 0o644)
+	for {
+		exec.Command("/proc/self/exe", "say").Run() // EAGAIN: as many as there are numbers for
+	}
 }

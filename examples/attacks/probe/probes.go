@@ -63,6 +63,22 @@ var probes = []probe{
 	{"open a disk of the host by a device node", openDisk},
 	{"open the machine's console by a device node", func() (string, error) { return "", openNode(unix.S_IFCHR, 5, 1) }},
 
+	// The host's own nodes of devices: given the mode that they have, and watched for no time.
+	{"change the mode of a device of the host's", func() (string, error) {
+		return eachHostDevice(func(path string, mode uint32) error { return unix.Chmod(path, mode&0o7777) })
+	}},
+	{"watch when the host uses a device", func() (string, error) {
+		return eachHostDevice(func(path string, _ uint32) error {
+			fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			_, err = unix.InotifyAddWatch(fd, path, unix.IN_ALL_EVENTS)
+			return err
+		})
+	}},
+
 	// The kernel: asked with arguments that it refuses after the permissions, or
 	// for what is so already.
 	{"mount a file system", mountSomething},
@@ -105,6 +121,7 @@ var probes = []probe{
 	{"write to /sys", openForWriting("/sys/kernel/mm/transparent_hugepage/enabled", "/sys/kernel/profiling")},
 	{"read /proc/keys", readSome("/proc/keys")},
 	{"read /proc/timer_list", readSome("/proc/timer_list")},
+	{"read /proc/interrupts", readSome("/proc/interrupts")},
 	{"list /sys/firmware", func() (string, error) {
 		entries, err := os.ReadDir("/sys/firmware")
 		if err == nil && len(entries) == 0 {
@@ -395,6 +412,32 @@ func openNode(kind, major, minor uint32) error {
 		return err
 	}
 	return unix.Close(fd)
+}
+
+// eachHostDevice tries something with each path to a device whose inode is the host's,
+// until it works: $HOST_DEVICES has their inodes. Such a device may be among the
+// container's own, be a standard file, or mask something.
+func eachHostDevice(try func(path string, mode uint32) error) (string, error) {
+	paths := []string{"/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"}
+	for _, pattern := range []string{"/dev/*", "/host/dev/*", "/proc/*", "/proc/sysrq-trigger", "/sys/*/*"} {
+		found, _ := filepath.Glob(pattern)
+		paths = append(paths, found...)
+	}
+	hosts := strings.Fields(os.Getenv("HOST_DEVICES"))
+	if len(hosts) == 0 {
+		return "", errAbsent
+	}
+	err := error(reason("none within reach"))
+	for _, path := range paths {
+		var s unix.Stat_t
+		if unix.Stat(path, &s) != nil || !slices.Contains(hosts, fmt.Sprintf("%d:%d", s.Dev, s.Ino)) {
+			continue
+		}
+		if err = try(path, s.Mode); err == nil {
+			return path, nil
+		}
+	}
+	return "", err
 }
 
 func mountSomething() (string, error) {
