@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"minirun/container/config"
 	"minirun/container/exit"
@@ -71,8 +72,12 @@ func TestMonitorDescriptors(t *testing.T) {
 			}
 		}
 		b.remove()
-		if info, err := file.Stat(); err != nil || info.Size() != exit.Size {
-			t.Errorf("%s is descriptor 3: %d bytes in the file exit, want %d", first, info.Size(), exit.Size)
+		info, err := file.Stat()
+		for end := time.Now().Add(10 * time.Second); err == nil && info.Size() != exit.Size && time.Now().Before(end); info, err = file.Stat() {
+			time.Sleep(time.Millisecond) // the monitor is a process of its own
+		}
+		if err != nil || info.Size() != exit.Size {
+			t.Errorf("%s is descriptor 3: %v, %v; want %d bytes", first, info, err, exit.Size)
 		}
 	}
 }
