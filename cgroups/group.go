@@ -70,7 +70,8 @@ func (w Write) Controller() string {
 // Add reads the groups above to know what to record, and changes nothing. Three
 // things are errors: a limit that the host cannot set, a group that has
 // processes, because a container must not share its limits, and a frozen group,
-// because the container would not run.
+// because the container would not run. After the first the steps are there all the
+// same, for a plan that is only printed.
 //
 // Privileges: write permission in the group above. Linux 5.7.
 func (g *Group) Add(p *plan.Plan, limits []Write) (plan.FD, error) {
@@ -81,17 +82,14 @@ func (g *Group) Add(p *plan.Plan, limits []Write) (plan.FD, error) {
 	if err := checkUnused(levels); err != nil {
 		return nil, err
 	}
-	needed, err := chooseControllers(levels, limits)
-	if err != nil {
-		return nil, err
-	}
+	needed, missing := chooseControllers(levels, limits)
 	// From the top down: a group gets the files of a controller when the level above
 	// enables it, so the limits come last.
 	handDown(p, levels, needed)
 	if !levels[len(levels)-1].exists {
 		p.Mkdirat(plan.CWD, g.Dir, 0o755).Undo("rmdir "+g.Dir, g.rmdir)
 	}
-	return g.Limit(p, limits), nil
+	return g.Limit(p, limits), missing
 }
 
 // Update records the steps that change the limits of a group that exists. They

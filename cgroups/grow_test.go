@@ -20,7 +20,7 @@ func TestDestroyGrows(t *testing.T) {
 	}
 	g := real(t)
 	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("needs strace, to count system calls")
+		t.Skip("no strace, to count system calls: install the package strace")
 	}
 	of := func(shape string, n int) int {
 		check(t, "mkdir", os.MkdirAll(g.Dir, 0o755))

@@ -13,6 +13,7 @@ import (
 	"minirun/cgroups/systemd"
 	"minirun/container/hooks"
 	"minirun/container/host"
+	"minirun/container/mounts"
 	"minirun/container/users"
 	"minirun/namespaces"
 	"minirun/namespaces/clocks"
@@ -22,7 +23,6 @@ import (
 	"minirun/namespaces/sysctls"
 	"minirun/plan"
 	"minirun/rootfs"
-	"minirun/rootfs/copyup"
 	"minirun/rootfs/detached"
 	"minirun/rootfs/idmap"
 
@@ -68,6 +68,7 @@ type builder struct {
 
 	given    map[plan.Inherited]int // the descriptors that the plan uses but does not open, by their names in it
 	hostProc bool                   // exec: the host's /proc is one of those descriptors
+	unmet    error                  // why this host cannot set a limit: the plan is only for printing; nil: it can
 	listener error                  // why the seccomp listener did not reach its agent; nil: it did
 }
 
@@ -145,11 +146,7 @@ func (b *builder) checkRoot() (err error) {
 	if b.root, err = rootfs.New(b.spec, b.facts, b.namespaces.Has, b.Bundle, b.host.IsDir); err != nil {
 		return err
 	}
-	if b.idmaps, err = idmap.New(b.spec, b.root); err != nil {
-		return err
-	}
-	uids, gids := namespaces.IDMap(b.spec.Linux.UIDMappings), namespaces.IDMap(b.spec.Linux.GIDMappings)
-	if err := copyup.New(b.spec, b.root, b.host.Tree, uids.ToContainer, gids.ToContainer); err != nil {
+	if b.idmaps, err = mounts.New(b.spec, b.root, b.namespaces, b.facts, b.host); err != nil {
 		return err
 	}
 	if b.detached, err = detached.New(b.spec, b.root, b.namespaces.Has(specs.MountNamespace)); err != nil {
@@ -225,9 +222,10 @@ func (b *builder) findGroup() error {
 		without = "an ordinary user needs a delegated cgroup for it"
 	}
 	if without != "" {
-		err = resources.Refuse(b.limits, b.cgroup.Dir, without)
-		b.cgroup = nil // without limits the caller's own group does as well
-		return err
+		if b.unmet = resources.Refuse(b.limits, b.cgroup.Dir, without); b.unmet == nil {
+			b.cgroup = nil // without limits the caller's own group does as well
+			return nil
+		}
 	}
 	b.Cgroup = b.cgroup.Dir
 	return nil

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"time"
@@ -77,9 +78,10 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	} else {
 		group, err = b.cgroup.Add(p, b.limits)
 	}
-	if err != nil {
+	if group == nil {
 		return nil, err
 	}
+	b.unmet = cmp.Or(b.unmet, err)
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
 	return group, nil

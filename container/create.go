@@ -84,7 +84,8 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 }
 
 // Plan is the plan that New would carry out, for printing. It changes nothing on the host
-// and needs no privileges: without them it is the plan of an ordinary user.
+// and needs no privileges: without them it is the plan of an ordinary user. If this host
+// cannot set a limit, the plan is whole, and the error says why New would fail.
 func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
@@ -94,7 +95,11 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	return b.plan()
+	p, err := b.plan()
+	if err != nil {
+		return nil, err
+	}
+	return p, b.unmet
 }
 
 // make goes from the spec to the process.
@@ -141,7 +146,7 @@ func (b *builder) announce() (err error) {
 // results of its steps.
 func (b *builder) attempt() (*plan.Process, error) {
 	p, err := b.plan()
-	if err != nil {
+	if err = errors.Join(err, b.unmet); err != nil {
 		return nil, err
 	}
 	return b.run(p)

@@ -75,6 +75,7 @@
 //	files        written whole, or trusted  features     what a spec can ask for
 //	failure      words for what failed      protect      our own program, from containers
 //	host         questions to the machine   report       telling an engine the process id
+//	mounts       what the mounts of a spec ask for beyond package rootfs itself
 //	stdio        pipes and /dev/null as descriptors 0, 1 and 2
 //	bundle       minirun only: an image and flags become a bundle
 //

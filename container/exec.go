@@ -242,7 +242,7 @@ func (c *Container) Spec() (*specs.Spec, error) { return config.Of(c.dir, c.Bund
 // forHooks is what package hooks needs of the container. They are functions, because package
 // container imports hooks, and so hooks cannot import it.
 func (c *Container) forHooks() hooks.Container {
-	return hooks.Container{State: c.oci, Join: c.joinForHook, Exec: c.execHook}
+	return hooks.Container{State: c.oci, Root: func() string { return c.Rootfs }, Join: c.joinForHook, Exec: c.execHook}
 }
 
 // runHooks runs the hooks of one point. The first failure ends it.
@@ -272,7 +272,7 @@ func (c *Container) execHook(h specs.Hook, in, out *os.File, o plan.Options) (*p
 		return nil, err
 	}
 	process := *spec.Process
-	process.Args, process.Env, process.Terminal, process.ExecCPUAffinity = h.Args, h.Env, false, nil
+	process.Args, process.Env, process.Terminal, process.ExecCPUAffinity = h.Args, hooks.Env(h, process.Env), false, nil
 	b, err := c.newExec(&process, spec.Linux, Options{Stdin: in, Stdout: out, Stderr: out, Engine: o})
 	if err != nil {
 		return nil, err

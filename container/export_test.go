@@ -11,6 +11,7 @@ import (
 	"minirun/container/host"
 	"minirun/container/stdio"
 	"minirun/plan"
+	"minirun/rootfs/below"
 	"minirun/rootfs/copyup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -59,7 +60,10 @@ func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan,
 		IsDir: func(path string) bool {
 			return slices.ContainsFunc(h.Directories, func(dir string) bool { return path == filepath.Clean(dir) })
 		},
-		Tree: func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		Tree:        func(string, string) ([]copyup.Entry, error) { return nil, nil },
+		Below:       func(_ []string, path string) below.Place { return below.Place{Path: path} },
+		SourceFlags: func(string) int64 { return 0 },
+		Cgroup2:     func() (string, error) { return h.Cgroup2, nil },
 		Stdio: func(fd int) stdio.Kind {
 			if h.Null && fd == 0 {
 				return stdio.Null

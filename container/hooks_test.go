@@ -88,8 +88,8 @@ func (b *box) told(want []string, c *Container) {
 		if env := strings.Join(l[1:4], " "); env != "A="+kind+" PATH=/bin:/usr/bin PWD="+l[6] {
 			b.t.Errorf("%s: environment %s, want A, PATH, and what the shell adds", kind, env)
 		}
-		if kind != "createContainer" && l[6] != b.bundle {
-			b.t.Errorf("%s: directory %s, want the bundle", kind, l[6])
+		if want := map[bool]string{true: b.rootfs(""), false: b.bundle}[kind == "createContainer"]; l[6] != want {
+			b.t.Errorf("%s: directory %s, want %s", kind, l[6], want)
 		}
 		if (l[4] == mnt) != (kind != "createContainer") || !strings.Contains(l[5], "No such file") {
 			b.t.Errorf("%s: mount namespace %s, ours %s; /bin/program %s, want none: the root directory is still the host's", kind, l[4], mnt, l[5])
@@ -98,6 +98,57 @@ func (b *box) told(want []string, c *Container) {
 	}
 	if !slices.Equal(kinds, want) {
 		b.t.Errorf("hooks %v ran, want %v", kinds, want)
+	}
+}
+
+// TestHookEnvironment: a hook whose spec has no environment gets that of whoever starts
+// it: the runtime's on the host, with nothing of the container's, which could be
+// LD_PRELOAD; the process's in the container. It starts in the directory of doc.go's table,
+// and what it makes there is nowhere else.
+func TestHookEnvironment(t *testing.T) {
+	needRoot(t)
+	t.Setenv("RUNTIMES", "own")
+	for kind := range hooksOf(&specs.Hooks{}) {
+		for _, wait := range []bool{true, false} {
+			b := newBox(t, "trap SIGTERM 0")
+			b.Process.Env = append(b.Process.Env, "CONTAINERS=own", "RUNTIMES=container's")
+			b.Process.Cwd = "/tmp"
+			b.Hooks = &specs.Hooks{}
+			want, at := "own - "+b.bundle, b.bundle
+			script := `echo ${RUNTIMES--} ${CONTAINERS--} $(pwd) > ` + b.bundle + `/told; echo > made`
+			hook := specs.Hook{Path: "/bin/sh", Args: []string{"sh", "-c", script}}
+			switch kind {
+			case "createContainer":
+				at = b.rootfs("")
+				want = "own - " + strings.TrimSuffix(at, "/")
+			case "startContainer":
+				hook = specs.Hook{Path: "/bin/program", Args: []string{"/bin/program", "mkdir made", "env", "cwd", "exit 3"}}
+				at = b.rootfs("tmp")
+			}
+			*hooksOf(b.Hooks)[kind] = []specs.Hook{hook}
+			c, p, err := b.start(Options{Wait: wait})
+			if err == nil && wait {
+				err = c.Start()
+			}
+			if err == nil {
+				must(t, c.Delete(true))
+				p.Wait()
+			}
+			told, _ := os.ReadFile(b.bundle + "/told")
+			if kind == "startContainer" {
+				if !strings.HasSuffix(fmt.Sprint(err), ": HOME=/; GOMAXPROCS=1; CONTAINERS=own; RUNTIMES=container's; /tmp") {
+					t.Errorf("startContainer, wait %t: %v; want the process's environment and directory", wait, err)
+				}
+			} else if got := strings.TrimSpace(string(told)); got != want || err != nil {
+				t.Errorf("%s, wait %t: %v, %q; want %q", kind, wait, err, got, want)
+			}
+			if _, err := os.Lstat(filepath.Join(at, "made")); err != nil {
+				t.Errorf("%s, wait %t: %v; want it where the hook starts", kind, wait, err)
+			}
+		}
+	}
+	if _, err := os.Lstat("/made"); err == nil {
+		t.Error("a hook has made a file in the host's root")
 	}
 }
 

@@ -217,6 +217,38 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
+// TestFilterDeniesAll: with a filter that denies every call, or every execve, run and
+// start say so, and nothing is left that runs. One that leaves that open until it is
+// asked ends the process all the same, although the process cannot even exit.
+func TestFilterDeniesAll(t *testing.T) {
+	needRoot(t)
+	rule := specs.LinuxSyscall{Names: []string{"execve"}, Action: specs.ActErrno}
+	perhaps := specs.LinuxSyscall{Names: []string{"execve"}, Action: specs.ActAllow, Args: []specs.LinuxSeccompArg{{Index: 0, Value: 1, Op: specs.OpEqualTo}}}
+	for name, filter := range map[string]*specs.LinuxSeccomp{
+		"errno": {DefaultAction: specs.ActErrno}, "kill": {DefaultAction: specs.ActKillProcess}, "trap": {DefaultAction: specs.ActTrap},
+		"execve": {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{rule}},
+	} {
+		for _, noNewPrivs := range []bool{true, false} {
+			b := newBox(t, "exit 0")
+			b.Process.NoNewPrivileges, b.Linux.Seccomp = noNewPrivs, filter
+			b.fails(`exec: "/bin/program": operation not permitted (linux.seccomp may deny execve)`)
+			c, p, err := b.start(Options{Wait: true})
+			must(t, err)
+			if err := c.Start(); err == nil || !strings.Contains(err.Error(), "linux.seccomp may deny execve") {
+				t.Errorf("%s: Start() = %v, want execve and the filter", name, err)
+			}
+			p.Wait()
+			b.is(specs.StateStopped)
+			must(t, c.Delete(false))
+		}
+	}
+	b := newBox(t, "exit 0")
+	b.Process.NoNewPrivileges, b.Linux.Seccomp = true, &specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Syscalls: []specs.LinuxSyscall{perhaps}}
+	if out, code := b.run(Options{}); code != 128+int(unix.SIGSEGV) {
+		t.Errorf("the process ends with %d and %q, want SIGSEGV", code, out)
+	}
+}
+
 // TestStartDead: the child was killed before start.
 func TestStartDead(t *testing.T) {
 	needRoot(t)

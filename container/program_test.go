@@ -99,6 +99,8 @@ func command(word, arg string) (string, error) {
 		return "terminal", err
 	case "mounted":
 		return mounted(arg)
+	case "tmpfs":
+		return "", unix.Mount("tmpfs", arg, "tmpfs", 0, "")
 	case "trap":
 		return "", trap(arg)
 	case "sleep":

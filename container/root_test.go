@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -148,6 +149,234 @@ func TestRecursiveReadOnly(t *testing.T) {
 		b.Mounts = append(b.Mounts, specs.Mount{Destination: "/mnt", Source: source, Options: []string{"rbind", option}})
 		b.prints(want)
 		os.Remove(source + "/below/new")
+	}
+}
+
+// TestDangling: where a link on the way to a mount point, a device or the working
+// directory leads to something missing, that is made inside the root.
+func TestDangling(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct{ link, to, destination, at string }{
+		{"localtime", "/usr/share/zoneinfo/UTC", "/localtime", "/usr/share/zoneinfo/UTC"},
+		{"localtime", "usr/zone", "/localtime", "/usr/zone"},
+		{"var/run", "/run", "/var/run/a/b", "/run/a/b"},
+		{"var/run", "../run", "/var/run", "/run"},
+		{"var/run", "../../../../run/y", "/var/run/z", "/run/y/z"}, // not out of the root
+		{"tmp/a", "b", "/tmp/a", "/tmp/c"},                         // a chain: see below
+		{"tmp/a", "/tmp", "/tmp/a/new", "/tmp/new"},                // not dangling
+	} {
+		for _, directory := range []bool{true, false} {
+			b := newBox(t, "cat "+c.destination+"/file", "cat "+c.at+"/file")
+			source := t.TempDir()
+			must(t, os.WriteFile(source+"/file", []byte("shown"), 0o644))
+			if !directory {
+				b.commands("cat "+c.destination, "cat "+c.at)
+				source += "/file"
+			}
+			must(t, os.MkdirAll(filepath.Dir(b.rootfs(c.link)), 0o755))
+			must(t, os.Symlink(c.to, b.rootfs(c.link)))
+			must(t, os.Symlink("/tmp/c", b.rootfs("tmp/b")))
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: c.destination, Source: source, Options: []string{"rbind"}})
+			b.prints("shown\nshown")
+		}
+	}
+	b := newBox(t, "cwd", "stat /run/pipe", "stat /run/tmpfs")
+	must(t, os.Mkdir(b.rootfs("var"), 0o755))
+	must(t, os.Symlink("/run", b.rootfs("var/run")))
+	must(t, os.Symlink("/run/here", b.rootfs("here")))
+	b.Process.Cwd = "/here"
+	b.Linux.Devices = []specs.LinuxDevice{{Path: "/var/run/pipe", Type: "p"}}
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/var/run/tmpfs", Type: "tmpfs", Options: []string{"mode=700"}})
+	b.prints("/run/here\nprw-rw-rw-\ndrwx------")
+	must(t, os.Remove(b.rootfs("here")))
+	must(t, os.Symlink("here", b.rootfs("here")))
+	b.fails("too many levels of symbolic links")
+}
+
+// TestTmpfsMode: a tmpfs that asks for no mode has that of the directory below it. One
+// that is read-only can be mounted in first, and the options may be one string.
+func TestTmpfsMode(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "stat /set", "stat /sticky", "stat /new", "stat /link/", "stat /ro", "stat /ro/in", "mkdir /ro/x", "mounted /one", "stat /twice", "stat /shown", "stat /dev/own")
+	source := t.TempDir()
+	for path, mode := range map[string]os.FileMode{b.rootfs("set"): 0o711, b.rootfs("sticky"): 0o777 | os.ModeSticky, b.rootfs("target"): 0o750, source: 0o701} {
+		must(t, os.MkdirAll(path, 0o755))
+		must(t, os.Chmod(path, mode))
+	}
+	must(t, os.Symlink("target", b.rootfs("link")))
+	tmpfs := func(path string, options ...string) {
+		b.Mounts = append(b.Mounts, specs.Mount{Destination: path, Type: "tmpfs", Source: "tmpfs", Options: options})
+	}
+	tmpfs("/set", "nosuid")
+	tmpfs("/sticky")
+	tmpfs("/new", "")
+	tmpfs("/link")
+	tmpfs("/ro", "ro", "mode=700")
+	tmpfs("/ro/in")
+	tmpfs("/one", "size=64k,nr_inodes=7,mode=700", "")
+	tmpfs("/twice", "mode=710")
+	tmpfs("/twice")
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/shown", Source: source, Options: []string{"bind"}})
+	tmpfs("/shown")
+	tmpfs("/dev/own")
+	b.prints("drwx--x--x\ndtrwxrwxrwx\ndrwxr-xr-x\ndrwxr-x---\ndrwx------\ndrwxr-xr-x\nerror: mkdir /ro/x: read-only file system\n" +
+		"tmpfs rw,relatime\ndrwx--x---\ndrwx-----x\ndrwxr-xr-x")
+}
+
+// TestReadOnlyDev: /dev is made read-only when its devices are there, however it comes
+// to be; also in a user namespace, where devices are mounts.
+func TestReadOnlyDev(t *testing.T) {
+	needRoot(t)
+	for _, option := range []string{"ro", "rro"} {
+		for _, userNS := range []bool{false, true} {
+			b := newBox(t, "device /dev/null", "readlink /dev/fd", "device /dev/mine", "mkdir /dev/x", "mkdir /dev/pts/x", "stat /dev/below")
+			b.Mounts[1].Options = append(b.Mounts[1].Options, option)
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: "/dev/below", Type: "tmpfs", Options: []string{"mode=700"}})
+			b.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/mine", Type: "c", Major: 1, Minor: 3}}
+			if userNS {
+				mapped(b)
+				b.Linux.Devices[0].Path = "/dev/zero"
+				b.Linux.Devices[0].Minor = 5
+				b.commands("device /dev/null", "readlink /dev/fd", "print 1:3", "mkdir /dev/x", "mkdir /dev/pts/x", "stat /dev/below")
+			}
+			b.prints("1:3\n/proc/self/fd\n1:3\nerror: mkdir /dev/x: read-only file system\nerror: mkdir /dev/pts/x: operation not permitted\ndrwx------")
+		}
+	}
+}
+
+// TestVersions: iversion is a flag of mount(2) alone. The mount keeps its own flags.
+func TestVersions(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "mounted /m", "stat /m", "mounted /n")
+	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/m", Type: "tmpfs", Options: []string{"iversion", "nosuid", "noexec", "size=1m,mode=700", "sync"}},
+		specs.Mount{Destination: "/n", Type: "tmpfs", Options: []string{"iversion", "noiversion", "nodev"}})
+	b.prints("tmpfs rw,nosuid,noexec,relatime\ndrwx------\ntmpfs rw,nodev,relatime")
+}
+
+// TestMaskedOnce: masked directories share one file system, and a path that is listed
+// twice is covered once.
+func TestMaskedOnce(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "cat /proc/self/mountinfo", "ls /a", "ls /b")
+	for _, dir := range []string{"a/x", "b/x", "ro"} {
+		must(t, os.MkdirAll(b.rootfs(dir), 0o755))
+	}
+	must(t, os.WriteFile(b.rootfs("file"), nil, 0o644))
+	b.Linux.MaskedPaths = []string{"/missing", "/a", "/b", "/a", "/b/", "a", "/file", "/file"}
+	b.Linux.ReadonlyPaths = []string{"/ro", "/ro/"}
+	out, _ := b.run(Options{})
+	var points, devices []string
+	for line := range strings.Lines(out) {
+		if words := strings.Fields(line); len(words) > 4 {
+			points = append(points, words[4])
+			if words[4] == "/a" || words[4] == "/b" {
+				devices = append(devices, words[2])
+			}
+		}
+	}
+	if got := strings.Join(points, " "); got != "/ /proc /dev /dev/pts /a /b /file /ro" || len(devices) != 2 || devices[0] != devices[1] {
+		t.Errorf("mounts are %s, the masks' file systems %v; want each path once, and one file system\n%s", got, devices, out)
+	}
+}
+
+// TestSourceFlags: options that set a flag replace those of the source. In a user
+// namespace the source's flags stay, and to undo one is an error.
+func TestSourceFlags(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	must(t, unix.Mount("tmpfs", source, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755"))
+	defer unix.Unmount(source, unix.MNT_DETACH)
+	for options, want := range map[string][2]string{
+		"bind":              {"ro,nosuid,noexec", "ro,nosuid,noexec"},
+		"rbind,rprivate":    {"ro,nosuid,noexec", "ro,nosuid,noexec"},
+		"bind,nosuid,nodev": {"rw,nosuid,nodev", "ro,nosuid,nodev,noexec"},
+		"bind,ro":           {"ro", "ro,nosuid,noexec"},
+		"bind,relatime":     {"rw", "ro,nosuid,noexec"},
+		"bind,nodev,ro,rw":  {"rw,nodev", `option "rw"`},
+		"bind,rw":           {"rw,nosuid,noexec", `option "rw"`},
+		"bind,suid":         {"ro,noexec", `option "suid"`},
+		"bind,exec,nodev":   {"rw,nodev", `option "exec"`},
+		"rbind,rrw":         {"rw,nosuid,noexec", `option "rw"`},
+		"bind,dev":          {"ro,nosuid,noexec", "ro,nosuid,noexec"},
+	} {
+		for i, want := range want {
+			b := newBox(t, "mounted /m")
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: "/m", Source: source, Options: strings.Split(options, ",")})
+			if i == 1 {
+				mapped(b)
+			}
+			out, _, err := b.try(Options{})
+			if err != nil {
+				out = err.Error()
+			}
+			if out != "tmpfs "+want+",relatime" && !(strings.HasPrefix(want, "option") && err != nil && strings.Contains(out, want)) {
+				t.Errorf("%s, user namespace %t: %s; want %s", options, i == 1, out, want)
+			}
+		}
+	}
+}
+
+// TestBorrowed: a container with a user namespace, but without another namespace that
+// belongs to it, sees the host's /sys and the like.
+func TestBorrowed(t *testing.T) {
+	needRoot(t)
+	views := map[specs.LinuxNamespaceType]specs.Mount{
+		"network": {Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		"cgroup":  {Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}},
+		"ipc":     {Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
+		"pid":     {Destination: "/proc", Type: "proc", Source: "proc"},
+	}
+	types := map[specs.LinuxNamespaceType]string{"network": "sysfs", "cgroup": "cgroup2", "ipc": "mqueue", "pid": "proc"}
+	for kind, m := range views {
+		for _, joined := range []bool{false, true} {
+			if joined && kind != "network" {
+				continue
+			}
+			b := newBox(t, "mounted "+m.Destination)
+			mapped(b)
+			b.Linux.Namespaces = slices.DeleteFunc(b.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+			if joined { // one of the host's root
+				other := newBox(t, "sleep")
+				c, _, err := other.start(Options{})
+				must(t, err)
+				b.with(kind, fmt.Sprintf("/proc/%d/ns/%s", c.Pid, map[specs.LinuxNamespaceType]string{"network": "net"}[kind]+strings.TrimPrefix(string(kind), "network")))
+			}
+			if kind == "cgroup" {
+				b.Mounts = append(b.Mounts, views["network"])
+			}
+			if kind != "pid" {
+				b.Mounts = append(b.Mounts, m)
+			}
+			want := types[kind] + " "
+			if m.Options != nil && slices.Contains(m.Options, "ro") {
+				want += "ro,nosuid,nodev,noexec"
+			}
+			if _, err := os.Stat("/dev/mqueue"); kind == "ipc" && err != nil {
+				b.fails("open_tree(", `"/dev/mqueue"`, "no such file or directory") // this host has none to show
+				continue
+			}
+			if out, code, err := b.try(Options{}); !strings.HasPrefix(out, want) || code != 0 || err != nil {
+				t.Errorf("without a %s namespace of its own (joined: %t): %v, %s, exit code %d; want %s", kind, joined, err, out, code, want)
+			}
+		}
+	}
+}
+
+// TestBorrowedRootless: so does that of an ordinary user, whose own child copies the mounts.
+func TestBorrowedRootless(t *testing.T) {
+	for kind, m := range map[specs.LinuxNamespaceType]specs.Mount{
+		"network": {Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		"pid":     {Destination: "/proc", Type: "proc", Source: "proc"},
+	} {
+		b := rootless(newBox(t, "mounted "+m.Destination))
+		b.Linux.Namespaces = slices.DeleteFunc(b.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+		if kind != "pid" {
+			b.Mounts = append(b.Mounts, m)
+		}
+		want := map[specs.LinuxNamespaceType]string{"network": "sysfs ro,nosuid,nodev,noexec", "pid": "proc rw"}[kind]
+		if out, err := b.asUser("run"); err != nil || !strings.HasPrefix(out, want) {
+			t.Errorf("without a %s namespace: %v, %s; want %s", kind, err, out, want)
+		}
 	}
 }
 
@@ -297,6 +526,31 @@ func TestMappedOwner(t *testing.T) {
 	b.Mounts = append(b.Mounts, specs.Mount{Destination: "/mnt", Source: source, Options: []string{"bind"},
 		UIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 10}}, GIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 2000, Size: 10}}})
 	b.prints("-rw-r--r--\n1000 2000")
+}
+
+// TestMappedByJoined: in a mount with the option idmap alone, the owners are those of the
+// container's user namespace, also if it joins that one.
+func TestMappedByJoined(t *testing.T) {
+	needRoot(t)
+	source := t.TempDir()
+	must(t, os.WriteFile(source+"/file", nil, 0o666))
+	must(t, os.Chown(source+"/file", 7, 9))
+	other := mapped(newBox(t, "sleep"))
+	c, _, err := other.start(Options{})
+	must(t, err)
+	for _, given := range []bool{false, true} { // engines repeat the maps
+		b := mapped(newBox(t, "owner /plain/file", "owner /mapped/file"))
+		b.with(specs.UserNamespace, fmt.Sprintf("/proc/%d/ns/user", c.Pid))
+		b.Linux.Namespaces = slices.DeleteFunc(b.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.TimeNamespace })
+		b.Linux.TimeOffsets = nil
+		if !given {
+			b.Linux.UIDMappings, b.Linux.GIDMappings = nil, nil
+		}
+		for at, options := range map[string][]string{"/plain": {"bind"}, "/mapped": {"bind", "idmap"}} {
+			b.Mounts = append(b.Mounts, specs.Mount{Destination: at, Source: source, Options: options})
+		}
+		b.prints("65534 65534\n7 9")
+	}
 }
 
 // TestInspectedMounts: nothing of the host's is mounted in the container but

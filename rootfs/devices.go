@@ -1,8 +1,6 @@
 package rootfs
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,8 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/plan"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // This file records how the files in /dev are made. A device file is only a name for
@@ -25,24 +21,24 @@ import (
 // filter is needed. The mounts are read-only: a device can still be written to, but
 // its mode, owner and times, which are the host's, stay as they are.
 
-// A device is a device file to make.
-type device struct {
-	path         string // in the container
-	kind         uint32 // S_IFCHR, S_IFBLK, S_IFIFO
-	major, minor uint32
-	mode         uint32
-	uid, gid     uint32
+// A Device is a device file to make.
+type Device struct {
+	Path         string // absolute and clean, in the container
+	Kind         uint32 // S_IFCHR, S_IFBLK, S_IFIFO
+	Major, Minor uint32
+	Mode         uint32
+	UID, GID     uint32
 }
 
 // defaultDevices exist in every container (runtime-spec, config-linux.md, "Default
 // Devices").
-var defaultDevices = []device{
-	{path: "/dev/null", kind: unix.S_IFCHR, major: 1, minor: 3, mode: 0o666},
-	{path: "/dev/zero", kind: unix.S_IFCHR, major: 1, minor: 5, mode: 0o666},
-	{path: "/dev/full", kind: unix.S_IFCHR, major: 1, minor: 7, mode: 0o666},
-	{path: "/dev/random", kind: unix.S_IFCHR, major: 1, minor: 8, mode: 0o666},
-	{path: "/dev/urandom", kind: unix.S_IFCHR, major: 1, minor: 9, mode: 0o666},
-	{path: "/dev/tty", kind: unix.S_IFCHR, major: 5, minor: 0, mode: 0o666},
+var defaultDevices = []Device{
+	{Path: "/dev/null", Kind: unix.S_IFCHR, Major: 1, Minor: 3, Mode: 0o666},
+	{Path: "/dev/zero", Kind: unix.S_IFCHR, Major: 1, Minor: 5, Mode: 0o666},
+	{Path: "/dev/full", Kind: unix.S_IFCHR, Major: 1, Minor: 7, Mode: 0o666},
+	{Path: "/dev/random", Kind: unix.S_IFCHR, Major: 1, Minor: 8, Mode: 0o666},
+	{Path: "/dev/urandom", Kind: unix.S_IFCHR, Major: 1, Minor: 9, Mode: 0o666},
+	{Path: "/dev/tty", Kind: unix.S_IFCHR, Major: 5, Minor: 0, Mode: 0o666},
 }
 
 // links are symbolic links in /dev that programs expect. With ptmx as a link, a
@@ -55,36 +51,18 @@ var links = []struct{ name, target string }{
 	{"ptmx", "pts/ptmx"},
 }
 
-var deviceTypes = map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
-
-// checkDevices refuses devices that mknod(2) could not make.
-func (r *Root) checkDevices() error {
-	for i, d := range r.spec.Linux.Devices {
-		if _, ok := deviceTypes[d.Type]; !ok {
-			return fmt.Errorf("linux.devices[%d].type %q: want c, b, u or p", i, d.Type)
-		}
-		if !filepath.IsAbs(d.Path) {
-			return fmt.Errorf("linux.devices[%d].path %q: not an absolute path", i, d.Path)
-		}
-		if err := plan.CheckDepth(d.Path); err != nil {
-			return fmt.Errorf("linux.devices[%d].path: %w", i, err)
-		}
-	}
-	return nil
-}
-
 // Devices records the default devices, those of the spec, and the links. It comes
 // after Mounts, because /dev usually is a new and empty tmpfs.
 func (r *Root) Devices(p *plan.Plan) {
 	p.Note("the devices that every container has")
 	dev := r.directory(p, "/dev")
 	for _, d := range defaultDevices {
-		if !r.specHas(d.path) {
+		if !r.specHas(d.Path) {
 			r.device(p, dev, d)
 		}
 	}
-	for _, d := range r.spec.Linux.Devices {
-		r.device(p, r.directory(p, filepath.Dir(d.Path)), fromSpec(d))
+	for _, d := range r.Extra {
+		r.device(p, r.directory(p, filepath.Dir(d.Path)), d)
 	}
 	for _, l := range links {
 		p.Symlinkat(l.target, dev, l.name).Tolerate(unix.EEXIST)
@@ -104,54 +82,38 @@ func (r *Root) isNew(path string) (isNew bool) {
 
 // specHas says whether the spec itself makes or mounts something at path.
 func (r *Root) specHas(path string) bool {
-	isDevice := func(d specs.LinuxDevice) bool { return filepath.Clean(d.Path) == path }
+	isDevice := func(d Device) bool { return d.Path == path }
 	isMount := func(m *Mount) bool {
 		return m.Destination == path || m.Destination == "/dev" && m.Type == "" // a bind-mounted /dev has its devices
 	}
-	return slices.ContainsFunc(r.spec.Linux.Devices, isDevice) || slices.ContainsFunc(r.mounts, isMount)
-}
-
-// fromSpec is a device of the spec. Without a mode every user may open it, as far as
-// the device filter allows.
-func fromSpec(d specs.LinuxDevice) device {
-	c := device{path: filepath.Clean(d.Path), kind: deviceTypes[d.Type], major: uint32(d.Major), minor: uint32(d.Minor), mode: 0o666}
-	if d.FileMode != nil {
-		c.mode = uint32(*d.FileMode & os.ModePerm)
-	}
-	if d.UID != nil {
-		c.uid = *d.UID
-	}
-	if d.GID != nil {
-		c.gid = *d.GID
-	}
-	return c
+	return slices.ContainsFunc(r.Extra, isDevice) || slices.ContainsFunc(r.mounts, isMount)
 }
 
 // device records one device file. In a user namespace nobody can make one: then
 // the host's device is mounted on an empty file. A device of the host's, and one
 // that the image has, must be the right one: the child checks its numbers.
-func (r *Root) device(p *plan.Plan, dir plan.FD, d device) {
-	name := filepath.Base(d.path)
-	if d.kind != unix.S_IFIFO && r.facts.NoMknod {
-		tree := p.OpenTree(plan.CWD, d.path, unix.OPEN_TREE_CLONE).As("host's " + d.path)
-		p.Device(tree, d.kind, d.major, d.minor)
+func (r *Root) device(p *plan.Plan, dir plan.FD, d Device) {
+	name := filepath.Base(d.Path)
+	if d.Kind != unix.S_IFIFO && r.facts.NoMknod {
+		tree := p.OpenTree(plan.CWD, d.Path, unix.OPEN_TREE_CLONE).As("host's " + d.Path)
+		p.Device(tree, d.Kind, d.Major, d.Minor)
 		p.MountSetattr(tree, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
-		p.Mknodat(dir, name, unix.S_IFREG|d.mode, 0, 0).Tolerate(unix.EEXIST)
-		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.path, "/"), unix.O_PATH, 0).As(d.path))
+		p.Mknodat(dir, name, unix.S_IFREG|d.Mode, 0, 0).Tolerate(unix.EEXIST)
+		p.MoveMount(tree, p.OpenIn(r.root, strings.TrimPrefix(d.Path, "/"), unix.O_PATH, 0).As(d.Path))
 		return
 	}
-	if r.isNew(d.path) {
-		p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor).Tolerate(unix.EEXIST)
+	if r.isNew(d.Path) {
+		p.Mknodat(dir, name, d.Kind|d.Mode, d.Major, d.Minor).Tolerate(unix.EEXIST)
 	} else {
 		var existing *plan.Step
 		p.Alternatives([]unix.Errno{unix.EEXIST}, func() {
-			p.Mknodat(dir, name, d.kind|d.mode, d.major, d.minor)
-			existing = p.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).As(d.path)
+			p.Mknodat(dir, name, d.Kind|d.Mode, d.Major, d.Minor)
+			existing = p.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0).As(d.Path)
 		})
-		p.Device(existing, d.kind, d.major, d.minor)
+		p.Device(existing, d.Kind, d.Major, d.Minor)
 	}
-	if d.uid|d.gid != 0 {
-		p.Fchownat(dir, name, d.uid, d.gid, unix.AT_SYMLINK_NOFOLLOW)
+	if d.UID|d.GID != 0 {
+		p.Fchownat(dir, name, d.UID, d.GID, unix.AT_SYMLINK_NOFOLLOW)
 	}
 }
 

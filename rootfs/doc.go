@@ -53,8 +53,18 @@
 //     nowhere (Proc). The first rule holds for it, too. The container's own /proc
 //     will not do, because a hostile mount could be in place of a file there.
 //
-// The annexes have what few containers ask for: copyup, detached, idmap. Package
-// file reads hostile files, and package image is the store of images.
+// The annexes have what few containers ask for:
+//
+//	below        links to what is missing, and the mode of a tmpfs
+//	borrowed     the host's /sys and the like, for a user namespace that may mount none
+//	copyup       a tmpfs that begins with what is below it
+//	detached     a container without a mount namespace
+//	devices      the spec's own device files
+//	idmap        files as those of other owners
+//	sourceflags  which flags a bind mount keeps of its source
+//	superblock   options as mount(2) takes them
+//
+// Package file reads hostile files, and package image is the store of images.
 //
 // Left out: file systems that need a helper in user space.
 //

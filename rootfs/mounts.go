@@ -24,12 +24,16 @@ import (
 // files, the root of a user namespace is an ordinary user, who may not be allowed to
 // reach them.
 func (r *Root) OpenSources(p *plan.Plan) {
-	if r.facts.Euid != 0 || !r.has(specs.UserNamespace) {
-		return
+	if r.facts.Euid == 0 && r.has(specs.UserNamespace) {
+		r.OpenAll(p, "a mount of the host, opened by the runtime: on the host, the container's root is an ordinary user and may have no way to it")
 	}
+}
+
+// OpenAll is OpenSource for all bind mounts that are not open yet; why is its note.
+func (r *Root) OpenAll(p *plan.Plan, why string) {
 	for _, m := range r.mounts {
 		if m.Type == "" && m.Tree == nil {
-			p.Note("a mount of the host, opened by the runtime: on the host, the container's root is an ordinary user and may have no way to it")
+			p.Note(why)
 			r.OpenSource(p, m)
 		}
 	}
@@ -38,8 +42,10 @@ func (r *Root) OpenSources(p *plan.Plan) {
 // OpenSource records the opening of a bind mount before Mounts attaches it.
 func (r *Root) OpenSource(p *plan.Plan, m *Mount) {
 	m.Tree = m.bind(p)
-	p.Note("what the container mounts in it must not appear on the host, where mounts may be shared")
-	r.hideFromHost(p, m.Tree)
+	if !r.keepsPeers() {
+		p.Note("what the container mounts in it must not appear on the host, where mounts may be shared")
+		r.hideFromHost(p, m.Tree)
+	}
 }
 
 // purposes say what a mount is for, by its place or type.
@@ -77,7 +83,7 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 		p.Note(cmp.Or(purposes[m.Destination], purposes[m.Type]))
 		tree = m.create(p, r.spec.Linux.MountLabel)
 	}
-	target := r.target(p, m.Destination, m.directory, m.isKernelView())
+	target := r.target(p, r.Follow(m.Destination), m.directory, m.IsKernelView())
 	if m.Fill != nil {
 		m.Fill(p, target, tree)
 	}
@@ -86,10 +92,13 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 		attached.Explain(unix.EINVAL, "without a mount namespace it takes Linux 6.15")
 	}
 	m.changeAttached(p, tree)
-	if m.Type == "tmpfs" || m.isKernelView() {
+	if m.readonly != 0 {
+		r.readonly = append(r.readonly, tree)
+	}
+	if m.Type == "tmpfs" || m.IsKernelView() {
 		r.dirs[m.Destination] = tree
 	}
-	if m.isKernelView() {
+	if m.IsKernelView() {
 		r.procs = append(r.procs, m.Destination)
 	}
 	if m.Destination == "/dev/pts" {
@@ -97,11 +106,11 @@ func (r *Root) attach(p *plan.Plan, m *Mount) {
 	}
 }
 
-// isKernelView says whether the mount is procfs or sysfs, which show the kernel's
+// IsKernelView says whether the mount is procfs or sysfs, which show the kernel's
 // data. Its mount point must not be reached through a symbolic link: masked and
 // read-only paths are applied below /proc and /sys, and a link would put the mount
 // elsewhere, unmasked.
-func (m *Mount) isKernelView() bool {
+func (m *Mount) IsKernelView() bool {
 	return m.Type == "proc" || m.Type == "sysfs" || m.Destination == "/proc" || m.Destination == "/sys"
 }
 
@@ -110,8 +119,8 @@ func (m *Mount) isKernelView() bool {
 // file systems (linux.mountLabel).
 func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 	fs := p.Fsopen(m.Type).As("fs")
-	if m.source != "" {
-		p.FsconfigString(fs, "source", m.source)
+	if m.Source != "" {
+		p.FsconfigString(fs, "source", m.Source)
 	}
 	for _, o := range m.Options {
 		if key, value, ok := strings.Cut(o, "="); ok {
@@ -124,7 +133,7 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 		p.FsconfigString(fs, "context", label).Explain(unix.EINVAL, "no such label, or the kernel does not run SELinux")
 	}
 	p.FsconfigCreate(fs)
-	return p.Fsmount(fs, m.attr.Set).As("new " + m.Destination)
+	return p.Fsmount(fs, m.Attr.Set).As("new " + m.Destination)
 }
 
 // bind records a copy of a mount of the host: a bind mount shows the same files in
@@ -132,12 +141,12 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 // is what "ro" asks for.
 func (m *Mount) bind(p *plan.Plan) *plan.Step {
 	flags := uint(unix.OPEN_TREE_CLONE)
-	if m.recursive {
+	if m.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	tree := p.OpenTree(plan.CWD, m.source, flags).As("new " + m.Destination)
-	if m.attr.Set|m.attr.Clear != 0 {
-		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.attr.Set, Clear: m.attr.Clear})
+	tree := p.OpenTree(plan.CWD, m.Source, flags).As("new " + m.Destination)
+	if m.Attr.Set|m.Attr.Clear != 0 {
+		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.Attr.Set, Clear: m.Attr.Clear})
 	}
 	return tree
 }
@@ -146,11 +155,14 @@ func (m *Mount) bind(p *plan.Plan) *plan.Step {
 // the mount is attached, because on a shared parent attaching makes it shared
 // again.
 func (m *Mount) changeAttached(p *plan.Plan, tree *plan.Step) {
-	if m.attr.Propagation != 0 {
-		p.MountSetattr(tree, 0, plan.MountAttr{Propagation: m.attr.Propagation})
+	if m.Change != nil {
+		m.Change(p, tree)
 	}
-	if m.attrBelow != (plan.MountAttr{}) {
-		p.MountSetattr(tree, unix.AT_RECURSIVE, m.attrBelow)
+	if m.Attr.Propagation != 0 {
+		p.MountSetattr(tree, 0, plan.MountAttr{Propagation: m.Attr.Propagation})
+	}
+	if m.AttrBelow != (plan.MountAttr{}) {
+		p.MountSetattr(tree, unix.AT_RECURSIVE, m.AttrBelow)
 	}
 }
 
@@ -202,7 +214,7 @@ func (r *Root) openDirectory(p *plan.Plan, path string) plan.FD {
 // directory is openDirectory after Mounts: it remembers the descriptor. Before, a
 // later mount could cover the directory.
 func (r *Root) directory(p *plan.Plan, path string) plan.FD {
-	fd := r.openDirectory(p, path)
+	fd := r.openDirectory(p, r.Follow(path))
 	r.dirs[path] = fd
 	return fd
 }

@@ -29,16 +29,21 @@ type Mount struct {
 	// records it.
 	Tree *plan.Step
 
+	Source    string         // on the host for a bind mount, else what mount(8) shows
+	Recursive bool           // rbind: with the mounts below the source
+	Attr      plan.MountAttr // the options that belong to the mount
+	AttrBelow plan.MountAttr // those that start with r: of the mounts below, too
+
 	// Fill records what a new file system begins with. It is called before tree is
 	// attached, when nobody else can reach it; below is the directory that tree is
 	// going to cover. Nil: the file system is empty.
 	Fill func(p *plan.Plan, below, tree plan.FD)
 
-	source    string // on the host for a bind mount, else what mount(8) shows
+	// Change records what else is done to the mount, when it is attached. Nil: nothing.
+	Change func(p *plan.Plan, tree plan.FD)
+
 	directory bool   // the mount is a directory, not a file
-	recursive bool   // rbind: with the mounts below the source
-	attr      plan.MountAttr
-	attrBelow plan.MountAttr // of the mounts below, too: the options that start with r
+	readonly  uint64 // MOUNT_ATTR_RDONLY of a mount that something is made in before: see Masks
 }
 
 // newMount checks one entry. An option bind or rbind makes it a bind mount,
@@ -50,11 +55,11 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	if err := plan.CheckDepth(m.Destination); err != nil {
 		return nil, fmt.Errorf("destination: %w", err)
 	}
-	c := &Mount{Destination: filepath.Join("/", m.Destination), Type: m.Type, source: m.Source, directory: true}
+	c := &Mount{Destination: filepath.Join("/", m.Destination), Type: m.Type, Source: m.Source, directory: true}
 	bind := m.Type == "bind" || m.Type == ""
 	for _, name := range m.Options {
 		bind = bind || name == "bind" || name == "rbind"
-		c.recursive = c.recursive || name == "rbind"
+		c.Recursive = c.Recursive || name == "rbind"
 		c.readOption(name)
 	}
 	switch {
@@ -63,13 +68,17 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	case bind && c.Destination == "/":
 		return nil, errors.New("destination: the root can only be an overlay")
 	case bind:
-		c.Type, c.source = "", absolute(bundle, m.Source)
-		c.directory = isDir(c.source)
+		c.Type, c.Source = "", absolute(bundle, m.Source)
+		c.directory = isDir(c.Source)
 	case c.Type == "cgroup":
 		c.Type = "cgroup2" // the spec has one word for both versions; we have version 2
 	}
 	if c.Destination == "/" {
 		return c, c.checkOverlay()
+	}
+	if c.Type == "tmpfs" || c.Destination == "/dev" {
+		c.readonly = (c.Attr.Set | c.AttrBelow.Set) & unix.MOUNT_ATTR_RDONLY
+		c.Attr.Set, c.AttrBelow.Set = c.Attr.Set&^c.readonly, c.AttrBelow.Set&^c.readonly
 	}
 	return c, nil
 }
@@ -89,15 +98,6 @@ func (m *Mount) checkOverlay() error {
 	return nil
 }
 
-// dropOptions leaves out, and returns, the options of a file system on a bind
-// mount, which makes no file system. mount(2) ignores them, too.
-func (m *Mount) dropOptions() (dropped []string) {
-	if m.Type == "" {
-		dropped, m.Options = m.Options, nil
-	}
-	return dropped
-}
-
 // readOption sorts one option. An unknown one belongs to the file system: each has
 // its own, and only the kernel knows them.
 func (m *Mount) readOption(name string) {
@@ -106,14 +106,14 @@ func (m *Mount) readOption(name string) {
 	below, isBelow := attributes[strings.TrimPrefix(name, "r")]
 	switch {
 	case isPropagation && flags&unix.MS_REC != 0:
-		m.attrBelow.Propagation = uint64(flags &^ unix.MS_REC)
+		m.AttrBelow.Propagation = uint64(flags &^ unix.MS_REC)
 	case isPropagation:
-		m.attr.Propagation = uint64(flags)
+		m.Attr.Propagation = uint64(flags)
 	case isOwn:
-		own.apply(&m.attr)
+		own.apply(&m.Attr)
 	case isBelow && strings.HasPrefix(name, "r"):
-		below.apply(&m.attrBelow)
-	case !slices.Contains(elsewhere, name) && !slices.Contains(ignored, name):
+		below.apply(&m.AttrBelow)
+	case name != "" && !slices.Contains(elsewhere, name) && !slices.Contains(ignored, name):
 		m.Options = append(m.Options, name)
 	}
 }
@@ -164,7 +164,7 @@ var propagations = map[string]uintptr{
 
 var (
 	// elsewhere are options that newMount, and the rooms below this one, read.
-	elsewhere = []string{"bind", "rbind", "idmap", "ridmap", "tmpcopyup"}
+	elsewhere = []string{"bind", "rbind", "idmap", "ridmap", "tmpcopyup", "iversion"}
 
 	// ignored are options of mount(8) that have no effect here.
 	ignored = []string{"defaults", "async", "loud", "silent", "norelatime", "auto", "noauto", "user", "nouser", "_netdev", "nofail", "mand", "nomand", "noiversion", "nolazytime", "remount"}

@@ -19,6 +19,12 @@ import (
 type Root struct {
 	Warnings []string // what the spec asks for that has no effect; nil if nothing
 
+	// Follow says where a path leads that goes through a link to what is missing; any
+	// other path it returns unchanged, as it does until package below sets it.
+	Follow func(path string) string
+
+	Extra []Device // those of the spec (package devices), besides the ones that every container has
+
 	spec   *specs.Spec
 	facts  plan.Facts
 	has    func(specs.LinuxNamespaceType) bool
@@ -31,9 +37,10 @@ type Root struct {
 	procs    []string           // the mounts of procfs and sysfs, in their order; they are in dirs
 	ownProc  plan.FD            // see Proc
 	devpts   plan.FD            // the container's /dev/pts
+	readonly []plan.FD          // the mounts that Masks makes read-only
 }
 
-// New checks the root, mounts, devices, masked and read-only paths of a spec. has
+// New checks the root and the mounts of a spec. has
 // says whether the container is in another namespace of a kind than the runtime.
 // Relative paths of the spec start at bundle, an absolute path. isDir says whether
 // the source of a bind mount is a directory. Errors name the property.
@@ -41,22 +48,26 @@ func New(spec *specs.Spec, facts plan.Facts, has func(specs.LinuxNamespaceType) 
 	if spec.Root == nil || spec.Root.Path == "" {
 		return nil, errors.New("root.path: missing")
 	}
-	r := &Root{spec: spec, facts: facts, has: has, path: absolute(bundle, spec.Root.Path), dirs: map[string]plan.FD{}}
+	r := &Root{spec: spec, facts: facts, has: has, path: absolute(bundle, spec.Root.Path), dirs: map[string]plan.FD{},
+		Follow: func(path string) string { return path }}
 	r.facts.NoMknod = facts.NoMknod || has(specs.UserNamespace)
 	for i, m := range spec.Mounts {
 		checked, err := newMount(m, bundle, isDir)
 		if err != nil {
 			return nil, MountError(i, m, err)
 		}
-		for _, option := range checked.dropOptions() {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: option %q: a bind mount makes no file system that could have it: left out", i, m.Destination, option))
+		if checked.Type == "" { // mount(2) ignores them, too
+			for _, option := range checked.Options {
+				r.Warnings = append(r.Warnings, fmt.Sprintf("mounts[%d] %q: option %q: a bind mount makes no file system that could have it: left out", i, m.Destination, option))
+			}
+			checked.Options = nil
 		}
 		r.mounts = append(r.mounts, checked)
 	}
 	if _, ok := propagations[spec.Linux.RootfsPropagation]; !ok && spec.Linux.RootfsPropagation != "" {
 		return nil, fmt.Errorf("linux.rootfsPropagation %q: not a propagation", spec.Linux.RootfsPropagation)
 	}
-	return r, r.checkDevices()
+	return r, nil
 }
 
 // MountError names the entry of the spec's mounts that an error is about.
@@ -67,8 +78,8 @@ func MountError(i int, m specs.Mount, err error) error {
 // Path is the root directory on the host.
 func (r *Root) Path() string { return r.path }
 
-// Mount is the i-th entry of the spec's mounts.
-func (r *Root) Mount(i int) *Mount { return r.mounts[i] }
+// All are the spec's mounts, in its order.
+func (r *Root) All() []*Mount { return r.mounts }
 
 func absolute(bundle, path string) string {
 	if filepath.IsAbs(path) {
@@ -82,8 +93,13 @@ func absolute(bundle, path string) string {
 //
 // A new mount namespace begins as a copy of the host's. Where a mount of the host
 // is shared (systemd makes all of them so), its copy is shared with it: a mount in
-// one appears in the other. So the first step is to make every copy a slave.
+// one appears in the other. So the first step is to make every copy a slave. Volumes
+// that are to stay peers of the host's mounts are copied before; the copies are
+// attached nowhere yet, so that step does not reach them.
 func (r *Root) Open(p *plan.Plan) {
+	if r.keepsPeers() {
+		r.OpenAll(p, "linux.rootfsPropagation: what is mounted in this volume later appears on the host, too, unless the volume has a propagation of its own")
+	}
 	p.Note("first cut the ties to the host: its mounts may be shared, and ours would appear there, too; pivot_root would refuse")
 	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
 	if i := slices.IndexFunc(r.mounts, func(m *Mount) bool { return m.Destination == "/" }); i >= 0 {
@@ -112,20 +128,30 @@ func (r *Root) copyTree(p *plan.Plan) (dir, tree *plan.Step) {
 	return dir, p.OpenTree(dir, "", unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.AT_EMPTY_PATH).As("root")
 }
 
-// hostPropagation is what the container's copies of the host's mounts become.
-// Slaves still get what the host mounts later; private ones do not. Neither passes
-// anything on to the host.
+// keepsPeers says whether the bind mounts stay peers of the host's mounts, where these
+// are shared: a mount in one then appears in the other. linux.rootfsPropagation says so
+// with rshared, and with each value that is about the root alone (shared, slave,
+// private). In a user namespace nothing stays a peer: that is the kernel's own rule for
+// the copies that are made there (mount_namespaces(7)).
+func (r *Root) keepsPeers() bool {
+	flags, ok := propagations[r.spec.Linux.RootfsPropagation]
+	return ok && !r.has(specs.UserNamespace) && (flags&unix.MS_REC == 0 || flags&unix.MS_SHARED != 0)
+}
+
+// hideFromHost records that nothing which is mounted later in this copy of the
+// host's mounts appears on the host, whose mounts may be shared. A slave still gets
+// what the host mounts later; a private mount does not.
+func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
+	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
+}
+
+// hostPropagation is what the container's copies of the host's mounts become. Neither
+// kind passes anything on to the host.
 func (r *Root) hostPropagation() uintptr {
 	if strings.HasSuffix(r.spec.Linux.RootfsPropagation, "private") {
 		return unix.MS_PRIVATE
 	}
 	return unix.MS_SLAVE
-}
-
-// hideFromHost records that nothing which is mounted later in this copy of the
-// host's mounts appears on the host, whose mounts may be shared.
-func (r *Root) hideFromHost(p *plan.Plan, tree plan.FD) {
-	p.MountSetattr(tree, unix.AT_RECURSIVE, plan.MountAttr{Propagation: uint64(r.hostPropagation())})
 }
 
 // mountOverlay records a root that is stacked from an image's layers: overlayfs

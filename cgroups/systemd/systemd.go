@@ -82,17 +82,15 @@ func NewGroup(h *cgroups.Hierarchy, cgroupsPath, id string, annotations map[stri
 }
 
 // Add records how systemd makes the group g and what is written to it then. It is
-// for a gate at which the container process waits, still in the runtime's group.
+// for a gate at which the container process waits, still in the runtime's group. If
+// the host cannot set a limit, the steps are there all the same, with the error.
 func (u *Unit) Add(p *plan.Plan, g *cgroups.Group, limits []cgroups.Write) (plan.FD, error) {
-	_, needed, err := cgroups.Controllers(u.top, limits)
-	if err != nil {
-		return nil, err
-	}
+	_, needed, missing := cgroups.Controllers(u.top, limits)
 	p.Note("systemd makes the group, and moves the process that waits at this gate into it")
 	p.Do(u.start(limits), func(child *plan.Process) error { return u.Start(g, child.Pid, limits) }).
 		Undo(fmt.Sprintf("StopUnit(%q)", u.Name), func() error { return errors.Join(g.Kill(), u.Stop()) })
 	u.handDown(p, g, needed)
-	return g.Limit(p, limits), nil
+	return g.Limit(p, limits), missing
 }
 
 // handDown records that the levels from u.top to the group hand down the controllers

@@ -30,6 +30,7 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 	if word == "help" {
 		return append(args[:1:1], append(rest[:min(1, len(rest))], "--help")...), nil
 	}
+	word, rest = translate(app, word, rest)
 	command := app.Command(word)
 	if command == nil {
 		return nil, unknown(word, rest)
@@ -47,18 +48,21 @@ func arrange(app *cli.App, args []string) ([]string, error) {
 // the first word that is no flag, minirun looks for no flags of its own.
 var runsProgram = map[string]bool{"run": true, "exec": true, "plan": true, "ps": true}
 
-// usageOf turns an error into a usage error of a command. For run and exec the exit
-// code is 125.
+// usageOf turns an error into the usage error of a command; "" is minirun itself. The
+// exit code is 125, as docker's is for a flag or command that it does not have.
 func usageOf(word string, err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case word == "run" || word == "exec":
-		return report.Failure{Err: usage{fmt.Errorf("%s: %w", word, err)}, Code: 125}
-	case word != "":
+	}
+	var missing notDone
+	if errors.As(err, &missing) && missing.flag != "" {
+		missing.command = word
+		err = missing
+	}
+	if word != "" {
 		err = fmt.Errorf("%s: %w", word, err)
 	}
-	return usage{err}
+	return report.Failure{Err: usage{err}, Code: 125}
 }
 
 // arrangeWords separates flags from other words. If mixed is false, the first other
@@ -102,7 +106,7 @@ func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool
 		return []string{first(f)}, !isBool(f), nil
 	}
 	if strings.HasPrefix(word, "--") || name == "" {
-		return nil, false, notDone{"--" + name}
+		return nil, false, notDone{flag: "--" + name}
 	}
 	for i, letter := range word[1:] {
 		f := findFlag(known, string(letter))
@@ -110,7 +114,7 @@ func arrangeFlag(known []cli.Flag, word string) (parts []string, wantsValue bool
 		case f == nil && letter == 'h':
 			parts = append(parts, "--help") // the command has no -h of its own
 		case f == nil:
-			return nil, false, notDone{"-" + string(letter)}
+			return nil, false, notDone{flag: "-" + string(letter)}
 		case isBool(f):
 			parts = append(parts, first(f))
 		case rest == "":
@@ -140,40 +144,75 @@ func isBool(f cli.Flag) bool {
 	return ok
 }
 
-// A notDone is something that minirun does not do: a flag, or a command.
-type notDone struct{ what string }
-
-func (n notDone) Error() string { return "minirun does not do " + n.what }
-
-// instead is what to do in its place; "" if nothing is known.
-func (n notDone) instead() string {
-	return instead[n.what]
+// A notDone is something that minirun does not do: a command, or a flag of one.
+type notDone struct {
+	command string // "": a flag before the command
+	flag    string // "": the command itself
+	rest    []string
 }
 
-// unknown is the error for a command that does not exist. Docker's long forms, such
-// as container ls, are named by both words.
+func (n notDone) Error() string {
+	if n.flag != "" {
+		return "minirun does not do " + n.flag
+	}
+	return "minirun does not do " + n.command
+}
+
+// sameAs are docker's names for commands that minirun has by other names.
+var sameAs = map[string]string{
+	"unpause":      "resume",
+	"container ls": "ps", "container list": "ps", "container ps": "ps", "container remove": "rm", "container unpause": "resume",
+	"image ls": "images", "image list": "images", "image rm": "rmi", "image remove": "rmi",
+}
+
+// translate turns docker's name of a command into minirun's. In docker's long forms the
+// word container or image comes before a command.
+func translate(app *cli.App, word string, rest []string) (string, []string) {
+	if name := sameAs[word]; name != "" {
+		return name, rest
+	}
+	if len(rest) == 0 || word != "container" && word != "image" {
+		return word, rest
+	}
+	long := word + " " + rest[0]
+	switch {
+	case sameAs[long] != "":
+		return sameAs[long], rest[1:]
+	case adviceOn(insteadOfCommands, long) != "":
+		return long, rest[1:]
+	case app.Command(rest[0]) != nil || adviceOn(insteadOfCommands, rest[0]) != "":
+		return rest[0], rest[1:]
+	}
+	return word, rest
+}
+
+// unknown is the error for a command that does not exist. Some of docker's are two
+// words, such as system prune.
 func unknown(word string, rest []string) error {
-	if len(rest) > 0 && instead[word+" "+rest[0]] != "" {
-		return notDone{word + " " + rest[0]}
+	if len(rest) > 0 && adviceOn(insteadOfCommands, word+" "+rest[0]) != "" {
+		word, rest = word+" "+rest[0], rest[1:]
 	}
-	if instead[word] != "" {
-		return notDone{word}
+	if adviceOn(insteadOfCommands, word) != "" {
+		return usageOf("", notDone{command: word, rest: rest})
 	}
-	text := fmt.Sprintf("%q is not a command; see minirun --help", word)
-	if n := nearest(word); n != "" {
-		text = fmt.Sprintf("%q is not a command: did you mean %s?", word, n)
+	text := fmt.Sprintf("%q is not a command", word)
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.Name)
 	}
-	return report.Failure{Err: usage{errors.New(text)}, Code: 125}
+	if n := nearest(word, names); n != "" {
+		text += ": did you mean " + n + "?"
+	}
+	return usageOf("", errors.New(text))
 }
 
-// nearest is the command that a word was probably meant to be: the one with the
-// fewest letters to change, and not more than two or half of them; "" if there is
-// none.
-func nearest(word string) string {
+// nearest is the name that a word was probably meant to be: the one with the fewest
+// letters to change, and not more than two or half of them; "" if there is none.
+func nearest(word string, names []string) string {
 	best, fewest := "", min(2, (len(word)+1)/2)+1
-	for _, c := range commands() {
-		if d := distance(word, c.Name); d < fewest {
-			best, fewest = c.Name, d
+	for _, name := range names {
+		if d := distance(word, name); d < fewest {
+			best, fewest = name, d
 		}
 	}
 	return best
@@ -199,62 +238,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// instead says what to use in place of commands and flags of docker that minirun does
-// not have.
-var instead = map[string]string{
-	// commands
-	"attach":       "minirun logs -f shows the output, minirun exec -it runs a shell",
-	"build":        "docker build, then docker save IMAGE | minirun load",
-	"commit":       "minirun import makes an image from a tar",
-	"container":    "leave out the word: minirun ps, minirun rm",
-	"container ls": "minirun ps",
-	"cp":           "run with -v, or minirun exec CONTAINER cat FILE",
-	"diff":         "what a container wrote is in the directory UpperDir of minirun inspect",
-	"export":       "minirun exec CONTAINER tar -c / > FILE",
-	"history":      "minirun inspect IMAGE",
-	"image":        "leave out the word: minirun images, minirun rmi",
-	"image ls":     "minirun images",
-	"info":         "minirun doctor",
-	"login":        "docker save IMAGE | minirun load",
-	"network":      "run --network none or host",
-	"port":         "run --network host, and look with ss -ltnp",
-	"pull":         "docker save IMAGE | minirun load",
-	"push":         "docker push",
-	"rename":       "run again with --name",
-	"restart":      "minirun stop, minirun rm and minirun run",
-	"save":         "docker save",
-	"search":       "docker search",
-	"stats":        "minirun events --stats CONTAINER",
-	"system":       "minirun ps -a, minirun images",
-	"tag":          "minirun load keeps the names of the archive; minirun import gives one",
-	"top":          "minirun tree",
-	"unpause":      "minirun resume",
-	"version":      "minirun --version",
-	"volume":       "run -v /directory:/mount",
-	"wait":         "minirun logs -f CONTAINER ends with it; minirun inspect -f '{{.State.ExitCode}}' tells how",
-
-	// flags of run
-	"--add-host":     "mount a file: -v ./hosts:/etc/hosts:ro",
-	"--cidfile":      "minirun run -d prints the id",
-	"--device":       "an OCI bundle: minirunc run --bundle, with linux.devices",
-	"--dns":          "mount a file: -v ./resolv.conf:/etc/resolv.conf:ro",
-	"--env-file":     "-e for each variable",
-	"--rm":           "run --bundle removes a container at its end in any case, but with --keep",
-	"--init":         "a program that reaps, such as tini, as the image's entrypoint",
-	"-l":             "--name",
-	"--label":        "--name",
-	"--memory-swap":  "an OCI bundle: minirunc run --bundle, with linux.resources.memory.swap",
-	"--mount":        "-v SOURCE:DESTINATION[:ro]",
-	"-p":             "--network host",
-	"-P":             "--network host",
-	"--privileged":   "--cap-add ALL, or an OCI bundle: minirun run --bundle",
-	"--publish":      "--network host",
-	"--publish-all":  "--network host",
-	"--security-opt": "an OCI bundle: minirunc run --bundle, with process.noNewPrivileges and linux.seccomp",
-	"--stop-signal":  "minirun stop -s SIGNAL",
-	"--stop-timeout": "minirun stop -t SECONDS",
-	"--tmpfs":        "an OCI bundle: minirunc run --bundle, with a mount",
-	"--ulimit":       "an OCI bundle: minirunc run --bundle, with process.rlimits",
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"errors"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -86,6 +86,31 @@ func TestArrange(t *testing.T) {
 	}
 }
 
+// TestLongForms: docker's long forms, and its other names, of commands that there are.
+func TestLongForms(t *testing.T) {
+	app := testApp()
+	for words, want := range map[string]string{
+		"container ls -a":            "ps --all --",
+		"container ps":               "ps --",
+		"container exec -it web sh":  "exec --interactive --tty -- web sh",
+		"container rm -f web":        "rm --force -- web",
+		"container inspect web":      "inspect -- web",
+		"image ls -q":                "images --quiet --",
+		"image rm httpd":             "rmi -- httpd",
+		"image inspect httpd":        "inspect -- httpd",
+		"image load -i x.tar":        "load --input x.tar --",
+		"unpause web":                "resume -- web",
+		"container unpause web":      "resume -- web",
+		"run --rm image ls":          "run --rm -- image ls",
+		"--root /x image ls --quiet": "--root /x images --quiet --",
+	} {
+		got, err := arrange(app, append([]string{"minirun"}, strings.Fields(words)...))
+		if err != nil || strings.Join(got, " ") != "minirun "+want {
+			t.Errorf("minirun %s becomes %q, %v; want minirun %s", words, got, err, want)
+		}
+	}
+}
+
 // TestNotDone: what docker has and minirun has not is an error that helps, with
 // the exit code that docker's errors have.
 func TestNotDone(t *testing.T) {
@@ -94,41 +119,68 @@ func TestNotDone(t *testing.T) {
 		text, hint string
 		code       int
 	}{
-		"run -p 80:80 httpd":     {"run: minirun does not do -p", "--network host", 125},
-		"run -dp80:80 httpd":     {"run: minirun does not do -p", "--network host", 125},
-		"run --publish=80 httpd": {"run: minirun does not do --publish", "--network host", 125},
-		"run --nosuch httpd":     {"run: minirun does not do --nosuch", "", 125},
-		"exec --nosuch web true": {"exec: minirun does not do --nosuch", "", 125},
-		"ps --nosuch":            {"ps: minirun does not do --nosuch", "", 1},
-		"--nosuch ps":            {"minirun does not do --nosuch", "", 1},
-		"pull httpd":             {"minirun does not do pull", "docker save IMAGE | minirun load", 1},
-		"container ls":           {"minirun does not do container ls", "minirun ps", 1},
-		"frobnicate":             {`"frobnicate" is not a command; see minirun --help`, "", 125},
-		"rnu httpd":              {`"rnu" is not a command: did you mean run?`, "", 125},
-		"treee":                  {`"treee" is not a command: did you mean tree?`, "", 125},
+		"run -p 80:80 httpd":     {"run: minirun does not do -p", "no port is published: `minirun run -d --network host ", 125},
+		"run -dp80:80 httpd":     {"run: minirun does not do -p", "no port is published", 125},
+		"run --publish=80 httpd": {"run: minirun does not do --publish", "no port is published", 125},
+		"plan -p 80:80 httpd":    {"plan: minirun does not do -p", "no port is published", 125},
+		"run --nosuch httpd":     {"run: minirun does not do --nosuch", "`minirun run --help` shows how it is used", 125},
+		"run --nmae web httpd":   {"run: minirun does not do --nmae", "did you mean --name?", 125},
+		"run --memroy 1m httpd":  {"run: minirun does not do --memroy", "did you mean --memory?", 125},
+		"run -z httpd":           {"run: minirun does not do -z", "`minirun run --help` shows how it is used", 125},
+		"exec --nosuch web true": {"exec: minirun does not do --nosuch", "`minirun exec --help` shows how it is used", 125},
+		"exec --privileged web":  {"exec: minirun does not do --privileged", "`minirun run --cap-add ALL IMAGE`", 125},
+		"ps --nosuch":            {"ps: minirun does not do --nosuch", "`minirun ps --help` shows how it is used", 125},
+		"ps --fromat json":       {"ps: minirun does not do --fromat", "did you mean --format?", 125},
+		"ps -s":                  {"ps: minirun does not do -s", "`du -sh $(minirun inspect ", 125},
+		"--nosuch ps":            {"minirun does not do --nosuch", "`minirun --help` lists the commands", 125},
+		"--stroe x ps":           {"minirun does not do --stroe", "did you mean --store?", 125},
+		"pull httpd":             {"minirun does not do pull", "`docker pull httpd && docker save httpd | minirun load` brings one from docker", 125},
+		"top web":                {"minirun does not do top", "`minirun ps web`", 125},
+		"top $(x)":               {"minirun does not do top", "`minirun ps CONTAINER`", 125},
+		"container export web":   {"minirun does not do export", "`tar -c --one-file-system", 125},
+		"system prune":           {"minirun does not do system prune", "`minirun ps -aq -f status=exited | xargs -r minirun rm` removes", 125},
+		"container prune":        {"minirun does not do container prune", "`minirun ps -aq -f status=exited | xargs -r minirun rm` removes", 125},
+		"image frobnicate":       {"minirun does not do image", "`minirun images -q -f dangling=true", 125},
+		"save":                   {"minirun does not do save", "`tar -c -C /", 125},
+		"frobnicate":             {`"frobnicate" is not a command`, "`minirun --help` lists the commands", 125},
+		"rnu httpd":              {`"rnu" is not a command: did you mean run?`, "`minirun --help` lists the commands", 125},
+		"treee":                  {`"treee" is not a command: did you mean tree?`, "`minirun --help` lists the commands", 125},
 	} {
 		_, err := arrange(app, append([]string{"minirun"}, strings.Fields(words)...))
 		if err == nil || err.Error() != want.text || report.Code(err) != want.code {
 			t.Errorf("minirun %s = %v, exit code %d; want %s, %d", words, err, report.Code(err), want.text, want.code)
 			continue
 		}
-		var n notDone
-		if errors.As(err, &n); n.instead() != want.hint {
-			t.Errorf("minirun %s: hint %q, want %q", words, n.instead(), want.hint)
+		if got := hint(err); !strings.HasPrefix(got, want.hint) {
+			t.Errorf("minirun %s: hint %q, want %q", words, got, want.hint)
 		}
 	}
 }
 
-// TestInstead: no answer is given for what minirun does do.
+// TestInstead: no answer is given for what minirun does do, and none twice.
 func TestInstead(t *testing.T) {
-	for what, answer := range instead {
-		if answer == "" {
-			t.Errorf("%s: no answer", what)
-		}
-		for _, c := range commands() {
-			if c.Name == what {
-				t.Errorf("%s: a command that there is", what)
+	app, seen := testApp(), map[string]bool{}
+	lists := maps.Clone(insteadOfFlags)
+	lists[""] = insteadOfCommands
+	for command, list := range lists {
+		for _, a := range list {
+			for _, what := range strings.Split(a.of, ", ") {
+				if name := command + " " + what; seen[name] {
+					t.Errorf("minirun%s: two answers", name)
+				}
+				seen[command+" "+what] = true
+				if command == "" && (app.Command(what) != nil || sameAs[what] != "") {
+					t.Errorf("minirun %s: a command that there is", what)
+				}
+				if command != "" && findFlag(flagsOf(command), strings.TrimLeft(what, "-")) != nil {
+					t.Errorf("minirun %s %s: a flag that there is", command, what)
+				}
 			}
+		}
+	}
+	for command := range insteadOfFlags {
+		if app.Command(command) == nil {
+			t.Errorf("flags of %s, which is no command", command)
 		}
 	}
 }

@@ -13,6 +13,7 @@ var examples = map[string][]string{
 	"stop":    {"minirun stop web", "minirun stop -t 2 -s INT web db"},
 	"rm":      {"minirun rm web", "minirun rm -f web db"},
 	"images":  {"minirun images", "minirun images --format '{{.Repository}} {{.Size}}' httpd"},
+	"tag":     {"minirun tag httpd:latest httpd:old"},
 	"rmi":     {"minirun rmi httpd busybox:latest"},
 	"tree":    {"minirun tree", "minirun tree -o json web"},
 	"threads": {"minirun threads", "minirun threads web"},

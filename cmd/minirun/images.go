@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +21,7 @@ import (
 
 // images opens the store of images. While it works, it shows its progress.
 func images(c *cli.Context) (*image.Store, error) {
-	o := image.Options{Progress: progress(os.Stderr), Damaged: func(err error) { warn(err.Error() + ": rmi --force removes it") }}
+	o := image.Options{Progress: progress(os.Stderr), Damaged: func(err error) { warn(err.Error() + ": " + removesImage) }}
 	if os.Geteuid() != 0 {
 		o.Ownership = image.Mine
 	}
@@ -34,7 +37,10 @@ func loadCommand() *cli.Command {
 			"it is read from standard input. DIR is an OCI image layout. Examples:\n" +
 			"   docker save httpd | minirun load\n" +
 			"   minirun load -i httpd.tar",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read `FILE` or directory"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "input", Aliases: []string{"i"}, Usage: "read `FILE` or directory"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true}, // there is little to leave out
+		},
 		Action: func(c *cli.Context) error {
 			s, err := images(c)
 			if err != nil {
@@ -125,6 +131,7 @@ func imagesCommand() *cli.Command {
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Hidden: true}, // all are always shown
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "ids only"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: dangling=true (without a name), dangling=false, reference=NAME"},
 			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
 		},
 		Action: func(c *cli.Context) error {
@@ -136,7 +143,11 @@ func imagesCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return printImages(c, imageRows(list, c.Args().First(), c.Bool("no-trunc")))
+			rows, err := filterImages(imageRows(list, c.Args().First(), c.Bool("no-trunc")), c.StringSlice("filter"))
+			if err != nil {
+				return err
+			}
+			return printImages(c, rows)
 		},
 	}
 }
@@ -169,6 +180,25 @@ func imageRows(list []*image.Image, only string, whole bool) []imageRow {
 	return rows
 }
 
+// filterImages keeps the rows that every filter matches.
+func filterImages(rows []imageRow, filters []string) ([]imageRow, error) {
+	for _, f := range filters {
+		key, value, _ := strings.Cut(f, "=")
+		dangling, err := strconv.ParseBool(value)
+		if key != "reference" && (key != "dangling" || err != nil) {
+			return nil, fmt.Errorf("filter %q: want dangling=true, dangling=false or reference=NAME", f)
+		}
+		rows = slices.DeleteFunc(rows, func(r imageRow) bool {
+			if key == "dangling" {
+				return (r.Repository == "<none>") != dangling
+			}
+			matches, err := path.Match(value, r.Repository+":"+r.Tag)
+			return r.Repository != value && (!matches || err != nil)
+		})
+	}
+	return rows, nil
+}
+
 func printImages(c *cli.Context, rows []imageRow) error {
 	w, format := c.App.Writer, c.String("format")
 	switch {
@@ -188,6 +218,28 @@ func printImages(c *cli.Context, rows []imageRow) error {
 		report.Printf(t, "%s\t%s\t%s\t%s\t%s\n", r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size)
 	}
 	return t.Flush()
+}
+
+func tagCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "tag",
+		Usage:     "give an image one more name",
+		ArgsUsage: "IMAGE NAME[:TAG]",
+		Action: func(c *cli.Context) error {
+			if c.Args().Len() != 2 {
+				return usage{errors.New("tag: want an image, and its further name")}
+			}
+			name, err := image.ParseReference(c.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			return s.Tag(c.Args().First(), name)
+		},
+	}
 }
 
 func rmiCommand() *cli.Command {

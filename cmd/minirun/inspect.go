@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,10 @@ func inspectCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun inspect web\n" +
 			"   minirun inspect -f '{{.State.Pid}}' web",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`, or json: on one line"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Aliases: []string{"f"}, Usage: "print with a Go `TEMPLATE`, or json: on one line"},
+			&cli.StringFlag{Name: "type", Usage: "only a `KIND`: container or image"},
+		},
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
 				return usage{errors.New("inspect: no container or image given")}
@@ -63,7 +67,7 @@ func printInspected(c *cli.Context, list []any) error {
 			return err
 		}
 		for _, one := range list {
-			if err := t.Execute(c.App.Writer, one); err != nil {
+			if err := t.Execute(c.App.Writer, asJSON(reflect.ValueOf(one))); err != nil {
 				return fmt.Errorf("format: %w", err)
 			}
 			fmt.Fprintln(c.App.Writer)
@@ -77,12 +81,18 @@ func printInspected(c *cli.Context, list []any) error {
 }
 
 func inspect(c *cli.Context, word string) (any, error) {
-	b, err := bundleOf(c, word)
-	if err == nil {
-		return inspectContainer(c, b)
+	kind := c.String("type")
+	if kind != "" && kind != "container" && kind != "image" {
+		return nil, usage{fmt.Errorf("inspect: type %q: want container or image", kind)}
 	}
-	if !errors.Is(err, bundle.ErrNoSuch) {
-		return nil, err
+	if kind != "image" {
+		b, err := bundleOf(c, word)
+		if err == nil {
+			return inspectContainer(c, b)
+		}
+		if kind == "container" || !errors.Is(err, bundle.ErrNoSuch) {
+			return nil, err
+		}
 	}
 	s, err := images(c)
 	if err != nil {
@@ -110,10 +120,30 @@ type inspected struct {
 	Config      inspectedConfig
 	HostConfig  inspectedHost
 	GraphDriver struct{ Data map[string]string }
-	LogPath     string // directory of the files stdout and stderr
-	Bundle      string
-	Cgroup      string
-	Spec        *specs.Spec // the whole config.json
+	Mounts      []inspectedMount // those that were asked for with -v
+
+	NetworkSettings inspectedNetwork
+
+	LogPath string // directory of the files stdout and stderr
+	Bundle  string
+	Cgroup  string
+	Spec    *specs.Spec // the whole config.json
+}
+
+type inspectedMount struct {
+	Type        string
+	Source      string
+	Destination string
+	Mode        string // "ro" or ""
+	RW          bool
+	Propagation string
+}
+
+// An inspectedNetwork has no address and no published port: loopback is all that there
+// is, or the host's network.
+type inspectedNetwork struct {
+	IPAddress string
+	Ports     map[string][]struct{ HostIp, HostPort string } // null: not published
 }
 
 type inspectedState struct {
@@ -178,7 +208,36 @@ func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 		Image: b.Annotation(bundle.Image), WorkingDir: p.Cwd, StopSignal: b.Annotation(bundle.Signal)}
 	i.HostConfig = hostConfig(b)
 	i.GraphDriver.Data = overlayData(b)
+	i.Mounts, i.NetworkSettings.Ports = volumes(b), map[string][]struct{ HostIp, HostPort string }{}
+	for _, port := range strings.FieldsFunc(b.Annotation(bundle.Ports), isSeparator) {
+		i.NetworkSettings.Ports[port] = nil
+	}
 	return i, nil
+}
+
+// isSeparator is for annotations that are lists.
+func isSeparator(r rune) bool { return r == ',' || r == ' ' }
+
+// volumes are the mounts that the user asked for. The host's /proc and /sys, which some
+// containers of an ordinary user get in place of their own, are none.
+func volumes(b *bundle.Bundle) []inspectedMount {
+	list := []inspectedMount{}
+	for _, m := range b.Spec.Mounts {
+		if m.Type != "bind" || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
+			continue
+		}
+		v := inspectedMount{Type: "bind", Source: m.Source, Destination: m.Destination, RW: true}
+		for _, o := range m.Options {
+			switch {
+			case o == "ro" || o == "rro":
+				v.Mode, v.RW = "ro", false
+			case slices.Contains([]string{"private", "slave", "shared", "unbindable"}, strings.TrimPrefix(o, "r")):
+				v.Propagation = o
+			}
+		}
+		list = append(list, v)
+	}
+	return list
 }
 
 func stateOf(k *container.Container) (inspectedState, error) {
@@ -188,7 +247,7 @@ func stateOf(k *container.Container) (inspectedState, error) {
 		return s, err
 	}
 	s.Running, s.Paused = s.Status == "running" || s.Status == "paused", s.Status == "paused"
-	if s.Running {
+	if s.Status != "exited" { // it has a process also while it is made, which --step makes slow
 		s.Pid, s.Monitor = k.Pid, monitorOf(k.Pid)
 	}
 	if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
@@ -234,7 +293,7 @@ func hostConfig(b *bundle.Bundle) inspectedHost {
 	h.PidMode, h.IpcMode, h.UTSMode = mode(l, specs.PIDNamespace), mode(l, specs.IPCNamespace), mode(l, specs.UTSNamespace)
 	h.CgroupnsMode, h.UsernsMode = mode(l, specs.CgroupNamespace), mode(l, specs.UserNamespace)
 	h.MaskedPaths, h.ReadonlyPaths = l.MaskedPaths, l.ReadonlyPaths
-	h.Without = strings.FieldsFunc(b.Annotation(bundle.Without), func(r rune) bool { return r == ',' || r == ' ' })
+	h.Without = strings.FieldsFunc(b.Annotation(bundle.Without), isSeparator)
 	if b.Spec.Process.NoNewPrivileges {
 		h.SecurityOpt = append(h.SecurityOpt, "no-new-privileges")
 	}

@@ -45,7 +45,7 @@ func list(c *cli.Context) ([]*listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, err := root(c).List(func(err error) { warn(err.Error() + ": rm --force removes it") })
+	states, err := root(c).List(func(err error) { warn(err.Error() + ": " + removesContainer) })
 	if err != nil {
 		return nil, err
 	}
@@ -203,18 +203,18 @@ func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
 
 // glass makes a command of the looking glass. tree, threads and ns show the running
 // containers that are named, or all, as text or as JSON.
-func glass(name, usage, description string, text, json func(*view, io.Writer, []*listed) error) *cli.Command {
+func glass(name, about, description string, text, json func(*view, io.Writer, []*listed) error) *cli.Command {
 	show := map[string]func(*view, io.Writer, []*listed) error{"table": text, "json": json}
 	return &cli.Command{
 		Name:        name,
-		Usage:       usage,
+		Usage:       about,
 		ArgsUsage:   "[CONTAINER...]",
 		Description: description,
 		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o", "format"}, Usage: "`FORMAT`: table or json", Value: "table"}},
 		Action: func(c *cli.Context) error {
 			format := c.String("output")
 			if show[format] == nil {
-				return usageOf(name, fmt.Errorf("output %q: want table or json", format))
+				return usage{fmt.Errorf("%s: output %q: want table or json", name, format)}
 			}
 			containers, err := chosen(c)
 			if err != nil {

@@ -13,14 +13,11 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
-	"minirun/cgroups"
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/container/files"
-	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -72,7 +69,7 @@ func newApp(out *report.Output) *cli.App {
 			&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs` or systemd", Value: "cgroupfs"},
 		},
 		Commands:       commands(),
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usage{err} },
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageOf("", err) },
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -88,7 +85,7 @@ func newApp(out *report.Output) *cli.App {
 func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
 		runCommand, psCommand, logsCommand, execCommand, stopCommand, rmCommand, inspectCommand,
-		imagesCommand, loadCommand, importCommand, rmiCommand,
+		imagesCommand, loadCommand, importCommand, tagCommand, rmiCommand,
 		treeCommand, threadsCommand, nsCommand, planCommand, doctorCommand,
 		killCommand, pauseCommand, resumeCommand, updateCommand, eventsCommand,
 	} {
@@ -111,7 +108,8 @@ func printVersion(c *cli.Context) {
 	fmt.Fprintf(c.App.Writer, "minirun version %s\ncommit: %s\nspec: %s\ngo: %s\n", c.App.Version, commit, specs.Version, runtime.Version())
 }
 
-// usage is the error of a wrong command line.
+// usage is the error of a wrong command line. If its text begins with a command and a
+// colon, that command's help explains it.
 type usage struct{ error }
 
 func (u usage) Unwrap() error { return u.error }
@@ -140,23 +138,6 @@ func printError(err error) int {
 // warn prints a warning: something that was asked for was left out.
 func warn(text string) {
 	fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", report.OneLine(errors.New(text)))
-}
-
-// hint returns advice for an error; "" if there is none.
-func hint(err error) string {
-	var failed *plan.StepError
-	var missing notDone
-	switch {
-	case errors.As(err, &missing):
-		return missing.instead()
-	case errors.Is(err, bundle.ErrNoSuch), errors.Is(err, container.ErrNotExist):
-		return "minirun ps -a lists all containers"
-	case errors.Is(err, cgroups.ErrNotMounted):
-		return "mount -t cgroup2 none /sys/fs/cgroup"
-	case errors.As(err, &failed) && errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
-		return "an ordinary user's containers need user namespaces; see minirun doctor"
-	}
-	return ""
 }
 
 func root(c *cli.Context) container.Root { return container.Root(c.String("root")) }

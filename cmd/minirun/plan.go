@@ -37,7 +37,7 @@ func planCommand() *cli.Command {
 
 func printPlan(c *cli.Context) error {
 	if format := c.String("output"); !slices.Contains([]string{"text", "sh", "json"}, format) {
-		return usage{fmt.Errorf("output %q: want text, sh or json", format)}
+		return usage{fmt.Errorf("plan: output %q: want text, sh or json", format)}
 	}
 	if err := checkManager(c); err != nil {
 		return err
@@ -51,8 +51,11 @@ func printPlan(c *cli.Context) error {
 		return err
 	}
 	p, err := root(c).Plan(id, dir, spec, o)
-	if err != nil {
+	if p == nil {
 		return err
+	}
+	if err != nil {
+		warn("this machine cannot carry it out: " + err.Error())
 	}
 	options := print.Terminal(os.Stdout, c.Bool("all"))
 	options.Source = c.Bool("source")
@@ -93,7 +96,7 @@ func planOptions(c *cli.Context, spec *specs.Spec) (container.Options, error) {
 // planned is the spec that run would write for an image.
 func planned(c *cli.Context) (id, dir string, spec *specs.Spec, err error) {
 	if !c.Args().Present() {
-		return "", "", nil, usage{errors.New("plan: no image given; see minirun plan --help")}
+		return "", "", nil, usage{errors.New("plan: no image given")}
 	}
 	img, r, err := imageAndRequest(c)
 	if err != nil {

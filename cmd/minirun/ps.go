@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"text/template"
 	"time"
 
 	"github.com/docker/go-units"
@@ -215,52 +213,4 @@ func printJSON[T any](w io.Writer, rows []T) error {
 		}
 	}
 	return nil
-}
-
-// printableRow returns a row, which is a struct, with printable strings.
-func printableRow[T any](row T) T {
-	v := reflect.ValueOf(&row).Elem()
-	for i := range v.NumField() {
-		if f := v.Field(i); f.Kind() == reflect.String {
-			f.SetString(report.Printable(f.String()))
-		}
-	}
-	return row
-}
-
-// printTemplate prints each row with a Go template. If the format begins with the word
-// table, the output has columns, and titles is the first row.
-func printTemplate[T any](w io.Writer, format string, rows []T, titles T) error {
-	format, isTable := strings.CutPrefix(format, "table ")
-	format = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format)
-	t, err := parseFormat(format + "\n")
-	if err != nil {
-		return err
-	}
-	columns := table(w)
-	if isTable {
-		rows = append([]T{titles}, rows...)
-	}
-	for _, r := range rows {
-		if err := t.Execute(columns, printableRow(r)); err != nil {
-			return fmt.Errorf("format: %w", err)
-		}
-	}
-	return columns.Flush()
-}
-
-// parseFormat parses the template of a --format. It may call docker's functions.
-func parseFormat(format string) (*template.Template, error) {
-	t, err := template.New("format").Funcs(template.FuncMap{
-		"json": func(v any) (string, error) {
-			var text strings.Builder
-			err := printJSON(&text, []any{v})
-			return strings.TrimSuffix(text.String(), "\n"), err
-		},
-		"join": strings.Join, "split": strings.Split, "lower": strings.ToLower, "upper": strings.ToUpper,
-	}).Parse(format)
-	if err != nil {
-		return nil, fmt.Errorf("format: %w", err)
-	}
-	return t, nil
 }

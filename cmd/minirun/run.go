@@ -29,7 +29,9 @@ func requestFlags() []cli.Flag {
 		&cli.Float64Flag{Name: "cpus", Usage: "limit CPU time to that of `N` processors (0.5)"},
 		&cli.Int64Flag{Name: "pids-limit", Usage: "limit processes and threads to `N`; -1 for no limit"},
 		&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE`, or pass on NAME"},
+		&cli.StringSliceFlag{Name: "env-file", Usage: "set the NAME=VALUE, and pass on the NAME, of each line of `FILE`"},
 		&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "mount a host's directory or file: `SOURCE:DESTINATION[:ro]`"},
+		&cli.StringSliceFlag{Name: "tmpfs", Usage: "mount an empty directory in memory: `DESTINATION[:OPTIONS]`"},
 		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "run as `USER[:GROUP]`, names or numbers"},
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "call the host `NAME`"},
@@ -40,6 +42,8 @@ func requestFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
 		&cli.StringSliceFlag{Name: "without", Usage: "take a `LAYER` of the container's away, to see what it is for: " + strings.Join(bundle.LayerNames(), ", ")},
 		&cli.BoolFlag{Name: "rm", Usage: "remove the container when it ends"},
+		&cli.StringFlag{Name: "pull", Usage: "`missing` or never: minirun pulls no image", Value: "missing"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true}, // of docker's pull
 	}
 }
 
@@ -83,7 +87,7 @@ var stopping = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM}
 // run writes the bundle, and then becomes the minirunc that runs it.
 func run(c *cli.Context) error {
 	if !c.Args().Present() {
-		return usage{errors.New("run: no image given; see minirun run --help")}
+		return usage{errors.New("run: no image given")}
 	}
 	if err := checkManager(c); err != nil {
 		return err
@@ -184,11 +188,21 @@ func imageAndRequest(c *cli.Context) (*image.Image, bundle.Request, error) {
 func request(c *cli.Context) (bundle.Request, error) {
 	r := bundle.Request{
 		Name: c.String("name"), Args: c.Args().Tail(), Terminal: c.Bool("tty"), Env: c.StringSlice("env"),
-		Volumes: c.StringSlice("volume"), User: c.String("user"), Workdir: c.String("workdir"),
+		Volumes: c.StringSlice("volume"), Tmpfs: c.StringSlice("tmpfs"), User: c.String("user"), Workdir: c.String("workdir"),
 		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"), Network: c.String("network"),
 		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), CapAdd: c.StringSlice("cap-add"), CapDrop: c.StringSlice("cap-drop"),
 		Remove: c.Bool("rm"), Systemd: bySystemd(c), Without: split(c.StringSlice("without")),
 	}
+	if p := c.String("pull"); p == "always" {
+		return r, usageOf(c.Command.Name, notDone{flag: "--pull always"})
+	} else if p != "missing" && p != "never" {
+		return r, fmt.Errorf("--pull %q: want missing or never", p)
+	}
+	fromFiles, err := readEnv(c.StringSlice("env-file"))
+	if err != nil {
+		return r, err
+	}
+	r.Env = append(fromFiles, r.Env...)
 	if c.IsSet("entrypoint") {
 		program := c.String("entrypoint")
 		r.Entrypoint = &program
@@ -213,6 +227,28 @@ func request(c *cli.Context) (bundle.Request, error) {
 		warn(w)
 	}
 	return r, nil
+}
+
+// readEnv reads the lines of --env-file. Empty ones, and those that begin with #, are
+// left out; all else is taken as it is, quotes too.
+func readEnv(paths []string) (env []string, err error) {
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("--env-file: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimLeft(strings.TrimRight(line, "\r\n"), " \t")
+			if line == "" || line[0] == '#' {
+				continue
+			}
+			if strings.HasPrefix(line, "=") {
+				return nil, fmt.Errorf("--env-file %s: line %q: want NAME=VALUE or NAME", path, line)
+			}
+			env = append(env, line)
+		}
+	}
+	return env, nil
 }
 
 // split makes --without pid,net the same as --without pid --without net.

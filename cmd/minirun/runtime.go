@@ -69,6 +69,8 @@ func isEngine(words []string) bool {
 	}
 	own, arguments := leading(rest[1:], func(name string) bool { return takesValue(flagsOf(command), name) })
 	switch {
+	case command == "create" && len(flags) == 0 && !namesBundle(rest) && unix.Access("config.json", unix.F_OK) != nil:
+		return false // there is no bundle: it is people's create, of an image
 	case slices.Contains(onlyRuntime, command):
 		return true
 	case command != "run" && command != "plan" && !slices.Contains(inBoth, command), command == "ps" && len(arguments) == 0:
@@ -78,6 +80,14 @@ func isEngine(words []string) bool {
 	}
 	given := func(name string) bool { return slices.Contains(flags, name) }
 	return slices.Contains(inBoth, command) && (given("root") || given("systemd-cgroup") || given("cgroup-manager")) && !given("store")
+}
+
+// namesBundle says whether one of the words is create's flag --bundle.
+func namesBundle(words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool {
+		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		return strings.HasPrefix(w, "-") && (name == "bundle" || name == "b")
+	})
 }
 
 // flagsOf are the flags of a command of minirun's.

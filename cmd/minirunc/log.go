@@ -43,16 +43,20 @@ const (
 // String is the level's word in a log.
 func (l level) String() string { return []string{"error", "warning", "debug"}[l] }
 
-// add appends a line to the log, if there is one and its level is asked for.
-func (l log) add(level level, text string) error {
-	if l.path == "" || level > l.most {
+// add appends a line to the log, if there is one and its level is asked for. It is an
+// error if the log cannot be opened, whatever the level: main's first line tells of that
+// before anything is done, for later nobody would learn of a failure.
+func (l log) add(level level, text string) (err error) {
+	if l.path == "" {
 		return nil
 	}
 	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
-	_, err = f.Write(l.line(level, text, time.Now()))
+	if level <= l.most {
+		_, err = f.Write(l.line(level, text, time.Now()))
+	}
 	return errors.Join(err, f.Close())
 }
 
@@ -81,7 +85,7 @@ func (l log) report(err error) int {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", l.speaker(), text)
 		return report.Code(err)
 	}
-	if logErr := l.add(failed, text); logErr != nil {
+	if logErr := l.add(failed, text); logErr != nil && logErr.Error() != err.Error() {
 		fmt.Fprintln(os.Stderr, report.OneLine(logErr))
 	}
 	fmt.Fprintln(os.Stderr, text)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -115,6 +117,19 @@ func TestLogLevels(t *testing.T) {
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("with %q the log has %q, want %q", flags, got, want)
+		}
+	}
+}
+
+// TestLogUnopened: a log that cannot be opened is an error before anything is done, and
+// it is told once.
+func TestLogUnopened(t *testing.T) {
+	for _, words := range []string{"features", "state x", "--debug features", "-v"} {
+		cmd := called(t, nil, append([]string{"--log", "/nowhere/log"}, strings.Fields(words)...)...)
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if out := printed(t, cmd); !errors.As(err, &exit) || exit.ExitCode() != 1 || out != "log: open /nowhere/log: no such file or directory" {
+			t.Errorf("minirunc --log /nowhere/log %s = %v, %q; want exit code 1 and the log's name", words, err, out)
 		}
 	}
 }

@@ -34,8 +34,11 @@ func printPlan(c *call) error {
 		return err
 	}
 	p, err := container.Root(c.root).Plan(id, bundle, spec, container.Options{Systemd: c.systemd, NoCgroup: c.manager == "disabled"})
-	if err != nil {
+	if p == nil {
 		return err
+	}
+	if err != nil {
+		c.log.warn("this machine cannot carry it out: " + err.Error())
 	}
 	o := print.Terminal(os.Stdout, *all)
 	o.Source = *source

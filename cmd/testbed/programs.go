@@ -43,6 +43,8 @@ var programs = map[string]func(args []string) int{
 		text, err := os.ReadFile(args[0])
 		return say("copied", errors.Join(err, os.WriteFile(args[1], text, 0o644)))
 	},
+	"sh":       func([]string) int { io.Copy(io.Discard, os.Stdin); return 0 }, // a shell without a command of its own
+	"tee":      tee,
 	"cut":      func([]string) int { cut("/proc/self/fd/1"); return say("written", nil) },
 	"mkdir":    func(args []string) int { return say("made", makeDir(args[0], args[1])) },
 	"status":   status,
@@ -101,6 +103,16 @@ func cat(args []string) int {
 			return 1
 		}
 		os.Stdout.Write(text)
+	}
+	return 0
+}
+
+// tee writes standard input to a file, and to standard output.
+func tee(args []string) int {
+	text, err := io.ReadAll(os.Stdin)
+	os.Stdout.Write(text)
+	if err = errors.Join(err, os.WriteFile(args[0], text, 0o644)); err != nil {
+		return say("", err)
 	}
 	return 0
 }

@@ -73,9 +73,10 @@ func LayerNames() (names []string) {
 }
 
 // Warnings say what the container can do because layers were left out; nil if it has all.
+// A layer that cannot be left out is an error (takeAway), and nothing to warn of.
 func (r Request) Warnings() (list []string) {
 	for _, l := range layers {
-		if slices.Contains(r.Without, l.name) {
+		if l.take != nil && slices.Contains(r.Without, l.name) {
 			list = append(list, fmt.Sprintf("--without %s: %s", l.name, l.without))
 		}
 	}

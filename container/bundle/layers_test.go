@@ -30,6 +30,9 @@ func TestWithout(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "--without user: ") {
 				t.Errorf("without user: %v; want a refusal", err)
 			}
+			if w := r.Warnings(); w != nil {
+				t.Errorf("without user, which is refused: warnings %q", w)
+			}
 			continue
 		}
 		must(t, err)

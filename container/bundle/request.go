@@ -28,6 +28,7 @@ type Request struct {
 	Terminal   bool
 	Env        []string // NAME=value, or NAME to pass on the caller's
 	Volumes    []string // source:destination[:ro]
+	Tmpfs      []string // destination[:options]
 	User       string   // instead of the image's
 	Workdir    string
 	Hostname   string
@@ -244,6 +245,20 @@ func volume(v string) (specs.Mount, error) {
 			return specs.Mount{}, fmt.Errorf("volume %q: option %q: want ro or rw", v, parts[2])
 		}
 		m.Options = append(m.Options, "r"+parts[2])
+	}
+	return m, nil
+}
+
+// tmpfs turns destination[:options] into the mount of an empty file system in memory. As
+// with docker no program of it runs, unless an option says so.
+func tmpfs(t string) (specs.Mount, error) {
+	destination, options, _ := strings.Cut(t, ":")
+	if !filepath.IsAbs(destination) {
+		return specs.Mount{}, fmt.Errorf("tmpfs %q: want /destination or /destination:options, such as /run:size=64m", t)
+	}
+	m := specs.Mount{Destination: destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "noexec"}}
+	if options != "" {
+		m.Options = append(m.Options, strings.Split(options, ",")...)
 	}
 	return m, nil
 }

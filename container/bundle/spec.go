@@ -124,6 +124,13 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 		}
 		spec.Mounts = append(spec.Mounts, m)
 	}
+	for _, t := range r.Tmpfs {
+		m, err := tmpfs(t)
+		if err != nil {
+			return err
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
 	return nil
 }
 

@@ -38,5 +38,10 @@ func Of(err error, id string, args []string) error {
 // A programError is an [ErrProgram] that prints only its cause.
 type programError struct{ step *plan.StepError }
 
-func (e *programError) Error() string   { return e.step.Err.Error() }
+func (e *programError) Error() string {
+	if e.step.Step.Call == "execve" && errors.Is(e.step, unix.EPERM) {
+		return e.step.Err.Error() + " (linux.seccomp may deny execve)"
+	}
+	return e.step.Err.Error()
+}
 func (e *programError) Unwrap() []error { return []error{ErrProgram, e.step} }

@@ -2,15 +2,17 @@
 // points of a container's life (runtime-spec, config.md, "POSIX-platform Hooks").
 //
 // A hook gets the container's state as JSON on its standard input. Its environment
-// is only what the spec gives it. Its output is shown only if it fails.
+// is what the spec gives it or, without any, that of whoever starts it: a program of the
+// host's gets the runtime's, one of the container's gets that of the container's
+// process. Its output is shown only if it fails.
 //
-//	when                                        point            in whose namespaces   a failure
-//	create: before pivot_root                   prestart         the runtime's         ends the container
-//	                                            createRuntime    the runtime's         "
-//	                                            createContainer  the container's       "
-//	start: before the program                   startContainer   the container's       "
-//	       after its execve                     poststart        the runtime's         "
-//	delete, or after a failure: all is gone     poststop         the runtime's         is a warning
+//	when                                        point            in whose namespaces   its directory                   a failure
+//	create: before pivot_root                   prestart         the runtime's         the bundle                      ends the container
+//	                                            createRuntime    the runtime's         the bundle                      "
+//	                                            createContainer  the container's       the container's root directory  "
+//	start: before the program                   startContainer   the container's       that of the process             "
+//	       after its execve                     poststart        the runtime's         the bundle                      "
+//	delete, or after a failure: all is gone     poststop         the runtime's         the bundle                      is a warning
 //
 // Hooks of the first four points run while the child waits: at a gate of the plan, or,
 // after create, for the start.

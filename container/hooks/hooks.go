@@ -50,6 +50,9 @@ type Container struct {
 	// State returns what a hook is told.
 	State func(status specs.ContainerState) specs.State
 
+	// Root returns the root directory on the host.
+	Root func() string
+
 	// Join begins a plan whose child joins the container's namespaces and cgroup. The
 	// plan needs process, a pidfd of the container process, as the descriptor
 	// "container". Close it after the plan has run.

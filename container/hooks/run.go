@@ -77,7 +77,7 @@ func runOutside(hook specs.Hook, bundle string, input []byte, output io.Writer) 
 	}
 	cmd := exec.CommandContext(ctx, hook.Path)
 	cmd.Args, cmd.Dir, cmd.WaitDelay = hook.Args, bundle, outputDelay
-	cmd.Env = append([]string{}, hook.Env...) // not nil, which would mean the runtime's own
+	cmd.Env = Env(hook, os.Environ())
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), output, output
 	err := cmd.Run()
 	switch {
@@ -111,7 +111,20 @@ func (h *Hooks) runInside(at Point, hook specs.Hook, input []byte, output io.Wri
 	return talk(input, output, func(in, out *os.File) (*plan.Process, error) { return start(hook, in, out, o) }, hook.Timeout)
 }
 
-// startHostProgram starts a hook that is a program of the host's.
+// Env is the environment of a hook: its own or, if the spec has none for it, that of
+// whoever starts it. A program of the host's gets the runtime's, never that of the
+// container's process: who chooses a container's environment could have the host's
+// loader load a library with LD_PRELOAD, and the hook is root there.
+func Env(hook specs.Hook, otherwise []string) []string {
+	if len(hook.Env) > 0 {
+		return hook.Env
+	}
+	return otherwise
+}
+
+// startHostProgram starts a hook that is a program of the host's, in the container's
+// root directory. Joining a mount namespace has led it to the root of that (setns(2)),
+// and files that it makes there would be in the host's root.
 func (h *Hooks) startHostProgram(hook specs.Hook, in, out *os.File, o plan.Options) (*plan.Process, error) {
 	p, process, err := h.container.Join()
 	if err != nil {
@@ -126,7 +139,8 @@ func (h *Hooks) startHostProgram(hook specs.Hook, in, out *os.File, o plan.Optio
 	p.CloseRange(plan.Channel, 1, nil)
 	p.Ready()
 	p.RtSigprocmask()
-	p.Execve(hook.Path, hook.Args, hook.Env)
+	p.Chdir(h.container.Root())
+	p.Execve(hook.Path, hook.Args, Env(hook, os.Environ()))
 	o.Inherited = map[plan.Inherited]int{stdin: int(in.Fd()), stdout: int(out.Fd()), "container": process}
 	o.Notation = print.Step
 	return p.Start(o)

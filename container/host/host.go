@@ -21,7 +21,9 @@ import (
 	"minirun/namespaces/join"
 	"minirun/plan"
 	"minirun/process"
+	"minirun/rootfs/below"
 	"minirun/rootfs/copyup"
+	"minirun/rootfs/sourceflags"
 )
 
 // Facts asks for what every room must know.
@@ -39,33 +41,47 @@ func Facts() plan.Facts {
 
 // A Host answers what only one room asks. All of its functions are set.
 type Host struct {
-	IsDir     func(path string) bool                          // is the source of a bind mount a directory?
-	Tree      func(root, path string) ([]copyup.Entry, error) // the files that a tmpfs is to be filled with
-	Stdio     func(fd int) stdio.Kind                         // what a standard file is
-	IsOwn     func(path string, kind namespaces.Kind) bool    // is the namespace at a path the runtime's own?
-	Grants    func() (uint64, error)                          // the runtime's own capabilities; bit n is capability n
-	Hierarchy func() (*cgroups.Hierarchy, error)              // where cgroup2 is mounted
-	Systemd   func(user bool) (string, error)                 // the group below which systemd makes others
-	Resctrl   func() (string, error)                          // where resctrl is mounted
-	Delegated func() ([]string, error)                        // the files of a cgroup that the owner of a delegated one must own
+	IsDir       func(path string) bool                          // is the source of a bind mount a directory?
+	Tree        func(root, path string) ([]copyup.Entry, error) // the files that a tmpfs is to be filled with
+	Below       func(layers []string, path string) below.Place  // where a path leads in a root directory
+	SourceFlags func(path string) int64                         // the flags of the mount that a path is on, as in statfs(2)
+	Cgroup2     func() (string, error)                          // where cgroup2 is mounted, for containers that get a copy
+	Stdio       func(fd int) stdio.Kind                         // what a standard file is
+	IsOwn       func(path string, kind namespaces.Kind) bool    // is the namespace at a path the runtime's own?
+	Grants      func() (uint64, error)                          // the runtime's own capabilities; bit n is capability n
+	Hierarchy   func() (*cgroups.Hierarchy, error)              // where cgroup2 is mounted
+	Systemd     func(user bool) (string, error)                 // the group below which systemd makes others
+	Resctrl     func() (string, error)                          // where resctrl is mounted
+	Delegated   func() ([]string, error)                        // the files of a cgroup that the owner of a delegated one must own
 }
 
 // This is the machine that the runtime runs on.
 func This() Host {
 	return Host{
-		IsDir:     isDir,
-		Tree:      copyup.Tree,
-		Stdio:     stdio.Of,
-		IsOwn:     join.IsOwn,
-		Grants:    process.OwnCapabilities,
-		Hierarchy: cgroups.Find,
-		Systemd:   systemd.Find,
-		Resctrl:   resctrl.Find,
-		Delegated: delegation.Files,
+		IsDir:       isDir,
+		Tree:        copyup.Tree,
+		Below:       below.Look,
+		SourceFlags: sourceflags.Of,
+		Cgroup2:     cgroup2,
+		Stdio:       stdio.Of,
+		IsOwn:       join.IsOwn,
+		Grants:      process.OwnCapabilities,
+		Hierarchy:   cgroups.Find,
+		Systemd:     systemd.Find,
+		Resctrl:     resctrl.Find,
+		Delegated:   delegation.Files,
 	}
 }
 
 func isDir(path string) bool {
 	info, err := os.Stat(path)
 	return err == nil && info.IsDir()
+}
+
+func cgroup2() (string, error) {
+	h, err := cgroups.Find()
+	if err != nil {
+		return "", err
+	}
+	return h.Mount, nil
 }

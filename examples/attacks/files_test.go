@@ -350,7 +350,8 @@ func importImage(t testing.TB, name string, entries []tar.Header) result {
 	return minirun(t, "import", imageTar(t, entries), name)
 }
 
-func imageTar(t testing.TB, entries []tar.Header) string {
+// imageTar is such an archive; texts are regular files, name and text.
+func imageTar(t testing.TB, entries []tar.Header, texts ...[2]string) string {
 	t.Helper()
 	program, err := os.ReadFile(prober)
 	must(t, err)
@@ -361,6 +362,11 @@ func imageTar(t testing.TB, entries []tar.Header) string {
 	must(t, err)
 	for _, e := range entries {
 		must(t, w.WriteHeader(&e))
+	}
+	for _, file := range texts {
+		must(t, w.WriteHeader(&tar.Header{Name: file[0], Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(file[1]))}))
+		_, err := w.Write([]byte(file[1]))
+		must(t, err)
 	}
 	must(t, w.Close())
 	path := filepath.Join(openDir(t), "image.tar")

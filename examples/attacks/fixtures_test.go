@@ -62,6 +62,8 @@ var fixtures = []fixture{
 	{"CVE-2026-47262", "an image's passwd and group have no end, or no line's end", "reads them into memory", endlessUsers},
 	{"CVE-2024-40635", "an image's user does not fit into 32 bits", "cuts the number off, and has root", largeUsers},
 	{"CVE-2024-9676", "an image's passwd and group are pipes, devices, links to the host's", "opens what is there", passwdKinds},
+	{"", "a layer takes another one's passwd away, or leads it elsewhere", "looks users up in one layer", usersOfLayers},
+	{"", "links that lead up and down hundreds of times", "lets the kernel follow them anew for each entry", costlyLinks},
 	{"CVE-2026-53488", "an image's labels are commands", "executes a label, or makes a property of it", labels},
 	{"CVE-2026-41567", "an image, and the caller's directory, have programs named gzip, zstd, tar", "looks for a program that unpacks where the image says", decompressors},
 	{"CVE-2025-47290 CVE-2026-17106 CVE-2026-46703", "a layer's directories are exchanged with links to the host while it is unpacked", "looks at a directory, and then unpacks by its path", exchangedUnpack},

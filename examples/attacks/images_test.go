@@ -23,9 +23,15 @@ import (
 
 // What whoever made an image chose: its configuration and its files.
 
+// A layer of an image has the probe, entries of an archive, and regular files: name and text.
+type layer struct {
+	entries []tar.Header
+	texts   [][2]string
+}
+
 // saved loads an image with a configuration, and with layers besides the probe's, under
 // a name.
-func saved(t *testing.T, name string, config map[string]any, layers ...[]tar.Header) {
+func saved(t *testing.T, name string, config map[string]any, layers ...layer) {
 	t.Helper()
 	path := filepath.Join(openDir(t), "saved.tar")
 	f, err := os.Create(path)
@@ -38,8 +44,8 @@ func saved(t *testing.T, name string, config map[string]any, layers ...[]tar.Hea
 		must(t, err)
 	}
 	var names, ids []string
-	for i, l := range append([][]tar.Header{nil}, layers...) {
-		data, err := os.ReadFile(imageTar(t, l))
+	for i, l := range append([]layer{{}}, layers...) {
+		data, err := os.ReadFile(imageTar(t, l.entries, l.texts...))
 		must(t, err)
 		names, ids = append(names, fmt.Sprintf("%d.tar", i)), append(ids, string(image.DigestOf(data)))
 		add(names[i], data)
@@ -159,7 +165,7 @@ func passwdKinds(t *testing.T) {
 	} {
 		passwd, group := header, header
 		passwd.Name, group.Name = "etc/passwd", "etc/group"
-		saved(t, "passwd-kinds", map[string]any{"Cmd": []string{"/probe", "id"}}, []tar.Header{passwd, group})
+		saved(t, "passwd-kinds", map[string]any{"Cmd": []string{"/probe", "id"}}, layer{entries: []tar.Header{passwd, group}})
 		begun := time.Now()
 		for user, want := range map[string]string{"": "0 0 [0]", "5:6": "5 6 [6]", "evil": "", "evil:evil": "", "5:evil": ""} {
 			r := minirun(t, "run", "--rm", "-u", user, "passwd-kinds")
@@ -345,7 +351,7 @@ func growingLayers(t *testing.T) {
 // container, and none to those that the image has.
 func forgedLines(t *testing.T) {
 	saved(t, "forged", map[string]any{"Env": []string{"HOME=/x\nevil::0:0::/:/bin/sh", "HOSTNAME=a\n1.2.3.4 evil", "A=\nevil"}, "Hostname": "a\n1.2.3.4 evil", "Domainname": "\nevil", "User": "5:6"},
-		[]tar.Header{{Name: "etc/passwd", Typeflag: tar.TypeReg, Mode: 0o644}})
+		layer{texts: [][2]string{{"etc/passwd", ""}}})
 	const evil = "a\n1.2.3.4 evil"
 	for about, c := range map[string]struct {
 		words []string
@@ -376,4 +382,62 @@ func forgedLines(t *testing.T) {
 			oneLine(t, r.err)
 		}
 	}
+}
+
+// Who an image's user is, its files say as the container will see them: not the files of
+// one layer, which another one takes away, or leads elsewhere.
+func usersOfLayers(t *testing.T) {
+	first := layer{texts: [][2]string{{"etc/passwd", "web:x:1000:1000::/:\n"}, {"etc/group", "web:x:1000:\n"}, {"data/passwd", "web:x:3000:3000::/:\n"}}}
+	link := func(name, target string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: target}
+	}
+	for about, c := range map[string]struct {
+		second  layer
+		web, no string // of USER web, and of no USER
+	}{
+		"nothing":                   {layer{}, "1000 1000 [1000]", "0 0 [0]"},
+		"another passwd":            {layer{texts: [][2]string{{"etc/passwd", "web:x:2000:2000::/:\n"}}}, "2000 2000 [2000]", "0 0 [0]"},
+		"no passwd any more":        {layer{entries: []tar.Header{{Name: "etc/.wh.passwd", Typeflag: tar.TypeReg}}}, "", "0 0 [0]"},
+		"no /etc any more":          {layer{entries: []tar.Header{{Name: ".wh.etc", Typeflag: tar.TypeReg}}}, "", "0 0 [0]"},
+		"an opaque /etc":            {layer{entries: []tar.Header{{Name: "etc/.wh..wh..opq", Typeflag: tar.TypeReg}}}, "", "0 0 [0]"},
+		"a link into another layer": {layer{entries: []tar.Header{link("etc/passwd", "../data/passwd")}}, "3000 3000 [3000]", "0 0 [0]"},
+		"a whole link":              {layer{entries: []tar.Header{link("etc/passwd", "/data/passwd")}}, "3000 3000 [3000]", "0 0 [0]"},
+		"/etc is a link":            {layer{entries: []tar.Header{link("etc", "data")}}, "3000 3000 [3000]", "0 0 [0]"},
+		"/etc is a link out":        {layer{entries: []tar.Header{link("etc", strings.Repeat("../", 20)+canary)}}, "", "0 0 [0]"},
+		"a link out":                {layer{entries: []tar.Header{link("etc/passwd", canary+"/passwd")}}, "", "0 0 [0]"},
+		"root by another name":      {layer{texts: [][2]string{{"etc/passwd", "web:x:0:0::/:\n"}}}, "0 0 [0]", "0 0 [0]"},
+	} {
+		for user, want := range map[string]string{"web": c.web, "": c.no} {
+			saved(t, "users-of-layers", map[string]any{"User": user, "Cmd": []string{"/probe", "id"}}, first, c.second)
+			if r := minirun(t, "run", "--rm", "users-of-layers"); r.out != want || (r.code == 0) != (want != "") {
+				t.Errorf("the second layer has %s, USER %q: %v; want %q", about, user, r, want)
+			}
+			minirun(t, "rmi", "users-of-layers")
+		}
+	}
+}
+
+// Links whose targets lead up and down hundreds of times, each to the next one: the work of
+// each entry behind them is bounded.
+func costlyLinks(t *testing.T) {
+	entries := []tar.Header{{Name: "d", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "l0", Typeflag: tar.TypeSymlink, Linkname: "d"}}
+	for i := range 38 {
+		entries = append(entries, tar.Header{Name: fmt.Sprintf("l%d", i+1), Typeflag: tar.TypeSymlink, Linkname: strings.Repeat("d/../", 400) + fmt.Sprintf("l%d", i)})
+	}
+	for i := range 2000 {
+		entries = append(entries, tar.Header{Name: fmt.Sprintf("l38/f%d", i), Typeflag: tar.TypeReg, Mode: 0o644})
+	}
+	r := minirun(t, "import", imageTar(t, entries), "costly")
+	if r.code == 0 || !strings.Contains(r.err, "symbolic links lead through more than") {
+		t.Errorf("import: %v; want an error: it is too much", r)
+		minirun(t, "rmi", "costly")
+	}
+	usual := []tar.Header{{Name: "usr/bin", Typeflag: tar.TypeDir, Mode: 0o755}, {Name: "bin", Typeflag: tar.TypeSymlink, Linkname: "usr/bin"}}
+	for i := range 2000 {
+		usual = append(usual, tar.Header{Name: fmt.Sprintf("bin/f%d", i), Typeflag: tar.TypeReg, Mode: 0o644})
+	}
+	if r := minirun(t, "import", imageTar(t, usual), "costly"); r.code != 0 {
+		t.Errorf("import of an image with links as distributions have them: %v", r)
+	}
+	minirun(t, "rmi", "costly")
 }

@@ -141,7 +141,7 @@ func TestSameIsAContainer(t *testing.T) {
 		t.Skip("needs root: a container is made")
 	}
 	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip("needs gcc: c/same.c is compiled")
+		t.Skip("no gcc, which compiles c/same.c: install the package gcc")
 	}
 	dir := t.TempDir()
 	if err := errors.Join(makeRoot(dir), compile(dir, "same", filepath.Join(dir, "same"))); err != nil {

@@ -21,7 +21,7 @@ func TestSameCalls(t *testing.T) {
 	}
 	for _, program := range []string{"gcc", "strace"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
+			t.Skipf("%v: install the package %s", err, program)
 		}
 	}
 	cgroups, err := findCgroup2()

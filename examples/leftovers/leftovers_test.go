@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,7 +62,7 @@ func leak(what string) int {
 	case "sleep":
 		time.Sleep(time.Second)
 	case "link":
-		err = exec.Command("ip", "link", "add", "leak0", "type", "veth").Run()
+		err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "leak0"}})
 	case "cgroup":
 		err = os.Mkdir(filepath.Join(GroupRoot(), Group()+"-leak"), 0o755)
 	}
@@ -94,8 +95,8 @@ func leaks(t *testing.T, what, want string, attr unix.SysProcAttr) {
 	cmd := exec.Command("/proc/self/exe", "leak", what)
 	cmd.SysProcAttr = &attr
 	out, err := cmd.CombinedOutput()
-	if what == "link" && cmd.ProcessState.ExitCode() == 3 {
-		t.Skipf("no veth device, or no ip(8) to make one with (package iproute2): %s", out)
+	if what == "link" && strings.Contains(string(out), unix.EOPNOTSUPP.Error()) {
+		t.Skipf("no network device can be made in this kernel: %s", out)
 	}
 	if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
 		t.Errorf("after leaking a %s: %v, %q; want %q", what, err, out, want)

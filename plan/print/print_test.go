@@ -173,6 +173,13 @@ func TestShell(t *testing.T) {
 	p.MountSetattr(bind, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
 	p.MoveMount(bind, p.OpenIn(root, "a b", unix.O_PATH, 0).Tolerate(unix.ENOENT))
 	p.Mknodat(shm, "x", unix.S_IFREG|0o644, 0, 0)
+	empty, mask := p.Fsmount(p.Fsopen("tmpfs"), unix.MOUNT_ATTR_RDONLY), p.OpenIn(root, "mask", unix.O_PATH|unix.O_DIRECTORY, 0).Tolerate(unix.ENOENT)
+	var tree *plan.Step
+	p.Alternatives([]unix.Errno{unix.EINVAL}, func() {
+		tree = p.OpenTree(empty, "", unix.OPEN_TREE_CLONE|unix.AT_EMPTY_PATH)
+		p.MoveMount(empty, mask)
+	})
+	p.MoveMount(tree, mask)
 	p.MountSetattr(root, 0, plan.MountAttr{Set: unix.MOUNT_ATTR_RDONLY})
 	p.Fchdir(root)
 	p.PivotRoot(".", ".")
@@ -188,6 +195,7 @@ func TestShell(t *testing.T) {
 		"mount -t tmpfs -o noexec,nosuid,size=64k shm /c/root/dev/shm",
 		"[ ! -e '/c/root/a b' ] || mount --rbind -o ro /src '/c/root/a b'",
 		"[ -e /c/root/dev/shm/x ] || touch /c/root/dev/shm/x",
+		"[ ! -d /c/root/mask ] || mount -t tmpfs -o ro tmpfs /c/root/mask", // once, and anew: a shell cannot copy what is attached nowhere
 		"mount -o remount,bind,ro /c/root",
 		"cd /c/root",
 		"pivot_root . .",

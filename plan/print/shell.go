@@ -222,7 +222,7 @@ func isDirectory(s *plan.Step) bool {
 func (sh *shell) attach(s *plan.Step) string {
 	target := Quote(sh.path(s.Args[2], ""))
 	tree, ok := s.Args[0].(*plan.Step)
-	if !ok || target == "''" {
+	if !ok || target == "''" || sh.previous[s] != nil { // the alternative of a copy that has been printed
 		return ""
 	}
 	kind, source, options := sh.made(tree, s.Index)
@@ -239,14 +239,17 @@ func (sh *shell) attach(s *plan.Step) string {
 // made is how the steps before the one with the given number have made a mount.
 func (sh *shell) made(tree *plan.Step, until int) (kind, source string, options []string) {
 	fs := tree
-	switch tree.Call {
-	case "open_tree":
+	from, _ := tree.Args[0].(*plan.Step)
+	switch {
+	case tree.Call == "open_tree" && from != nil && from.Call == "fsmount": // not attached, so no path to copy it from
+		return sh.made(from, until)
+	case tree.Call == "open_tree":
 		kind, source = "--bind", sh.path(tree.Args[0], str(tree, 1))
 		if num(tree, 2)&unix.AT_RECURSIVE != 0 {
 			kind = "--rbind"
 		}
-	case "fsmount":
-		fs, _ = tree.Args[0].(*plan.Step)
+	case tree.Call == "fsmount":
+		fs = from
 		kind, source = "-t "+Quote(str(fs, 0)), str(fs, 0)
 		options = attributes(uint64(num(tree, 2)), attributeOptions)
 	default:

@@ -51,12 +51,20 @@ const badArch = unix.SECCOMP_RET_KILL_PROCESS
 // the filter having one thread. WAIT_KILLABLE_RECV without a listener is left
 // out, since the kernel would refuse it.
 //
+// With a filter that denies every execve no program can start. If it denies all calls, as
+// well, the child could not even say so. So of such a filter only that part is loaded: the
+// child fails at execve with EPERM, which it can report, and ends.
+//
 // Errors name the action, operator, flag, architecture, argument or errno
 // that is not valid, or say that the program is longer than the kernel takes.
 // SCMP_ACT_NOTIFY needs a listenerPath, and is neither for the default nor for
 // write, with which the container process reports its listener.
 func Compile(s *specs.LinuxSeccomp) (*process.Filter, error) {
-	return compileFor(runtime.GOARCH, s)
+	filter, err := compileFor(runtime.GOARCH, s)
+	if filter != nil && deniesExecve(s) {
+		return compileFor(runtime.GOARCH, onlyExecve)
+	}
+	return filter, err
 }
 
 // compileFor is Compile for any machine.
@@ -81,6 +89,30 @@ func compileFor(goarch string, s *specs.LinuxSeccomp) (*process.Filter, error) {
 		return nil, fmt.Errorf("seccomp filter of %d instructions: the kernel takes %d", len(program), maxInstructions)
 	}
 	return &process.Filter{Program: program, Flags: flags, Listener: p.listener}, nil
+}
+
+// onlyExecve stands for every filter that denies execve.
+var onlyExecve = &specs.LinuxSeccomp{
+	DefaultAction: specs.ActAllow,
+	Syscalls:      []specs.LinuxSyscall{{Names: []string{"execve"}, Action: specs.ActErrno}},
+}
+
+// deniesExecve says that a valid section lets no execve happen, whatever its arguments
+// are. A rule without conditions decides alone, the first if there are several; one with
+// conditions may let some happen, or leaves the others to the default.
+func deniesExecve(s *specs.LinuxSeccomp) bool {
+	may := func(a specs.LinuxSeccompAction) bool { return letsHappen(a) || a == specs.ActNotify }
+	some := may(s.DefaultAction)
+	for _, rule := range s.Syscalls {
+		if !slices.Contains(rule.Names, "execve") || rule.Action == s.DefaultAction {
+			continue
+		}
+		if len(rule.Args) == 0 {
+			return !may(rule.Action)
+		}
+		some = some || may(rule.Action)
+	}
+	return !some
 }
 
 // flagsOf returns the flags for seccomp(2).

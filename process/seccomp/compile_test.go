@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -341,4 +342,46 @@ func FuzzCompile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDeniesExecve: a filter with which no program can start is told from one with which
+// some could; only the part about execve of it is loaded.
+func TestDeniesExecve(t *testing.T) {
+	rule := func(action specs.LinuxSeccompAction, name string, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
+		return specs.LinuxSyscall{Names: []string{"read", name}, Action: action, Args: args}
+	}
+	one := specs.LinuxSeccompArg{Index: 0, Value: 1, Op: specs.OpEqualTo}
+	for _, c := range []struct {
+		otherwise specs.LinuxSeccompAction
+		rules     []specs.LinuxSyscall
+		want      bool
+	}{
+		{specs.ActAllow, nil, false},
+		{specs.ActErrno, nil, true},
+		{specs.ActKillProcess, nil, true},
+		{specs.ActTrap, nil, true},
+		{specs.ActLog, nil, false},
+		{specs.ActTrace, nil, false},
+		{specs.ActErrno, []specs.LinuxSyscall{rule(specs.ActAllow, "execveat")}, true},
+		{specs.ActErrno, []specs.LinuxSyscall{rule(specs.ActAllow, "execve")}, false},
+		{specs.ActErrno, []specs.LinuxSyscall{rule(specs.ActNotify, "execve")}, false},
+		{specs.ActErrno, []specs.LinuxSyscall{rule(specs.ActAllow, "execve", one)}, false},
+		{specs.ActErrno, []specs.LinuxSyscall{rule(specs.ActKill, "execve", one), rule(specs.ActErrno, "execve")}, true},
+		{specs.ActErrno, []specs.LinuxSyscall{rule(specs.ActKill, "execve"), rule(specs.ActAllow, "execve")}, true}, // the first decides
+		{specs.ActAllow, []specs.LinuxSyscall{rule(specs.ActErrno, "execve")}, true},
+		{specs.ActAllow, []specs.LinuxSyscall{rule(specs.ActErrno, "execve", one)}, false},
+	} {
+		s := &specs.LinuxSeccomp{DefaultAction: c.otherwise, Syscalls: c.rules, ListenerPath: "/agent"}
+		if got := deniesExecve(s); got != c.want {
+			t.Errorf("deniesExecve(default %s, rules %v) = %t, want %t", c.otherwise, c.rules, got, c.want)
+		}
+		f, err := Compile(s)
+		only, _ := Compile(onlyExecve)
+		if err != nil || reflect.DeepEqual(f, only) != c.want {
+			t.Errorf("Compile(default %s, rules %v) = %v, %v; want the filter that denies execve alone: %t", c.otherwise, c.rules, f, err, c.want)
+		}
+	}
+	if f, err := Compile(&specs.LinuxSeccomp{DefaultAction: specs.ActErrno, Flags: []specs.LinuxSeccompFlag{"NO"}}); err == nil {
+		t.Errorf("Compile() = %v, want the error in what is left out", f)
+	}
 }

@@ -134,12 +134,12 @@ func New(spec *specs.Spec, root *rootfs.Root, tree func(root, path string) ([]En
 
 // prepare finds what the i-th mount begins with.
 func prepare(root *rootfs.Root, i int, tree func(root, path string) ([]Entry, error), uid, gid func(uint32) (uint32, bool)) error {
-	m := root.Mount(i)
+	m := root.All()[i]
 	if m.Type != "tmpfs" {
 		return errors.New("only a tmpfs can have it")
 	}
 	for n := range i {
-		other := root.Mount(n).Destination
+		other := root.All()[n].Destination
 		if m.Destination == other || strings.HasPrefix(m.Destination, strings.TrimSuffix(other, "/")+"/") {
 			return fmt.Errorf("below the mount %s", other)
 		}

@@ -29,7 +29,6 @@ import (
 
 // A Root is one without a mount namespace; nil if the container has one.
 type Root struct {
-	spec *specs.Spec
 	root *rootfs.Root
 	tree plan.FD
 }
@@ -42,14 +41,14 @@ func New(spec *specs.Spec, root *rootfs.Root, mountNS bool) (*Root, error) {
 	}
 	err := errors.New("no mount namespace: it would be the host's")
 	for i, m := range spec.Mounts {
-		if root.Mount(i).Destination == "/" {
+		if root.All()[i].Destination == "/" {
 			return nil, rootfs.MountError(i, m, err)
 		}
 	}
 	if spec.Linux.RootfsPropagation != "" {
 		return nil, fmt.Errorf("linux.rootfsPropagation: %w", err)
 	}
-	return &Root{spec: spec, root: root}, nil
+	return &Root{root: root}, nil
 }
 
 // Open records the tree, in place of [rootfs.Root.Open]. It opens the sources of
@@ -57,11 +56,7 @@ func New(spec *specs.Spec, root *rootfs.Root, mountNS bool) (*Root, error) {
 func (r *Root) Open(p *plan.Plan) {
 	p.Note("the container shares the host's mounts: its own are made in a tree that is attached nowhere")
 	r.tree = r.root.OpenTree(p)
-	for i := range r.spec.Mounts {
-		if m := r.root.Mount(i); m.Type == "" && m.Tree == nil {
-			r.root.OpenSource(p, m)
-		}
-	}
+	r.root.OpenAll(p, "")
 }
 
 // Chroot records the change of the root directory, in place of

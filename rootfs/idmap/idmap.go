@@ -8,7 +8,8 @@
 //
 // Who attaches a map needs privileges over the file system, so the runtime does
 // it, before the container process exists. The maps come from a user namespace
-// that is made for this and that no process lives in.
+// that is made for this and that no process lives in, or from the one that the
+// container joins, whose maps only the kernel knows.
 //
 // The spec asks for it by the options idmap and ridmap (with the mounts below), or
 // by uidMappings and gidMappings of a mount (config.md, "Mounts"). Left out: maps
@@ -38,7 +39,8 @@ type Mounts []mount
 type mount struct {
 	*rootfs.Mount
 	uids, gids []specs.LinuxIDMapping
-	recursive  bool // ridmap
+	path       string // of the user namespace that has the maps; "": the two above
+	recursive  bool   // ridmap
 }
 
 // New checks the mounts of a spec that are to be mapped: by their own maps or, with
@@ -51,13 +53,14 @@ func New(spec *specs.Spec, root *rootfs.Root) (list Mounts, err error) {
 		if !hasMaps && !recursive && !slices.Contains(m.Options, "idmap") {
 			continue
 		}
-		mapped := mount{root.Mount(i), m.UIDMappings, m.GIDMappings, recursive}
+		mapped := mount{root.All()[i], m.UIDMappings, m.GIDMappings, "", recursive}
 		if !hasMaps {
-			mapped.uids, mapped.gids = spec.Linux.UIDMappings, spec.Linux.GIDMappings
+			mapped.uids, mapped.gids, mapped.path = spec.Linux.UIDMappings, spec.Linux.GIDMappings, joinedUserNS(spec)
 		}
 		switch {
 		case mapped.Type != "":
 			err = errors.New("uidMappings: only a bind mount can be mapped")
+		case mapped.path != "":
 		case len(mapped.uids) == 0 || len(mapped.gids) == 0:
 			err = errors.New("uidMappings: an id-mapped mount needs maps of users and groups")
 		}
@@ -69,12 +72,27 @@ func New(spec *specs.Spec, root *rootfs.Root) (list Mounts, err error) {
 	return list, nil
 }
 
+// joinedUserNS is the path of the user namespace that the container joins; "" if it
+// joins none.
+func joinedUserNS(spec *specs.Spec) string {
+	i := slices.IndexFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UserNamespace })
+	if i < 0 {
+		return ""
+	}
+	return spec.Linux.Namespaces[i].Path
+}
+
 // Record records the mounts, before the container process is born. mapping records
 // a descriptor of a user namespace with these maps.
 func (list Mounts) Record(p *plan.Plan, root *rootfs.Root, mapping func(p *plan.Plan, uids, gids []specs.LinuxIDMapping) plan.FD) {
 	for _, m := range list {
 		p.Note("an id-mapped mount: to show a file as another owner's takes the host's privileges")
-		maps := mapping(p, m.uids, m.gids)
+		var maps plan.FD
+		if m.path != "" {
+			maps = p.Openat(plan.CWD, m.path, unix.O_RDONLY|unix.O_CLOEXEC, 0).As("id map")
+		} else {
+			maps = mapping(p, m.uids, m.gids)
+		}
 		root.OpenSource(p, m.Mount)
 		flags := uint(0)
 		if m.recursive {

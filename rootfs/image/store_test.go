@@ -125,7 +125,7 @@ func TestLoadLayout(t *testing.T) {
 
 func TestZstd(t *testing.T) {
 	if _, err := exec.LookPath("zstd"); err != nil {
-		t.Skip("needs the zstd command (Debian's package zstd): ", err)
+		t.Skipf("%v: install the package zstd", err)
 	}
 	plain := archive(t, file("a", "x"))
 	whole := zstandard(t, plain)
@@ -424,7 +424,7 @@ func TestOtherCompressions(t *testing.T) {
 			cmd.Stdin = bytes.NewReader(content)
 			packed, err := cmd.Output()
 			if errors.Is(err, exec.ErrNotFound) {
-				t.Skip("no ", program)
+				t.Skipf("%v: install the packages xz-utils and bzip2", err)
 			} else if err != nil {
 				t.Fatal(err)
 			}
