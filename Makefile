@@ -30,9 +30,10 @@ GOARCH ?= $(shell go env GOARCH)
 ENTRY = $(if $(wildcard container/protect/entry_$(GOARCH).s),-E _minirunc_linux_$(GOARCH))
 FLAGS = -s -w -X main.version=0.1.0-$(VERSION)
 
+# Without -buildvcs=false go asks git, which refuses root an answer about somebody else's clone.
 build:
-	go build -trimpath -tags $(TAGS) -ldflags '$(FLAGS)' -o minirun ./cmd/minirun
-	go build -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
+	go build -buildvcs=false -trimpath -tags $(TAGS) -ldflags '$(FLAGS)' -o minirun ./cmd/minirun
+	go build -buildvcs=false -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
 
 core: build
 	go run ./examples/core -sources
@@ -83,7 +84,9 @@ attacks: build
 fuzz:
 	FUZZTIME=$(FUZZTIME) examples/fuzz
 
-install: build
+# Root may have no Go, and needs none for this after make build.
+install:
+	[ -x minirun ] && [ -x minirunc ] || $(MAKE) build
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin minirun minirunc
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 

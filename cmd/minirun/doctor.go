@@ -3,8 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
+	"os/signal"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -14,68 +13,66 @@ import (
 	"minirun/container/bundle"
 )
 
+// doctor tries what a container needs, where it needs it and as the user who asks: files
+// of /proc tell what a kernel was built with, not what it lets this user do here. What it
+// makes for that, it removes (doctor_try.go).
+
 func doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "doctor",
-		Usage: "say what this machine can do for containers, and what it lacks",
-		Action: func(c *cli.Context) error {
-			healthy := true
-			for _, check := range checks {
-				found, err := check.look()
-				mark := "ok     "
-				if err != nil {
-					mark, found = "missing", report.OneLine(err)
-					if check.required {
-						healthy = false
-					}
-				}
-				report.Printf(c.App.Writer, "%s  %-18s %s\n", mark, check.name, found)
-			}
-			if !healthy {
-				return report.Exit(1)
-			}
-			return nil
-		},
+		Name:   "doctor",
+		Usage:  "try what this machine can do for containers, and say what it lacks",
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "inside", Hidden: true}}, // doctor's own child, see try
+		Action: doctor,
 	}
 }
 
-// checks are the features of kernel and machine that minirun uses.
+func doctor(c *cli.Context) error {
+	if what := c.String("inside"); what != "" {
+		return inside(what, c.Args().Slice())
+	}
+	signal.Ignore(stopping...) // ^C would leave behind what is being tried
+	healthy := true
+	for _, check := range checks {
+		found, err := check.look(c)
+		mark := "ok     "
+		if err != nil {
+			mark, found = "missing", report.OneLine(err)
+			healthy = healthy && !check.required()
+		}
+		report.Printf(c.App.Writer, "%s  %-18s %s\n", mark, check.name, found)
+	}
+	if !healthy {
+		return report.Exit(1)
+	}
+	return nil
+}
+
+func always() bool   { return true }
+func never() bool    { return false }
+func forRoot() bool  { return os.Geteuid() == 0 }
+func forUsers() bool { return os.Geteuid() != 0 }
+
+// checks are the features of kernel and machine that minirun uses. Without one that is
+// required no container runs.
 var checks = []struct {
 	name     string
-	required bool
-	look     func() (string, error)
+	required func() bool
+	look     func(*cli.Context) (string, error)
 }{
-	{"kernel", true, lookKernel},
-	{"cgroup v2", true, lookCgroup},
-	{"controllers", false, lookControllers},
-	{"overlay", true, func() (string, error) { return lookFilesystem("overlay") }},
-	{"user namespaces", false, lookUserNamespaces},
-	{"time namespaces", false, func() (string, error) { return lookFile("/proc/self/ns/time") }},
-	{"seccomp", true, func() (string, error) { return lookFile("/proc/sys/kernel/seccomp/actions_avail") }},
-	{"own cgroup", false, lookOwnCgroup},
-	{"subordinate ids", false, lookOthers},
-}
-
-// lookOwnCgroup checks that there is a cgroup below which the user may make others.
-func lookOwnCgroup() (string, error) {
-	h, err := cgroups.Find()
-	if err != nil {
-		return "", err
-	}
-	g, err := h.Group("minirun-doctor") // where an ordinary user's containers go
-	if err != nil {
-		return "", err
-	}
-	parent := filepath.Dir(g.Dir)
-	if !g.Writable() {
-		return "", fmt.Errorf("%s is not delegated to user %d: no limits (a systemd user session delegates)", parent, os.Geteuid())
-	}
-	return "below " + parent, nil
+	{"kernel", always, lookKernel},
+	{"overlay", always, tryOverlay},
+	{"user namespaces", forUsers, tryUserNamespace},
+	{"subordinate ids", never, lookOthers},
+	{"time namespaces", never, tryTimeNamespace},
+	{"seccomp", always, trySeccomp},
+	{"cgroup v2", always, lookCgroup},
+	{"own cgroup", forRoot, tryCgroup},
+	{"controllers", never, tryControllers},
 }
 
 // lookOthers checks that an ordinary user's containers can have more users than root:
 // newuidmap(1), and ids in /etc/subuid and /etc/subgid. Root needs neither.
-func lookOthers() (string, error) {
+func lookOthers(*cli.Context) (string, error) {
 	if os.Geteuid() == 0 {
 		return "root has all", nil
 	}
@@ -87,7 +84,7 @@ func lookOthers() (string, error) {
 }
 
 // lookKernel checks for Linux 5.14, which has cgroup.kill.
-func lookKernel() (string, error) {
+func lookKernel(*cli.Context) (string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return "", err
@@ -103,60 +100,10 @@ func lookKernel() (string, error) {
 	return "Linux " + release, nil
 }
 
-func lookCgroup() (string, error) {
+func lookCgroup(*cli.Context) (string, error) {
 	h, err := cgroups.Find()
 	if err != nil {
 		return "", err
 	}
 	return h.Mount, nil
-}
-
-// lookControllers checks for the controllers of run's flags.
-func lookControllers() (string, error) {
-	h, err := cgroups.Find()
-	if err != nil {
-		return "", err
-	}
-	data, err := os.ReadFile(h.Mount + "/cgroup.controllers")
-	if err != nil {
-		return "", err
-	}
-	have := strings.Fields(string(data))
-	var missing []string
-	for _, want := range []string{"cpu", "memory", "pids"} {
-		if !strings.Contains(" "+strings.Join(have, " ")+" ", " "+want+" ") {
-			missing = append(missing, want)
-		}
-	}
-	if len(missing) > 0 {
-		return "", fmt.Errorf("%s: not in cgroup v2 here (cgroup v1 holds them?): no limits on them", strings.Join(missing, ", "))
-	}
-	return strings.Join(have, " "), nil
-}
-
-func lookFilesystem(name string) (string, error) {
-	data, err := os.ReadFile("/proc/filesystems")
-	if err != nil {
-		return "", err
-	}
-	if !strings.Contains(string(data), "\t"+name+"\n") {
-		return "", fmt.Errorf("not in /proc/filesystems (modprobe %s)", name)
-	}
-	return name, nil
-}
-
-func lookUserNamespaces() (string, error) {
-	data, err := os.ReadFile("/proc/sys/user/max_user_namespaces")
-	if err != nil {
-		return "", err
-	}
-	if strings.TrimSpace(string(data)) == "0" {
-		return "", fmt.Errorf("user.max_user_namespaces is 0: no containers for ordinary users")
-	}
-	return "up to " + strings.TrimSpace(string(data)), nil
-}
-
-func lookFile(path string) (string, error) {
-	_, err := os.Stat(path)
-	return path, err
 }

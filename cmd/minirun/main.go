@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -68,6 +69,7 @@ func newApp(out *report.Output) *cli.App {
 			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups"},
 			&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs` or systemd", Value: "cgroupfs"},
 		},
+		Before:         absolute,
 		Commands:       commands(),
 		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageOf("", err) },
 		ExitErrHandler: func(*cli.Context, error) {},
@@ -138,6 +140,23 @@ func printError(err error) int {
 // warn prints a warning: something that was asked for was left out.
 func warn(text string) {
 	fmt.Fprintf(os.Stderr, "minirun: warning: %s\n", report.OneLine(errors.New(text)))
+}
+
+// absolute makes the directories of the flags absolute: they are written into bundles, and
+// go to minirunc, which may work in another directory.
+func absolute(c *cli.Context) error {
+	for _, flag := range []string{"root", "store"} {
+		path, err := filepath.Abs(c.String(flag))
+		if err != nil {
+			return err
+		}
+		if c.IsSet(flag) && c.String(flag) != "" {
+			if err := c.Set(flag, path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func root(c *cli.Context) container.Root { return container.Root(c.String("root")) }

@@ -380,7 +380,7 @@ func hookFolder(t *testing.T) {
 	hook := func(name string) []specs.Hook {
 		return []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "echo " + name + " $(stat -c %d:%i .) >>" + out}}}
 	}
-	b.Hooks = &specs.Hooks{Prestart: hook("bundle"), CreateRuntime: hook("bundle"), Poststart: hook("bundle"), Poststop: hook("bundle")}
+	b.Hooks = &specs.Hooks{Prestart: hook("bundle"), CreateRuntime: hook("bundle"), CreateContainer: hook("root"), Poststart: hook("bundle"), Poststop: hook("bundle")}
 	b.prints("hello")
 	want := map[string]string{}
 	for name, path := range map[string]string{"bundle": b.dir, "root": b.root} {
@@ -390,8 +390,8 @@ func hookFolder(t *testing.T) {
 	}
 	text, err := os.ReadFile(out)
 	must(t, err)
-	if strings.Count(string(text), "\n") != 4 {
-		t.Errorf("the hooks' working directories: %q; want four", text)
+	if strings.Count(string(text), "\n") != 5 {
+		t.Errorf("the hooks' working directories: %q; want five", text)
 	}
 	for line := range strings.Lines(string(text)) {
 		if name, got, _ := strings.Cut(strings.TrimSpace(line), " "); got != want[name] {

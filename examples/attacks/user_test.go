@@ -74,7 +74,7 @@ func hostilePasswd(t *testing.T) {
 		"evil:x:5:6::/../../../../srv/canary:":      "5 6 [6]",
 		"\x00evil:x:0:0\nevil:x:5:6::/:":            "5 6 [6]",
 		"evil:x:5:6::/:\nevil:x:0:0::/:":            "5 6 [6]",
-		strings.Repeat("x", 1<<17) + "\nevil:x:5:6": "",
+		strings.Repeat("x", 1<<17) + "\nevil:x:5:6": "5 6 [6]",
 	} {
 		b.file("etc/passwd", text)
 		r := b.execAs("evil", "id")

@@ -48,6 +48,37 @@ func TestGolden(t *testing.T) {
 	rootfstest.Golden(t, "mapped", p)
 }
 
+// TestJoined: of a user namespace that is joined, the namespace itself has the maps,
+// whether the spec repeats them or not. A mount's own maps come first.
+func TestJoined(t *testing.T) {
+	for _, given := range []bool{false, true} {
+		spec := rootfstest.Spec(
+			specs.Mount{Destination: "/like", Source: "/srv/data", Options: []string{"bind", "idmap"}},
+			specs.Mount{Destination: "/mapped", Source: "/srv/data", Options: []string{"bind"}, UIDMappings: rootfstest.Map, GIDMappings: rootfstest.Map},
+		)
+		if given {
+			spec = rootfstest.Mapped(spec)
+		}
+		spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.UserNamespace, Path: "/proc/42/ns/user"}}
+		root := newRoot(t, spec)
+		list, err := New(spec, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &plan.Plan{}
+		list.Record(p, root, mapping)
+		var from []string
+		for _, s := range p.Steps {
+			if s.Call == "openat" || strings.Contains(s.String(), "id map") {
+				from = append(from, s.String())
+			}
+		}
+		if got, want := from[0], `openat "/proc/42/ns/user"`; got != want || len(list) != 2 || len(from) != 1 {
+			t.Errorf("maps given %t: %q, want %s alone", given, from, want)
+		}
+	}
+}
+
 // TestRefused: what cannot be mapped, and how that is said.
 func TestRefused(t *testing.T) {
 	for want, spec := range map[string]*specs.Spec{
