@@ -65,7 +65,7 @@ faults:
 
 # A thousand rounds of each race, and Go's race detector, which wants a C compiler, on everything outside of the child.
 races:
-	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 4h ./cmd/minirunc -run TestRaces
+	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 4h ./cmd/minirunc ./cmd/minirun -run 'TestRaces|TestInterrupted|TestYoung'
 	MINIRUN_ROUNDS=1000 go test -count=1 -timeout 1h ./container -run TestExchangedTarget
 	CGO_ENABLED=1 go test -count=1 -race -timeout 2h ./...
 

@@ -34,6 +34,7 @@
 //	resources   the spec's words, which are those of cgroup v1, as writes of v2
 //	devices     which devices the group may use: in v2 a program, not a file
 //	stats       what the group uses
+//	owner       whose a group is: a path does not say it
 //	signals     a signal to each process, and to no other
 //	oom         processes that the kernel killed because of the memory limit
 //	systemd     the same group made by systemd

@@ -13,8 +13,6 @@ var (
 	Line    = write
 )
 
-func (g *Group) Rmdir() error { return g.rmdir() }
-
 func (g *Group) WaitFor(event string, want uint64) error {
 	return g.waitFor(event, want, 10*time.Second)
 }

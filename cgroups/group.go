@@ -87,7 +87,7 @@ func (g *Group) Add(p *plan.Plan, limits []Write) (plan.FD, error) {
 	// enables it, so the limits come last.
 	handDown(p, levels, needed)
 	if !levels[len(levels)-1].exists {
-		p.Mkdirat(plan.CWD, g.Dir, 0o755).Undo("rmdir "+g.Dir, g.rmdir)
+		p.Mkdirat(plan.CWD, g.Dir, 0o755).Undo("rmdir "+g.Dir, g.Remove)
 	}
 	return g.Limit(p, limits), missing
 }

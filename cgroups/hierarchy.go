@@ -93,17 +93,22 @@ func (h *Hierarchy) own() (string, error) {
 	if h.Own != "" {
 		return h.Own, nil
 	}
+	return h.PathOf("self")
+}
+
+// PathOf is the group that a process is in now, as a path below the mount.
+func (h *Hierarchy) PathOf(pid string) (string, error) {
 	mounts, err := readMounts()
 	if err != nil {
 		return "", err
 	}
-	text, err := os.ReadFile("/proc/self/cgroup")
+	text, err := os.ReadFile("/proc/" + pid + "/cgroup")
 	if err != nil {
 		return "", err
 	}
 	path, ok := ParsePath(string(text))
 	if !ok {
-		return "", errors.New("read /proc/self/cgroup: no line of cgroup v2")
+		return "", fmt.Errorf("read /proc/%s/cgroup: no line of cgroup v2", pid)
 	}
 	return below(mounts, h.Mount, path)
 }
@@ -135,7 +140,7 @@ func below(mounts []*mountinfo.Info, mount, path string) (string, error) {
 	// The root of a mount from outside our cgroup namespace begins with "/..".
 	rel, err := filepath.Rel(root, path)
 	if err != nil || strings.HasPrefix(root, "/..") || strings.HasPrefix(rel, "..") {
-		return "", fmt.Errorf("our own group %s is not below %s, which shows %s", path, mount, root)
+		return "", fmt.Errorf("group %s is not below %s, which shows %s", path, mount, root)
 	}
 	return filepath.Join("/", rel), nil
 }

@@ -71,7 +71,7 @@ func TestLifecycle(t *testing.T) {
 	if _, err := g.Add(&plan.Plan{}, nil); err == nil || !strings.Contains(err.Error(), "has processes already") {
 		t.Errorf("Add() to a group in use = %v, want an error", err)
 	}
-	if err := g.Rmdir(); !errors.Is(err, unix.EBUSY) {
+	if err := g.Remove(); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("rmdir() of a group in use = %v, want %v", err, unix.EBUSY)
 	}
 	if usage(t, g) == 0 {
@@ -82,8 +82,8 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("Wait() = %v, %v, want killed", status, err)
 	}
 	check(t, "Kill again", g.Kill())
-	check(t, "rmdir", g.Rmdir())
-	check(t, "rmdir again", g.Rmdir())
+	check(t, "rmdir", g.Remove())
+	check(t, "rmdir again", g.Remove())
 	check(t, "Kill what is gone", g.Kill())
 	if pids, err := g.Procs(); len(pids) > 0 || err != nil {
 		t.Errorf("Procs() of no group = %v, %v, want none", pids, err)
@@ -158,7 +158,7 @@ func TestNested(t *testing.T) {
 		t.Errorf("Procs() = %v, %v, want %d and %d", pids, err, p.Pid, q.Pid)
 	}
 	check(t, "Kill", g.Kill())
-	check(t, "rmdir", g.Rmdir())
+	check(t, "rmdir", g.Remove())
 }
 
 // TestNamespace pins that clone3 with CLONE_NEWCGROUP and CLONE_INTO_CGROUP
@@ -198,7 +198,7 @@ func TestFaults(t *testing.T) {
 		}
 		if _, err := os.Stat(top); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("fault at step %d (%s) leaves %s", n, p.Steps[n-1], top)
-			cgroups.Open(top).Rmdir()
+			cgroups.Open(top).Remove()
 		}
 	}
 }
@@ -215,7 +215,7 @@ func TestFaultKeeps(t *testing.T) {
 	if _, statErr := os.Stat(g.Dir); !errors.Is(err, unix.ENOENT) || statErr != nil {
 		t.Errorf("Start() = %v, %v, want a failed execve and the group as it was", err, statErr)
 	}
-	check(t, "rmdir", cgroups.Open(top).Rmdir())
+	check(t, "rmdir", cgroups.Open(top).Remove())
 	p = born(t, g, nil, nil, "/nonexistent")
 	other := top + "/other"
 	_, err = p.Start(plan.Options{Before: func(s *plan.Step) error {
@@ -288,7 +288,7 @@ func TestRemoveBelow(t *testing.T) {
 	}
 	check(t, "mkdir", os.MkdirAll(deep, 0o755))
 	p := start(t, cgroups.Open(filepath.Join(g.Dir, "7/with-a-process")), nil, "/bin/sleep", "1000")
-	if err := g.Rmdir(); !errors.Is(err, unix.EBUSY) {
+	if err := g.Remove(); !errors.Is(err, unix.EBUSY) {
 		t.Errorf("rmdir() of a group in use = %v, want %v", err, unix.EBUSY)
 	}
 	if pids, err := g.Procs(); !slices.Equal(pids, []int{p.Pid}) {
@@ -332,7 +332,7 @@ func BenchmarkAdd(b *testing.B) {
 func BenchmarkMkdir(b *testing.B) {
 	g := prepared(b)
 	for b.Loop() {
-		if err := errors.Join(unix.Mkdir(g.Dir, 0o755), g.Rmdir()); err != nil {
+		if err := errors.Join(unix.Mkdir(g.Dir, 0o755), g.Remove()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -346,7 +346,7 @@ func prepared(b *testing.B) *cgroups.Group {
 		b.Fatal(err)
 	}
 	p.Wait()
-	check(b, "rmdir", g.Rmdir())
+	check(b, "rmdir", g.Remove())
 	return g
 }
 
@@ -373,7 +373,7 @@ func BenchmarkKill(b *testing.B) {
 		}
 		b.StopTimer()
 		p.Wait()
-		check(b, "rmdir", g.Rmdir())
+		check(b, "rmdir", g.Remove())
 		b.StartTimer()
 	}
 }

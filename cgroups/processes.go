@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,27 +45,6 @@ func (g *Group) Procs() ([]int, error) {
 		return err
 	})
 	return all, err
-}
-
-// DirFor returns the directory of the group in which exec can start a process
-// beside pid. Usually it is the group itself. But a group that hands controllers
-// down cannot have processes (cgroup-v2.rst, "No Internal Process Constraint"): a
-// container that divides its group has moved its processes to groups below. Then
-// it is the group that pid is in.
-func (g *Group) DirFor(pid int) (string, error) {
-	enabled, err := readWords(g.Dir, "cgroup.subtree_control")
-	if err != nil || len(enabled) == 0 { // the usual case: one small file to read
-		return g.Dir, err
-	}
-	found := g.Dir
-	err = walk(g.Dir, func(dir string) error {
-		pids, err := readPids(dir, "cgroup.procs")
-		if err == nil && slices.Contains(pids, pid) {
-			found = dir
-		}
-		return nil // EOPNOTSUPP: a threaded group; ENOENT: it was removed
-	})
-	return found, err
 }
 
 // walk visits a group and all groups below it. It skips groups that are removed
@@ -175,9 +153,9 @@ func (g *Group) Destroy() error {
 	})
 }
 
-// rmdir removes the group and all groups below it, and ends no process: with
-// processes it is an error. It is the undo of [Group.Add].
-func (g *Group) rmdir() error { return retryBusy(func() error { return remove(g.Dir) }) }
+// Remove removes the group and all groups below it, and ends no process: with
+// processes it is an error (EBUSY). It is also the undo of [Group.Add].
+func (g *Group) Remove() error { return retryBusy(func() error { return remove(g.Dir) }) }
 
 // retryBusy repeats a removal that fails because of processes (EBUSY), for about a
 // second: they may be about to end.

@@ -8,9 +8,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/container/exit"
 	"minirun/container/files"
-	"minirun/container/procfs"
+	"minirun/container/pidfd"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -50,7 +51,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 			return err
 		}
 	}
-	b.tasks = b.Class.Add(p)
+	b.tasks = b.Class.Add(p, b.Mark)
 	if b.options.Monitor {
 		return b.monitor(p, c)
 	}
@@ -82,6 +83,9 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 		return nil, err
 	}
 	b.unmet = cmp.Or(b.unmet, err)
+	p.Note(owner.Note)
+	root := b.facts.Privileged()
+	p.Call("setxattr", unix.SYS_SETXATTR, b.Mark.Set(b.Cgroup, root)...).Undo(b.Mark.Restore(b.Cgroup, root))
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
 	return group, nil
@@ -148,22 +152,20 @@ func (b *builder) pidGate(p *plan.Plan) (err error) {
 }
 
 // cloned writes down which process the container is, as early as possible: if the runtime
-// is killed from now on, delete knows which process to end. The start time goes with the
-// id, because the kernel gives the id to another process some time after this one ends.
-func (b *builder) cloned(p *plan.Process) error {
+// is killed from now on, delete knows which process to end. Package pidfd says what is written
+// down besides the id, which the kernel gives to another process some time after this one ends.
+func (b *builder) cloned(p *plan.Process) (err error) {
 	b.Pid = p.Pid
 	if !b.options.Wait {
 		b.Started = time.Now().UTC()
 	}
-	s, err := procfs.ReadStat("/proc", p.Pid)
-	if err != nil {
+	if b.Identity, err = pidfd.Of(p.Pid, p.PidFD); err != nil {
 		return err
 	}
 	if b.options.Monitor && (p.PidFD < 0 || unix.PidfdSendSignal(p.PidFD, 0, nil, 0) == unix.ESRCH) {
 		// Its monitor has waited for it, or has ended itself: what was read may be another process's.
 		return fmt.Errorf("%w, or its monitor was", plan.ErrKilled)
 	}
-	b.StartTime = s.Start
 	if err := b.Save(); err != nil || b.options.Config == nil {
 		return err
 	}

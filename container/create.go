@@ -7,10 +7,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/descriptors"
 	"minirun/container/failure"
 	"minirun/container/hooks"
+	"minirun/container/listener"
 	"minirun/namespaces/mapping"
 	"minirun/plan"
 
@@ -28,19 +30,21 @@ type Options struct {
 	Wait    bool // create: stop before the program and wait for Start
 	Monitor bool // a process of its own waits for the end and writes it down (clone.go); without one the caller waits, or nobody
 
-	Stdin, Stdout, Stderr *os.File // nil: the caller's own
-	Console               *os.File // a Unix socket for the terminal's master, if process.terminal
-	PidFile               string   // "": none
-	PidFD                 *os.File // a Unix socket for a pidfd of the process; nil: nobody wants one
-	ListenFDs             int      // how many descriptors from 3 on are sockets that the program keeps, and finds in LISTEN_FDS
-	PreserveFDs           int      // how many more descriptors it keeps, with the numbers after those
-	OldKeys               bool     // the program gets the caller's session keyring: each new one counts against a user's quota
-	Notify                bool     // the program can say that it is ready; see package notify
-	Cgroup                string   // exec: an existing group below the container's own; "": where the container process is
-	IgnorePaused          bool     // exec: the program may wait until somebody resumes the container
-	AtExit                []string // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
-	NoCgroup              bool     // the container stays in the caller's cgroup: no limits, no device filter (devices.Filter.Without)
-	Systemd               bool     // systemd makes the cgroup, as a scope; see package systemd
+	Stdin, Stdout, Stderr *os.File             // nil: the caller's own
+	Console               *os.File             // a Unix socket for the terminal's master, if process.terminal
+	Terminal              func() error         // called when Console has the terminal, while the child waits; may be nil
+	PidFile               string               // "": none
+	PidFD                 *os.File             // a Unix socket for a pidfd of the process; nil: nobody wants one
+	Agent                 *listener.Connection // to the agent of the seccomp filter; nil: connect when it is needed
+	ListenFDs             int                  // how many descriptors from 3 on are sockets that the program keeps, and finds in LISTEN_FDS
+	PreserveFDs           int                  // how many more descriptors it keeps, with the numbers after those
+	OldKeys               bool                 // the program gets the caller's session keyring: each new one counts against a user's quota
+	Notify                bool                 // the program can say that it is ready; see package notify
+	Cgroup                string               // exec: an existing group below the container's own; "": where the container process is
+	IgnorePaused          bool                 // exec: the program may wait until somebody resumes the container
+	AtExit                []string             // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
+	NoCgroup              bool                 // the container stays in the caller's cgroup: no limits, no device filter (devices.Filter.Without)
+	Systemd               bool                 // systemd makes the cgroup, as a scope; see package systemd
 
 	Config []byte // the text of config.json, kept for exec and hooks; nil: they read the bundle's config.json again
 
@@ -65,11 +69,11 @@ func (root Root) New(id, bundle string, spec *specs.Spec, o Options) (*Container
 		return nil, nil, err
 	}
 	defer c.Unlock()
-	c.Warn = o.Warn
+	c.Warn, c.Mark = o.Warn, owner.New()
 	b := newBuilder(c, bundle, spec, o)
 	p, err := b.make()
 	if err != nil {
-		err = errors.Join(failure.Of(err, c.ID, spec.Process.Args), c.Notify.Close(), os.RemoveAll(c.dir))
+		err = errors.Join(failure.Of(err, c.ID, spec.Process.Args), c.Notify.Close(), root.Discard(id))
 		if c.Pid > 0 { // the process was cloned, so createRuntime hooks may have run: poststop hooks undo their work
 			c.runPoststop()
 		}
@@ -90,7 +94,7 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	b := newBuilder(&Container{dir: filepath.Join(string(root), id), State: State{ID: id}}, bundle, spec, o)
+	b := newBuilder(&Container{dir: filepath.Join(string(root), id), State: State{ID: id, Mark: owner.Printed}}, bundle, spec, o)
 	b.sources = true
 	if err := b.check(); err != nil {
 		return nil, err

@@ -57,9 +57,10 @@
 //	which flags has a command?                    cmd/minirunc, one file a command
 //
 // State is never trusted further than it can be checked. Process ids are used again,
-// so a process counts as the container's only if it was started at the recorded time
-// (package pidfd). A directory of states that another user can write to is refused,
-// because state.json says which processes to kill.
+// so a process counts as the container's only if all agrees that was recorded (package pidfd).
+// So are paths of cgroups: a group counts only if it has the container's mark (package owned).
+// A directory of states that another user can write to, or exchange, is refused, because
+// state.json says which processes to kill (rootfs/image/private).
 //
 // # The packages below
 //
@@ -72,9 +73,10 @@
 //	descriptors  more open files            processes    which ones are a container's
 //	sockets      passing open files         procfs       reading /proc
 //	users        /etc/passwd in the root    pidfd        holding on to a process
-//	files        written whole, or trusted  features     what a spec can ask for
+//	files        written whole              features     what a spec can ask for
 //	failure      words for what failed      protect      our own program, from containers
 //	host         questions to the machine   report       telling an engine the process id
+//	owned        the cgroup, as long as it is the container's
 //	mounts       what the mounts of a spec ask for beyond package rootfs itself
 //	stdio        pipes and /dev/null as descriptors 0, 1 and 2
 //	bundle       minirun only: an image and flags become a bundle

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +14,7 @@ import (
 	"minirun/container/failure"
 	"minirun/container/hooks"
 	"minirun/container/host"
+	"minirun/container/owned"
 	"minirun/container/pidfd"
 	"minirun/container/stdio"
 	"minirun/container/users"
@@ -109,7 +109,7 @@ func (c *Container) newExec(spec *specs.Process, linux *specs.Linux, o Options) 
 // [ErrNotRunning]. The start time in the state is compared after the pidfd is open, since
 // before that the process could end and its id be given to another.
 func (c *Container) open() (int, error) {
-	fd, err := pidfd.Open(c.Pid, c.StartTime)
+	fd, err := c.Identity.Open()
 	if errors.Is(err, pidfd.ErrEnded) {
 		err = ErrNotRunning
 	}
@@ -157,6 +157,7 @@ func (b *builder) execPlan() (*plan.Plan, error) {
 	if b.spec.Process.Terminal {
 		p.Note("the terminal belongs to the container's devpts")
 		b.identity.Terminal(p, p.OpenIn(plan.CWD, "dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY, 0).As("ptmx"))
+		stdio.TerminalGate(p, b.options.Terminal)
 	} else {
 		b.stdio(p)
 	}
@@ -181,9 +182,9 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	group, err := c.groupToJoin(below)
+	group, err := owned.ToJoin(c.Cgroup, c.Mark, c.Identity, below)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("exec in %s: %w", c.ID, err)
 	}
 	p, clone := &plan.Plan{}, plan.Clone{}
 	p.On(plan.Runtime)
@@ -197,29 +198,14 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 		p.Note("signal 0 asks: does the process still run? else the number in that path was another's")
 		p.Call("pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, plan.Inherited("container"), plan.Num(0), plan.Null, plan.Num(0)).Explain(unix.ESRCH, "the container process has ended")
 	}
-	tasks := c.Class.Join(p)
+	tasks, err := c.Class.Join(p, c.Mark)
+	if err != nil {
+		return nil, err
+	}
 	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
 	p.On(plan.Child)
 	resctrl.Enter(p, tasks)
 	return p, nil
-}
-
-// groupToJoin is the directory of the cgroup in which one more process is born: the
-// one below the container's own that was asked for, or else the one that the
-// container process is in. That need not be the container's own: an init system in the
-// container moves its processes to groups below, and a group with controllers for its
-// children cannot have processes (cgroups(7), "no internal processes"). It is "" if the
-// container has no group of its own.
-func (c *Container) groupToJoin(below string) (string, error) {
-	switch {
-	case below != "" && c.Cgroup == "":
-		return "", fmt.Errorf("exec in %s: it has no cgroup of its own, and so none below that", c.ID)
-	case c.Cgroup == "":
-		return "", nil
-	case below == "":
-		return c.group().DirFor(c.Pid)
-	}
-	return filepath.Join(c.Cgroup, filepath.Clean("/"+below)), nil // "/../x" becomes "/x": it stays below
 }
 
 // procfs is a procfs that the container cannot change, for the labels of a process

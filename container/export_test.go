@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/owner"
 	"minirun/container/host"
 	"minirun/container/stdio"
 	"minirun/plan"
@@ -54,7 +55,7 @@ type FakeHost struct {
 
 // PlanOn writes the plan that New would carry out on that host.
 func PlanOn(h FakeHost, bundle string, spec *specs.Spec, o Options) (*plan.Plan, error) {
-	b := newBuilder(&Container{dir: "/run/minirun/box", State: State{ID: "box"}}, bundle, spec, o)
+	b := newBuilder(&Container{dir: "/run/minirun/box", State: State{ID: "box", Mark: owner.Printed}}, bundle, spec, o)
 	b.facts = plan.Facts{Euid: h.Euid}
 	b.host = host.Host{
 		IsDir: func(path string) bool {

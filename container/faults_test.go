@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups"
 	"minirun/examples/leftovers"
 	"minirun/plan"
 	"minirun/plan/print"
@@ -156,7 +157,7 @@ func (w walk) fingerprint(t *testing.T, b *box) string {
 	if w.do == "exec" {
 		c, err := b.root.Load(b.id)
 		must(t, err)
-		pids, err := c.group().Procs()
+		pids, err := cgroups.Open(c.Cgroup).Procs()
 		text += fmt.Sprint("\nin the container: ", pids, err)
 	}
 	return text

@@ -392,7 +392,7 @@ func rootless(b *box) *box {
 	uid, gid := os.Geteuid(), os.Getegid()
 	if uid == 0 {
 		uid, gid = ordinary, ordinary
-		must(b.t, os.Chmod(filepath.Dir(b.bundle), 0o777))
+		must(b.t, os.Chmod(filepath.Dir(b.bundle), 0o777|os.ModeSticky))
 		must(b.t, filepath.WalkDir(b.bundle, func(path string, d os.DirEntry, err error) error {
 			if err != nil || !d.IsDir() {
 				return err // not the program: it may be this very file, under another name

@@ -3,15 +3,15 @@ package container
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups"
 	"minirun/cgroups/oom"
-	"minirun/cgroups/signals"
 	"minirun/cgroups/systemd"
+	"minirun/container/owned"
 	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -27,20 +27,34 @@ import (
 // kernel kills the others in it (pid_namespaces(7)). Without a pid namespace of its own the
 // container's other processes would go on, and nothing would say that they belong to it;
 // so the signal goes to the cgroup, which knows them all.
+//
+// The group must still be the container's (Group): after the end of the container another
+// one may have it.
 func (c *Container) Kill(signal unix.Signal, all bool) error {
-	ownPids := slices.Contains(c.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace}) // made for it: no path
-	_, err := pidfd.Stat(c.Pid, c.StartTime)
-	switch ended := errors.Is(err, pidfd.ErrEnded); {
+	_, err := c.Identity.Stat()
+	ended := errors.Is(err, pidfd.ErrEnded)
+	switch {
 	case err != nil && !ended:
 		return fmt.Errorf("kill %s: %w", c.ID, err)
 	case ended && !all:
 		return fmt.Errorf("kill %s: %w", c.ID, ErrNotRunning)
-	case c.Cgroup != "" && (all || signal == unix.SIGKILL && !ownPids):
-		return signals.Send(c.group(), signal)
-	case ended:
+	case ended && c.alone():
+		return nil
+	case all || signal == unix.SIGKILL && !c.alone():
+		if sent, err := owned.Signal(c.Cgroup, c.Mark, c.Identity, c.alone(), signal); sent || err != nil {
+			return err
+		}
+	}
+	if ended {
 		return nil
 	}
 	return c.kill(signal)
+}
+
+// alone says that when the container process has ended no other process of the container can
+// be left: it had a pid namespace of its own, and the kernel ends all processes in that.
+func (c *Container) alone() bool {
+	return c.Pid != 0 && slices.Contains(c.Namespaces, specs.LinuxNamespace{Type: specs.PIDNamespace}) // made for it: no path
 }
 
 // kill signals the container process by a pidfd (pidfd_send_signal(2)). If the process has
@@ -78,6 +92,9 @@ func (c *Container) Wait(limit time.Duration) (bool, error) {
 // it, and its directory. A created container is first ended. With force, so is a
 // running one; without, that is an error. c must be locked.
 //
+// A group that another container has by now is left alone (Group). If processes are in the
+// group that cannot be the container's, Delete fails with EBUSY.
+//
 // The directory goes last. If Delete fails or is killed before, state.json still says what
 // there is, and the next delete can go on. The poststop hooks run after that, as the
 // runtime-spec wants; if one fails, that is only a warning.
@@ -89,20 +106,13 @@ func (c *Container) Delete(force bool) error {
 	if !force && status != specs.StateStopped && status != specs.StateCreated {
 		return fmt.Errorf("delete %s: container is %s; stop it first", c.ID, status)
 	}
-	if c.Cgroup != "" && c.Unit == "" {
-		oom.WaitForReaders(c.group()) // an engine may still want to read why the container ended
-	}
-	// Most often the group is empty. rmdir(2) is then all that is to do, and EBUSY or
-	// ENOTEMPTY say otherwise: processes, or groups below.
-	if status != specs.StateStopped || c.Cgroup == "" || c.Unit != "" || unix.Rmdir(c.Cgroup) != nil {
-		if err := c.clear(); err != nil {
-			return fmt.Errorf("delete %s: %w", c.ID, err)
-		}
-	}
-	if err := c.Class.Remove(); err != nil {
+	if err := c.clear(status == specs.StateStopped); err != nil {
 		return fmt.Errorf("delete %s: %w", c.ID, err)
 	}
-	if err := os.RemoveAll(c.dir); err != nil {
+	if err := c.Class.Remove(c.Mark, c.Pid == 0); err != nil {
+		return fmt.Errorf("delete %s: %w", c.ID, err)
+	}
+	if err := c.root.Discard(c.ID); err != nil {
 		return err
 	}
 	c.runPoststop()
@@ -111,12 +121,31 @@ func (c *Container) Delete(force bool) error {
 
 // clear ends what still runs and removes the cgroup. The kernel removes a group only when no
 // process is in it (EBUSY), so the order is: end, then remove. A unit of systemd is stopped
-// before; what systemd leaves of its group is then removed, too.
-func (c *Container) clear() error {
-	if err := c.end(); err != nil || c.Cgroup == "" {
+// before; what systemd leaves of its group is then removed, too. The unit has the group's
+// name, so it is another container's if the group is.
+//
+// If create was killed early, there may be a group that has no mark yet, and no process.
+func (c *Container) clear(stopped bool) error {
+	group, err := c.Group()
+	switch {
+	case err != nil:
+		return err
+	case group == nil && c.Pid == 0 && c.Cgroup != "":
+		return c.Mark.Sweep(c.Cgroup)
+	case group != nil && c.Unit == "":
+		oom.WaitForReaders(group)                    // an engine may still want to read why the container ended
+		if stopped && unix.Rmdir(group.Dir) == nil { // as most often: it is empty, and all is done
+			return nil
+		}
+	}
+	remove := (*cgroups.Group).Remove
+	if !stopped || !c.alone() {
+		remove, err = (*cgroups.Group).Destroy, c.end()
+	}
+	if err != nil || group == nil {
 		return err
 	}
-	return errors.Join(systemd.Forget(c.Unit, c.UserUnit), c.group().Destroy())
+	return errors.Join(systemd.Forget(c.Unit, c.UserUnit), remove(group))
 }
 
 // end kills every process of the container, and waits at most 10 seconds for the first to
@@ -126,9 +155,9 @@ func (c *Container) clear() error {
 // The cgroup comes first: it knows the processes even if create was killed before it could
 // write down the process id. A container without a cgroup has only the pidfd.
 func (c *Container) end() error {
-	var err error
-	if c.Cgroup != "" {
-		err = c.group().Kill()
+	group, err := c.Group()
+	if group != nil {
+		err = group.Kill()
 	}
 	if err = errors.Join(err, ignore(c.kill(unix.SIGKILL), ErrNotRunning)); err != nil {
 		return err

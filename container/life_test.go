@@ -13,8 +13,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups"
 	"minirun/container/exit"
 	"minirun/container/failure"
+	"minirun/container/pidfd"
 	"minirun/container/procfs"
 	"minirun/container/sockets"
 
@@ -272,7 +274,7 @@ func TestReusedPid(t *testing.T) {
 	b := newBox(t)
 	c, err := b.root.make(b.id)
 	must(t, err)
-	c.State = State{ID: b.id, Pid: stranger.Process.Pid, StartTime: 1}
+	c.State = State{ID: b.id, Identity: pidfd.Identity{Pid: stranger.Process.Pid, StartTime: 1}}
 	must(t, c.Save())
 	c.Unlock()
 	b.is(specs.StateStopped)
@@ -282,6 +284,54 @@ func TestReusedPid(t *testing.T) {
 	if s, err := procfs.ReadStat("/proc", stranger.Process.Pid); err != nil || s.Ended() {
 		t.Errorf("the stranger's state = %c, %v; want it alive", s.State, err)
 	}
+}
+
+// TestChangedMark: a container that has changed its group's mark keeps its group while it
+// runs. Afterwards the group is not touched: it could be another's.
+func TestChangedMark(t *testing.T) {
+	needRoot(t)
+	for _, mark := range []string{"", "another's"} {
+		b := newBox(t, "sleep")
+		c, p, err := b.start(Options{})
+		must(t, err)
+		must(t, unix.Removexattr(c.Cgroup, "trusted.minirun"))
+		if mark != "" {
+			must(t, unix.Setxattr(c.Cgroup, "trusted.minirun", []byte(mark), 0))
+		}
+		if g, err := c.Group(); err != nil || g == nil || g.Dir != c.Cgroup {
+			t.Errorf("with mark %q, Group() = %v, %v; want %s", mark, g, err, c.Cgroup)
+		}
+		must(t, c.Kill(unix.SIGKILL, true))
+		p.Wait()
+		if g, err := c.Group(); err != nil || g != nil {
+			t.Errorf("with mark %q, Group() after the end = %v, %v; want none", mark, g, err)
+		}
+		must(t, c.Delete(false))
+		must(t, cgroups.Open(c.Cgroup).Remove())
+	}
+}
+
+// TestBusyGroup: processes that cannot be the container's are in its group, because somebody
+// has moved them there. Delete fails as runc's does, and they live.
+func TestBusyGroup(t *testing.T) {
+	needRoot(t)
+	b := newBox(t, "exit 0")
+	c, p, err := b.start(Options{})
+	must(t, err)
+	p.Wait()
+	stranger := exec.Command("sleep", "60")
+	must(t, stranger.Start())
+	must(t, os.WriteFile(filepath.Join(c.Cgroup, "cgroup.procs"), []byte(strconv.Itoa(stranger.Process.Pid)), 0))
+	for _, force := range []bool{false, true} {
+		must(t, c.Kill(unix.SIGKILL, true))
+		b.refuses("delete", unix.EBUSY, func() error { return c.Delete(force) })
+	}
+	if s, err := procfs.ReadStat("/proc", stranger.Process.Pid); err != nil || s.Ended() {
+		t.Errorf("the stranger's state = %c, %v; want it alive", s.State, err)
+	}
+	stranger.Process.Kill()
+	stranger.Wait()
+	must(t, c.Delete(false))
 }
 
 // TestDeleteForce: a running container is ended, with all its processes.
@@ -330,7 +380,7 @@ func TestExitSoon(t *testing.T) {
 	defer b.remove()
 	c, err := b.root.Load(b.id)
 	must(t, err)
-	if e, ok := exit.Read(c.dir, c.Pid, c.StartTime); ok {
+	if e, ok := exit.Read(c.dir, c.Identity); ok {
 		t.Errorf("Exit() of a running container = %v", e)
 	}
 	monitor := parent(t, c.Pid)
@@ -338,7 +388,7 @@ func TestExitSoon(t *testing.T) {
 	must(t, c.Kill(unix.SIGKILL, false))
 	c.Wait(0)
 	time.AfterFunc(50*time.Millisecond, func() { unix.Kill(monitor, unix.SIGCONT) })
-	if e, ok := exit.Read(c.dir, c.Pid, c.StartTime); !ok || e.Code != 137 {
+	if e, ok := exit.Read(c.dir, c.Identity); !ok || e.Code != 137 {
 		t.Errorf("Exit() = %v, %v; want 137", e, ok)
 	}
 }
@@ -488,8 +538,8 @@ func TestMonitor(t *testing.T) {
 			must(t, c.Kill(unix.SIGKILL, false))
 		}
 		c.Wait(0)
-		how, ok := exit.Read(c.dir, c.Pid, c.StartTime)
-		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); how, ok = exit.Read(c.dir, c.Pid, c.StartTime) {
+		how, ok := exit.Read(c.dir, c.Identity)
+		for end := time.Now().Add(5 * time.Second); !ok && time.Now().Before(end); how, ok = exit.Read(c.dir, c.Identity) {
 			time.Sleep(time.Millisecond)
 		}
 		if !ok || how.Code != want {

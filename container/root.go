@@ -4,14 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
-	"minirun/container/files"
 	"minirun/container/notify"
+	"minirun/rootfs/image/private"
 )
 
 // This file is the directory of states: finding a container in it, and keeping
@@ -34,51 +31,54 @@ func (root Root) make(id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.MkdirAll(string(root), 0o700), root.check()); err != nil {
+	in, err := private.States.Make(string(root))
+	if err != nil {
 		return nil, err
 	}
+	defer in.Close()
 	c := root.container(id)
 	for err := ErrNotExist; errors.Is(err, ErrNotExist); { // another command may delete it before we have the lock
-		if err := os.Mkdir(c.dir, 0o700); errors.Is(err, fs.ErrExist) {
+		if err := in.Mkdir(id, 0o700); errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("%s: %w", id, ErrExist)
 		} else if err != nil {
 			return nil, err
 		}
-		if err = c.acquire(); err != nil && !errors.Is(err, ErrNotExist) {
-			os.Remove(c.dir) // ENOTEMPTY: it is another command's by now
+		if err = c.acquire(in); err != nil && !errors.Is(err, ErrNotExist) {
+			in.Remove(id) // ENOTEMPTY: it is another command's by now
 			return nil, err
 		}
 	}
 	// While we waited for the lock, another command can have deleted our directory, and a
 	// third one can have made its container there: then the lock is for that container.
-	if _, err := os.Lstat(c.path("state.json")); err == nil {
+	if _, err := c.lock.Lstat("state.json"); err == nil {
 		c.Unlock()
 		return nil, fmt.Errorf("%s: %w", id, ErrExist)
 	}
 	return c, nil
 }
 
-// check refuses a directory of states that another user has made or can write to,
-// because the states in it say which processes to kill and which hooks to run, as root.
-func (root Root) check() error {
-	return files.CheckOwner(string(root), "directory of states", "--root")
-}
-
-// open finds the directory of an existing container, or [ErrNotExist]. It reads nothing.
-func (root Root) open(id string) (*Container, error) {
-	if err := errors.Join(CheckID(id), root.check()); err != nil {
+// open opens the directory of states. Package private refuses one that another user has made
+// or can exchange or write to, because the states in it say which processes to kill and
+// which hooks to run, as root. id is the container that is looked for in it.
+func (root Root) open(id string) (*private.Dir, error) {
+	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	c := root.container(id)
-	if _, err := os.Stat(c.dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w", id, ErrNotExist)
+	in, err := private.States.Open(string(root))
+	return in, missing(id, err)
+}
+
+// missing is err, or [ErrNotExist] if err says that there is no such directory.
+func missing(id string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", id, ErrNotExist)
 	}
-	return c, nil
+	return err
 }
 
 // container is a container with nothing but its id and its places.
 func (root Root) container(id string) *Container {
-	c := &Container{State: State{ID: id}, dir: filepath.Join(string(root), id)}
+	c := &Container{State: State{ID: id}, root: root, dir: filepath.Join(string(root), id)}
 	c.Notify = notify.At(c.path("notify"))
 	return c
 }
@@ -86,20 +86,29 @@ func (root Root) container(id string) *Container {
 // Load opens an existing container to look at it, without a lock. Another command may change
 // the container meanwhile, but never leaves a half-written state.
 func (root Root) Load(id string) (*Container, error) {
-	c, err := root.open(id)
+	in, err := root.open(id)
 	if err != nil {
 		return nil, err
 	}
-	return c, c.read()
+	defer in.Close()
+	return root.load(in, id)
+}
+
+// load is Load in the open directory of states.
+func (root Root) load(in *private.Dir, id string) (*Container, error) {
+	c := root.container(id)
+	dir, err := in.Dir(id)
+	if err != nil {
+		return nil, damaged(missing(id, err))
+	}
+	defer dir.Close()
+	return c, c.read(dir)
 }
 
 // Lock is Load, and keeps other commands away from the container until Unlock. It waits for
 // a command that has the lock already, such as a create.
 func (root Root) Lock(id string) (*Container, error) {
-	c, err := root.open(id)
-	if err != nil {
-		return nil, err
-	}
+	c := root.container(id)
 	if err := c.Lock(); err != nil {
 		return nil, err
 	}
@@ -111,12 +120,17 @@ func (root Root) Lock(id string) (*Container, error) {
 // meanwhile. The error is [ErrNotExist] if the container has been deleted, even if another
 // container has its id now: that one has another process.
 func (c *Container) Lock() error {
-	pid, start := c.Pid, c.StartTime
-	if err := c.acquire(); err != nil {
+	in, err := c.root.open(c.ID)
+	if err != nil {
 		return err
 	}
-	err := c.read() // only now: without the lock it could still change
-	if err == nil && pid != 0 && (c.Pid != pid || c.StartTime != start) {
+	defer in.Close()
+	before := c.Identity
+	if err := c.acquire(in); err != nil {
+		return err
+	}
+	err = c.read(c.lock) // only now: without the lock it could still change
+	if err == nil && before.Pid != 0 && c.Identity != before {
 		err = fmt.Errorf("%s: %w", c.ID, ErrNotExist)
 	}
 	if err != nil {
@@ -125,30 +139,11 @@ func (c *Container) Lock() error {
 	return err
 }
 
-// acquire locks the container's directory with flock(2), and tries again if the directory that
-// it has locked is not the container's any more. It is [ErrNotExist] if there is none.
-func (c *Container) acquire() error {
-	for {
-		f, err := os.Open(c.dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", c.ID, ErrNotExist)
-		} else if err != nil {
-			return err
-		}
-		for err = unix.EINTR; err == unix.EINTR; {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
-		}
-		if err != nil {
-			f.Close()
-			return fmt.Errorf("lock %s: %w", c.dir, err)
-		}
-		locked, err := f.Stat()
-		if there, gone := os.Stat(c.dir); err == nil && gone == nil && os.SameFile(locked, there) {
-			c.lock = f
-			return nil
-		}
-		f.Close() // it was deleted while we waited, and perhaps made again: look again
-	}
+// acquire locks the container's directory (flock(2)), in the directory of states. It is
+// [ErrNotExist] if there is none.
+func (c *Container) acquire(in *private.Dir) (err error) {
+	c.lock, err = in.LockDir(c.ID)
+	return damaged(missing(c.ID, err))
 }
 
 // Unlock lets other commands lock the container. Without a lock it does nothing.
@@ -159,35 +154,44 @@ func (c *Container) Unlock() {
 	}
 }
 
-// Discard removes the directory of a container whose state cannot be read
+// Discard removes the directory of a container, such as of one whose state cannot be read
 // ([ErrDamaged]). Its process and its cgroup, if there are any, stay, because only the state
 // said which they are.
 func (root Root) Discard(id string) error {
-	if err := errors.Join(CheckID(id), root.check()); err != nil {
-		return err
+	in, err := root.open(id)
+	if err != nil {
+		return ignore(err, ErrNotExist)
 	}
-	return os.RemoveAll(filepath.Join(string(root), id))
+	defer in.Close()
+	return in.RemoveAll(id)
 }
 
 // List returns all containers, oldest first. It leaves out containers that are deleted while
-// it looks. What is no container, or a damaged one, goes to damaged, because one broken
+// it looks. What is no container, or a damaged one, goes to broken, because one broken
 // container must not hide all others.
-func (root Root) List(damaged func(error)) ([]*Container, error) {
-	entries, err := os.ReadDir(string(root))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func (root Root) List(broken func(error)) ([]*Container, error) {
+	in, err := private.States.Open(string(root))
+	if err != nil {
+		return nil, ignore(err, fs.ErrNotExist)
 	}
-	if err := errors.Join(err, root.check()); err != nil {
+	defer in.Close()
+	names, err := in.Readdirnames(-1)
+	if err != nil {
 		return nil, err
 	}
 	var list []*Container
-	for _, e := range entries {
-		switch c, err := root.Load(e.Name()); {
-		case err == nil:
-			list = append(list, c)
+	for _, name := range names {
+		err := CheckID(name)
+		if err == nil {
+			var c *Container
+			if c, err = root.load(in, name); err == nil {
+				list = append(list, c)
+			}
+		}
+		switch {
 		case errors.Is(err, ErrDamaged), errors.Is(err, errID):
-			damaged(err)
-		case !errors.Is(err, ErrNotExist):
+			broken(err)
+		case err != nil && !errors.Is(err, ErrNotExist):
 			return nil, err
 		}
 	}

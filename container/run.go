@@ -36,6 +36,7 @@ func (b *builder) terminal(p *plan.Plan) {
 		return
 	}
 	slave := b.identity.Terminal(p, b.root.Ptmx(p))
+	stdio.TerminalGate(p, b.options.Terminal)
 	b.root.Console(p, slave)
 }
 
@@ -144,7 +145,7 @@ func (b *builder) agent() (*listener.Agent, error) {
 			return nil, err
 		}
 	}
-	return listener.New(b.spec.Linux.Seccomp, b.oci(status))
+	return listener.New(b.options.Agent, b.spec.Linux.Seccomp, b.oci(status))
 }
 
 // report tells the caller which process the new one is, once its program runs or

@@ -112,12 +112,12 @@ func (c *Container) Start() error {
 // was written. Removing the file ends the status "created".
 func (c *Container) writeFifo() error {
 	path := c.path("exec.fifo")
-	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	w, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
 	_, err = unix.Write(w, []byte{1}) // any byte: the child only counts that there is one
-	r, openErr := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	r, openErr := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	unix.Close(w)
 	if err = errors.Join(err, openErr); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

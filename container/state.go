@@ -15,11 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/files"
 	"minirun/container/notify"
+	"minirun/container/owned"
 	"minirun/container/pidfd"
+	"minirun/rootfs/image/private"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -45,22 +48,22 @@ var errID = errors.New("want 1 to 255 letters, digits, or _+.-")
 // A State is what is written down about a container, as state.json. New fills most of it in
 // before the plan runs, cloned the process, Start the time.
 type State struct {
-	ID          string                 `json:"id"`
-	Pid         int                    `json:"pid"`       // of the container process; 0 before it was cloned
-	StartTime   uint64                 `json:"startTime"` // of that process, in clock ticks after boot (proc_pid_stat(5)); a later process with its id has another
-	Bundle      string                 `json:"bundle"`
-	Rootfs      string                 `json:"rootfs"`
-	Cgroup      string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
-	Unit        string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
-	UserUnit    bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
-	Class       *resctrl.Class         `json:"class,omitempty"`    // of resctrl (cache and memory bandwidth); nil: none was asked for
-	Created     time.Time              `json:"created"`
-	Started     time.Time              `json:"started"` // zero before start
-	Owner       int                    `json:"owner"`   // user id of whoever made the container
-	Annotations map[string]string      `json:"annotations,omitempty"`
-	Namespaces  []specs.LinuxNamespace `json:"namespaces"`
-	Hooks       *specs.Hooks           `json:"hooks,omitempty"`
-	MemorySwap  *int64                 `json:"memorySwap,omitempty"` // resources.memory.swap as the last update asked for it; nil: as in config.json
+	ID             string                 `json:"id"`
+	pidfd.Identity                        // of the container process; Pid is 0 before it was cloned
+	Bundle         string                 `json:"bundle"`
+	Rootfs         string                 `json:"rootfs"`
+	Cgroup         string                 `json:"cgroup,omitempty"`   // directory; "" if it has none of its own
+	Mark           owner.Mark             `json:"mark,omitempty"`     // by which Cgroup and Class are known to be the container's still (package owner)
+	Unit           string                 `json:"unit,omitempty"`     // the systemd scope whose group Cgroup is; "": we made the group
+	UserUnit       bool                   `json:"userUnit,omitempty"` // Unit belongs to the user's own systemd
+	Class          *resctrl.Class         `json:"class,omitempty"`    // of resctrl (cache and memory bandwidth); nil: none was asked for
+	Created        time.Time              `json:"created"`
+	Started        time.Time              `json:"started"` // zero before start
+	Owner          int                    `json:"owner"`   // user id of whoever made the container
+	Annotations    map[string]string      `json:"annotations,omitempty"`
+	Namespaces     []specs.LinuxNamespace `json:"namespaces"`
+	Hooks          *specs.Hooks           `json:"hooks,omitempty"`
+	MemorySwap     *int64                 `json:"memorySwap,omitempty"` // resources.memory.swap as the last update asked for it; nil: as in config.json
 }
 
 // Paused is the status of a container whose processes are all stopped by the freezer. The
@@ -75,9 +78,10 @@ type Container struct {
 	Warn   func(text string) // called for a failure that changes nothing for the container, such as of a poststop hook; may be nil
 	Notify notify.Socket     // on which the program may say that it is ready
 
+	root Root
 	dir  string
-	lock *os.File // nil if it is only read
-	text []byte   // of state.json, as last read or written
+	lock *private.Dir // the container's directory; nil if it is only read
+	text []byte       // of state.json, as last read or written
 }
 
 // idCharacters are those of a container id.
@@ -92,25 +96,36 @@ func CheckID(id string) error {
 	return nil
 }
 
-// read reads state.json. If it is not there, create was killed between mkdir and the
-// first write: that is a container with nothing in it, which delete can remove. A file that
-// is not JSON is [ErrDamaged].
-func (c *Container) read() error {
-	text, err := os.ReadFile(c.path("state.json"))
+// read reads state.json in the container's directory. If it is not there, create was killed
+// between mkdir and the first write: that is a container with nothing in it, which delete
+// can remove. A file that is not JSON is [ErrDamaged].
+func (c *Container) read(in *private.Dir) error {
+	text, err := in.ReadFile("state.json", private.Longest)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.State = State{ID: c.ID}
 		return nil
-	} else if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EISDIR) { // a stray file, or a directory
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	} else if err != nil || c.text != nil && bytes.Equal(text, c.text) {
-		return err
+		return damaged(err)
 	}
 	var state State
-	if err := config.Decode(text, &state); err != nil {
+	err = config.Decode(text, &state)
+	if err == nil && state.ID != c.ID {
+		err = fmt.Errorf("id %q: want that of the directory", state.ID)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDamaged, c.path("state.json"), err)
 	}
 	c.State, c.text = state, text
 	return nil
+}
+
+// damaged makes [ErrDamaged] of an error that is about what was written down, and not about
+// the machine, as EMFILE is.
+func damaged(err error) error {
+	if private.IsDamage(err) && !errors.Is(err, ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
 }
 
 // Dir is the directory of the state.
@@ -145,7 +160,7 @@ func (c *Container) Status() (specs.ContainerState, error) {
 			return specs.StateCreating, err
 		}
 	}
-	process, err := pidfd.Stat(c.Pid, c.StartTime)
+	process, err := c.Identity.Stat()
 	if err != nil {
 		return specs.StateStopped, ignore(err, pidfd.ErrEnded)
 	}
@@ -165,26 +180,23 @@ func (c *Container) Status() (specs.ContainerState, error) {
 // is gone (ENOENT, ENODEV), or that cannot be seen in our mount namespace, does not count as
 // frozen.
 func (c *Container) frozen() (bool, error) {
-	if c.Cgroup == "" {
-		return false, nil
+	group, err := c.Group()
+	if group == nil || err != nil {
+		return false, err
 	}
-	frozen, err := c.group().Frozen()
-	return frozen && err == nil, ignore(err, fs.ErrNotExist, unix.ENODEV)
+	frozen, err := group.Frozen()
+	return frozen && err == nil, damaged(ignore(err, fs.ErrNotExist, unix.ENODEV))
 }
 
-// locked says whether another command is at work on the container: then flock(2) with
-// LOCK_NB answers EWOULDBLOCK. If nobody is, closing the file gives the lock back at once.
+// locked says whether another command is at work on the container.
 func (c *Container) locked() (bool, error) {
-	f, err := os.Open(c.dir)
+	in, err := c.root.open(c.ID)
 	if err != nil {
-		return false, ignore(err, fs.ErrNotExist)
+		return false, ignore(err, ErrNotExist)
 	}
-	defer f.Close()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err != nil && err != unix.EWOULDBLOCK {
-		return false, fmt.Errorf("lock %s: %w", c.dir, err)
-	}
-	return err != nil, nil
+	defer in.Close()
+	locked, err := in.Locked(c.ID)
+	return locked, ignore(err, fs.ErrNotExist)
 }
 
 // ignore is err, or nil if err is one of those that are no failure here.
@@ -195,8 +207,12 @@ func ignore(err error, harmless ...error) error {
 	return err
 }
 
-// group is the container's own cgroup. Call it only if c.Cgroup is not "".
-func (c *Container) group() *cgroups.Group { return cgroups.Open(c.Cgroup) }
+// Group is the container's own cgroup; nil if it has none, or none any more. By its path alone
+// a command would find the group of a later container, which must not be harmed.
+func (c *Container) Group() (*cgroups.Group, error) {
+	group, err := owned.Group(c.Cgroup, c.Mark, c.Identity)
+	return group, damaged(err)
+}
 
 // OCI is the state as the runtime-spec defines it (runtime.md, State).
 func (c *Container) OCI() (specs.State, error) {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container/exit"
+	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -28,7 +29,7 @@ func stored(t testing.TB, data []byte) Root {
 // someState is a state with a bit of everything.
 func someState(t testing.TB) []byte {
 	t.Helper()
-	data, err := json.Marshal(State{ID: "box", Pid: os.Getpid(), StartTime: 1, Bundle: "/b", Rootfs: "/b/rootfs", Created: time.Unix(1, 0),
+	data, err := json.Marshal(State{ID: "box", Identity: pidfd.Identity{Pid: os.Getpid(), StartTime: 1}, Bundle: "/b", Rootfs: "/b/rootfs", Created: time.Unix(1, 0),
 		Annotations: map[string]string{"a": "b"}, Namespaces: []specs.LinuxNamespace{{Type: specs.PIDNamespace}}})
 	must(t, err)
 	return data
@@ -60,7 +61,7 @@ func TestStateCut(t *testing.T) {
 // group, are nobody's.
 func TestNobody(t *testing.T) {
 	for _, pid := range []int{0, -1, -os.Getpid(), -1 << 31, 1 << 40} {
-		c := &Container{State: State{ID: "box", Pid: pid}, dir: t.TempDir()}
+		c := &Container{State: State{ID: "box", Identity: pidfd.Identity{Pid: pid}}, dir: t.TempDir()}
 		if got, err := c.Status(); err != nil || got != specs.StateStopped && got != specs.StateCreating {
 			t.Errorf("with pid %d: %s, %v", pid, got, err)
 		}
@@ -99,7 +100,7 @@ func FuzzState(f *testing.F) {
 		if _, jsonErr := json.Marshal(state); err != nil || jsonErr != nil {
 			t.Errorf("state of %q: %v, %v", data, err, jsonErr)
 		}
-		exit.Read(c.dir, c.Pid, c.StartTime)
+		exit.Read(c.dir, c.Identity)
 	})
 }
 

@@ -61,6 +61,7 @@
 //	detached     a container without a mount namespace
 //	devices      the spec's own device files
 //	idmap        files as those of other owners
+//	overlay      a root directory that is stacked from an image's layers
 //	sourceflags  which flags a bind mount keeps of its source
 //	superblock   options as mount(2) takes them
 //

@@ -32,7 +32,7 @@ func (r *Root) OpenSources(p *plan.Plan) {
 // OpenAll is OpenSource for all bind mounts that are not open yet; why is its note.
 func (r *Root) OpenAll(p *plan.Plan, why string) {
 	for _, m := range r.mounts {
-		if m.Type == "" && m.Tree == nil {
+		if m.Type == "" && m.Tree == nil && !m.Own {
 			p.Note(why)
 			r.OpenSource(p, m)
 		}
@@ -41,7 +41,7 @@ func (r *Root) OpenAll(p *plan.Plan, why string) {
 
 // OpenSource records the opening of a bind mount before Mounts attaches it.
 func (r *Root) OpenSource(p *plan.Plan, m *Mount) {
-	m.Tree = m.bind(p)
+	m.Tree = m.bind(p, plan.CWD, m.Source)
 	if !r.keepsPeers() {
 		p.Note("what the container mounts in it must not appear on the host, where mounts may be shared")
 		r.hideFromHost(p, m.Tree)
@@ -76,14 +76,17 @@ func (r *Root) Mounts(p *plan.Plan) {
 func (r *Root) attach(p *plan.Plan, m *Mount) {
 	tree := m.Tree
 	switch {
-	case tree != nil:
+	case tree != nil || m.Own:
 	case m.Type == "":
-		tree = m.bind(p)
+		tree = m.bind(p, plan.CWD, m.Source)
 	default:
 		p.Note(cmp.Or(purposes[m.Destination], purposes[m.Type]))
-		tree = m.create(p, r.spec.Linux.MountLabel)
+		tree = m.Create(p, r.spec.Linux.MountLabel)
 	}
-	target := r.target(p, r.Follow(m.Destination), m.directory, m.IsKernelView())
+	target := r.target(p, r.Follow(m.Destination), m.directory || m.Own, m.IsKernelView())
+	if m.Own {
+		tree = m.bind(p, target, "")
+	}
 	if m.Fill != nil {
 		m.Fill(p, target, tree)
 	}
@@ -114,10 +117,10 @@ func (m *Mount) IsKernelView() bool {
 	return m.Type == "proc" || m.Type == "sysfs" || m.Destination == "/proc" || m.Destination == "/sys"
 }
 
-// create records a new file system. The kernel checks every option as it is set, so
+// Create records a new file system. The kernel checks every option as it is set, so
 // that the error names the option; mount(2) takes all of them at once. SELinux takes one label for all files of some
 // file systems (linux.mountLabel).
-func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
+func (m *Mount) Create(p *plan.Plan, label string) *plan.Step {
 	fs := p.Fsopen(m.Type).As("fs")
 	if m.Source != "" {
 		p.FsconfigString(fs, "source", m.Source)
@@ -139,12 +142,15 @@ func (m *Mount) create(p *plan.Plan, label string) *plan.Step {
 // bind records a copy of a mount of the host: a bind mount shows the same files in
 // another place. Its flags are the copy's own: a read-only copy of a writable mount
 // is what "ro" asks for.
-func (m *Mount) bind(p *plan.Plan) *plan.Step {
+func (m *Mount) bind(p *plan.Plan, dir plan.FD, path string) *plan.Step {
 	flags := uint(unix.OPEN_TREE_CLONE)
 	if m.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	tree := p.OpenTree(plan.CWD, m.Source, flags).As("new " + m.Destination)
+	if m.Own {
+		flags |= unix.AT_EMPTY_PATH
+	}
+	tree := p.OpenTree(dir, path, flags).As("new " + m.Destination)
 	if m.Attr.Set|m.Attr.Clear != 0 {
 		p.MountSetattr(tree, 0, plan.MountAttr{Set: m.Attr.Set, Clear: m.Attr.Clear})
 	}

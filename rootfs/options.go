@@ -29,6 +29,10 @@ type Mount struct {
 	// records it.
 	Tree *plan.Step
 
+	// Own makes it a bind mount of the directory of the container's that is at
+	// Destination: the same files, with flags of their own.
+	Own bool
+
 	Source    string         // on the host for a bind mount, else what mount(8) shows
 	Recursive bool           // rbind: with the mounts below the source
 	Attr      plan.MountAttr // the options that belong to the mount
@@ -65,7 +69,7 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	switch {
 	case bind && m.Source == "":
 		return nil, errors.New("source: missing")
-	case bind && c.Destination == "/":
+	case c.Destination == "/" && (bind || c.Type != "overlay"):
 		return nil, errors.New("destination: the root can only be an overlay")
 	case bind:
 		c.Type, c.Source = "", absolute(bundle, m.Source)
@@ -73,29 +77,11 @@ func newMount(m specs.Mount, bundle string, isDir func(string) bool) (*Mount, er
 	case c.Type == "cgroup":
 		c.Type = "cgroup2" // the spec has one word for both versions; we have version 2
 	}
-	if c.Destination == "/" {
-		return c, c.checkOverlay()
-	}
 	if c.Type == "tmpfs" || c.Destination == "/dev" {
 		c.readonly = (c.Attr.Set | c.AttrBelow.Set) & unix.MOUNT_ATTR_RDONLY
 		c.Attr.Set, c.AttrBelow.Set = c.Attr.Set&^c.readonly, c.AttrBelow.Set&^c.readonly
 	}
 	return c, nil
-}
-
-// checkOverlay refuses a root that is not stacked from layers, and layers with
-// relative names: relativeLayers could not shorten those.
-func (m *Mount) checkOverlay() error {
-	if m.Type != "overlay" {
-		return fmt.Errorf("type %q: the root can only be an overlay", m.Type)
-	}
-	for _, o := range m.Options {
-		key, value, _ := strings.Cut(o, "=")
-		if overlayDirs[key] && slices.ContainsFunc(strings.Split(value, ":"), func(dir string) bool { return !filepath.IsAbs(dir) }) {
-			return fmt.Errorf("option %q: not absolute paths", o)
-		}
-	}
-	return nil
 }
 
 // readOption sorts one option. An unknown one belongs to the file system: each has

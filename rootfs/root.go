@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -19,6 +18,8 @@ import (
 type Root struct {
 	Warnings []string // what the spec asks for that has no effect; nil if nothing
 
+	// Stack records a root directory that is stacked from layers; nil: it is there.
+	Stack func(p *plan.Plan) plan.FD
 	// Follow says where a path leads that goes through a link to what is missing; any
 	// other path it returns unchanged, as it does until package below sets it.
 	Follow func(path string) string
@@ -102,8 +103,8 @@ func (r *Root) Open(p *plan.Plan) {
 	}
 	p.Note("first cut the ties to the host: its mounts may be shared, and ours would appear there, too; pivot_root would refuse")
 	p.Mount("", "/", "", unix.MS_REC|r.hostPropagation(), "")
-	if i := slices.IndexFunc(r.mounts, func(m *Mount) bool { return m.Destination == "/" }); i >= 0 {
-		r.mountOverlay(p, r.mounts[i])
+	if r.Stack != nil {
+		r.root = r.Stack(p)
 		return
 	}
 	dir, tree := r.copyTree(p)
@@ -154,49 +155,15 @@ func (r *Root) hostPropagation() uintptr {
 	return unix.MS_SLAVE
 }
 
-// mountOverlay records a root that is stacked from an image's layers: overlayfs
-// shows the lower directories, which are never written to, and puts every change
-// into the upper one. That is why many containers can share an image. It is
-// mounted in the container's own mount namespace, so it goes with the last
-// process of the container, and nobody has to clean up.
-func (r *Root) mountOverlay(p *plan.Plan, m *Mount) {
-	base, options := relativeLayers(m.Options)
+// MountOverlay records a root that is stacked from an image's layers, for package
+// overlay: below the directory base, options name them.
+func (r *Root) MountOverlay(p *plan.Plan, base, options string) plan.FD {
 	p.Note("the options of one mount must fit in a page: the layers are named relative to their common directory")
 	p.Chdir(base)
 	p.Note("the image's layers, read-only, below a directory for what the container writes")
-	p.Mount("overlay", r.path, "overlay", 0, strings.Join(options, ","))
-	r.root = p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
+	p.Mount("overlay", r.path, "overlay", 0, options)
+	return p.Openat(plan.CWD, r.path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("root")
 }
-
-// relativeLayers makes the directories in overlay options relative to the
-// directory that all of them are in.
-func relativeLayers(options []string) (base string, short []string) {
-	var dirs []string
-	for _, o := range options {
-		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
-			dirs = append(dirs, strings.Split(value, ":")...)
-		}
-	}
-	base = "/"
-	if len(dirs) > 0 {
-		base = filepath.Dir(dirs[0])
-	}
-	prefix := func() string { return strings.TrimSuffix(base, "/") + "/" }
-	for _, d := range dirs {
-		for !strings.HasPrefix(d, prefix()) {
-			base = filepath.Dir(base)
-		}
-	}
-	for _, o := range options {
-		if key, value, ok := strings.Cut(o, "="); ok && overlayDirs[key] {
-			o = key + "=" + strings.ReplaceAll(strings.TrimPrefix(value, prefix()), ":"+prefix(), ":")
-		}
-		short = append(short, o)
-	}
-	return base, short
-}
-
-var overlayDirs = map[string]bool{"lowerdir": true, "upperdir": true, "workdir": true}
 
 // Proc returns a procfs of our own, recorded at the first use. It is attached
 // nowhere, so the container cannot put anything in its place. It is not the

@@ -52,6 +52,15 @@ type Class struct {
 	exists   bool
 }
 
+// A Mark is the container's, by which it is seen whether a directory is still the one that
+// was made for it (package owner).
+type Mark interface {
+	Set(dir string, privileged bool) []plan.Arg                 // the arguments of setxattr(2), by which the directory gets it
+	Restore(dir string, privileged bool) (string, func() error) // the undo of that
+	On(dir string) (bool, error)                                // the directory is there, and has it
+	Sweep(dir string) error                                     // remove a directory that has none
+}
+
 // Find returns where resctrl is mounted, or [ErrNotMounted].
 func Find() (string, error) {
 	const place = "/sys/fs/resctrl" // where it is mounted everywhere (resctrl.rst)
@@ -139,20 +148,30 @@ func parseSchema(line string) (kind string, shares map[string]string) {
 }
 
 // Add records the steps that make the class and its directory of counts, each
-// with its undo, and returns the files of tasks for [Enter]. Privileges: root.
-func (c *Class) Add(p *plan.Plan) []plan.FD {
+// with its undo, and returns the files of tasks for [Enter]. What is made for the container
+// alone gets its mark (package owner). Privileges: root.
+func (c *Class) Add(p *plan.Plan, mark Mark) []plan.FD {
 	if c == nil {
 		return nil
 	}
 	if !c.exists {
 		p.Note("the processor's caches and memory bandwidth, shared out by resctrl")
 		p.Mkdirat(plan.CWD, c.Dir, 0o755).Undo("rmdir "+c.Dir, func() error { return rmdir(c.Dir) })
+		if c.Own {
+			set(p, mark, c.Dir)
+		}
 		c.share(p, c.schemata)
 	}
 	if c.Monitor != "" {
 		p.Mkdirat(plan.CWD, c.Monitor, 0o755).Undo("rmdir "+c.Monitor, func() error { return rmdir(c.Monitor) })
+		set(p, mark, c.Monitor)
 	}
 	return c.tasks(p)
+}
+
+// set records that a directory gets a mark: root's, because only root makes classes.
+func set(p *plan.Plan, mark Mark, dir string) {
+	p.Call("setxattr", unix.SYS_SETXATTR, mark.Set(dir, true)...).Undo(mark.Restore(dir, true))
 }
 
 // share records the writes of lines of schemata.
@@ -166,14 +185,24 @@ func (c *Class) share(p *plan.Plan, schemata []string) {
 
 // Join is Add for one more process of a container. If the class was removed
 // meanwhile, it returns nothing.
-func (c *Class) Join(p *plan.Plan) []plan.FD {
+func (c *Class) Join(p *plan.Plan, mark Mark) ([]plan.FD, error) {
 	if c == nil {
-		return nil
+		return nil, nil
 	}
-	if _, err := os.Stat(c.Dir); isRemoved(err) {
-		return nil
+	if there, err := c.there(mark); !there || err != nil {
+		return nil, err
 	}
-	return c.tasks(p)
+	return c.tasks(p), nil
+}
+
+// there says whether the class still exists: one of the container's own with its mark, one
+// with a name of its own under that name.
+func (c *Class) there(mark Mark) (bool, error) {
+	if c.Own {
+		return mark.On(c.Dir)
+	}
+	_, err := os.Stat(c.Dir)
+	return !isRemoved(err), nil
 }
 
 func (c *Class) tasks(p *plan.Plan) (tasks []plan.FD) {
@@ -195,9 +224,16 @@ func Enter(p *plan.Plan, tasks []plan.FD) {
 
 // Update records new shares of the class. They also hold for other containers that
 // are in it.
-func (c *Class) Update(p *plan.Plan, schemata []string) error {
+func (c *Class) Update(p *plan.Plan, schemata []string, mark Mark) error {
 	if c == nil && len(schemata) > 0 {
 		return errors.New("it has no class of resctrl's (linux.intelRdt)")
+	}
+	if c != nil {
+		if there, err := c.there(mark); err != nil {
+			return err
+		} else if !there {
+			return fmt.Errorf("its class %s was removed", c.Dir)
+		}
 	}
 	for _, line := range schemata {
 		if strings.Contains(line, "\n") {
@@ -210,21 +246,29 @@ func (c *Class) Update(p *plan.Plan, schemata []string) error {
 	return nil
 }
 
-// Remove removes what was made for the container alone. A class that existed
-// before, or has a name that other containers may use, stays. A directory that was
-// removed is a success.
-func (c *Class) Remove() error {
+// Remove removes what was made for the container alone: the directories with its mark. A
+// class that existed before, or has a name that other containers may use, stays. So does
+// one that was made with this name after the container's was removed. A directory that was
+// removed is a success. unborn says that create was killed before it had a process, so
+// perhaps before the mark.
+func (c *Class) Remove(mark Mark, unborn bool) error {
 	if c == nil {
 		return nil
 	}
-	var err error
-	if c.Monitor != "" {
-		err = rmdir(c.Monitor)
+	var errs []error
+	for _, dir := range []string{c.Monitor, c.Dir} {
+		if dir == "" || dir == c.Dir && !c.Own {
+			continue
+		}
+		own, err := mark.On(dir)
+		if own {
+			err = rmdir(dir)
+		} else if err == nil && unborn {
+			err = mark.Sweep(dir)
+		}
+		errs = append(errs, err)
 	}
-	if c.Own {
-		err = errors.Join(err, rmdir(c.Dir))
-	}
-	return err
+	return errors.Join(errs...)
 }
 
 func rmdir(dir string) error {

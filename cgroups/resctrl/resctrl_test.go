@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/owner"
 	"minirun/plan"
 )
 
@@ -36,17 +38,17 @@ func TestNew(t *testing.T) {
 		rdt  specs.LinuxIntelRdt
 		want string
 	}{
-		"of its own":          {specs.LinuxIntelRdt{}, "mkdirat box; openat box/tasks"},
-		"of its own, counted": {specs.LinuxIntelRdt{EnableMonitoring: true}, "mkdirat box; mkdirat box/mon_groups/box; openat box/tasks; openat box/mon_groups/box/tasks"},
+		"of its own":          {specs.LinuxIntelRdt{}, "mkdirat box; setxattr box; openat box/tasks"},
+		"of its own, counted": {specs.LinuxIntelRdt{EnableMonitoring: true}, "mkdirat box; setxattr box; mkdirat box/mon_groups/box; setxattr box/mon_groups/box; openat box/tasks; openat box/mon_groups/box/tasks"},
 		"with shares": {specs.LinuxIntelRdt{L3CacheSchema: "L3:0=f", MemBwSchema: "MB:0=20", Schemata: []string{"L2:0=3"}},
-			"mkdirat box; openat box/schemata; write L3:0=f; close; openat box/schemata; write MB:0=20; close; openat box/schemata; write L2:0=3; close; openat box/tasks"},
+			"mkdirat box; setxattr box; openat box/schemata; write L3:0=f; close; openat box/schemata; write MB:0=20; close; openat box/schemata; write L2:0=3; close; openat box/tasks"},
 		"a new one by name":         {specs.LinuxIntelRdt{ClosID: "tin", Schemata: []string{"L3:0=f"}}, "mkdirat tin; openat tin/schemata; write L3:0=f; close; openat tin/tasks"},
 		"one that is there":         {specs.LinuxIntelRdt{ClosID: "gold"}, "openat gold/tasks"},
 		"one that is there, alike":  {specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:1=1F;0=7f0", MemBwSchema: "MB:0=20"}, "openat gold/tasks"},
 		"one that is there, not so": {specs.LinuxIntelRdt{ClosID: "gold", MemBwSchema: "MB:0=30"}, `gold exists, and has not "MB:0=30" but`},
 		"of another kind":           {specs.LinuxIntelRdt{ClosID: "gold", Schemata: []string{"L2:0=3"}}, `gold exists, and has not "L2:0=3" but`},
 		"one that is not there":     {specs.LinuxIntelRdt{ClosID: "tin"}, "tin: no such class"},
-		"the one all begin in":      {specs.LinuxIntelRdt{ClosID: "/", EnableMonitoring: true}, "mkdirat mon_groups/box; openat tasks; openat mon_groups/box/tasks"},
+		"the one all begin in":      {specs.LinuxIntelRdt{ClosID: "/", EnableMonitoring: true}, "mkdirat mon_groups/box; setxattr mon_groups/box; openat tasks; openat mon_groups/box/tasks"},
 		"a path":                    {specs.LinuxIntelRdt{ClosID: "../x", Schemata: []string{"L3:0=f"}}, `closID "../x": want the name of a directory`},
 		"a directory of resctrl's":  {specs.LinuxIntelRdt{ClosID: "info"}, `closID "info": want the name of a directory`},
 		"two lines in one":          {specs.LinuxIntelRdt{Schemata: []string{"L3:0=f\nMB:0=20"}}, "want one line"},
@@ -61,7 +63,7 @@ func TestNew(t *testing.T) {
 			}
 			p := &plan.Plan{}
 			p.On(plan.Runtime)
-			class.Add(p)
+			class.Add(p, owner.Mark("mine"))
 			var calls []string
 			for _, s := range p.Steps {
 				call := s.Call
@@ -91,25 +93,51 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestRemoveClass: only what was made for the container alone goes with it.
+// TestRemoveClass: only what was made for the container alone goes with it, and has its
+// mark still. If create was killed early there may be no mark.
 func TestRemoveClass(t *testing.T) {
-	mount := fakeResctrl(t)
-	own, counted := filepath.Join(mount, "box"), filepath.Join(mount, "gold/mon_groups/box")
-	for _, dir := range []string{own, counted} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var none *Class
-	for _, c := range []*Class{{Dir: own, Own: true}, {Dir: filepath.Join(mount, "gold"), Monitor: counted}, {Dir: own, Own: true}, none} {
-		if err := c.Remove(); err != nil {
-			t.Errorf("Remove(%+v) = %v", c, err)
-		}
-	}
-	for path, want := range map[string]bool{own: false, counted: false, filepath.Join(mount, "gold"): true} {
-		if _, err := os.Stat(path); (err == nil) != want {
-			t.Errorf("after Remove, %s: %v, want there: %t", path, err, want)
-		}
+	for name, test := range map[string]struct {
+		marks  string // which the directories have
+		unborn bool
+		goes   bool
+	}{
+		"its own":                  {"mine", false, true},
+		"made anew for another":    {"another's", false, false},
+		"made anew by somebody":    {"", false, false},
+		"create was killed":        {"mine", true, true},
+		"create was killed early":  {"", true, true},
+		"the same, then another's": {"another's", true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mount := fakeResctrl(t)
+			own, counted := filepath.Join(mount, "box"), filepath.Join(mount, "gold/mon_groups/box")
+			for _, dir := range []string{own, counted} {
+				if err := os.Mkdir(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if test.marks == "" {
+					continue
+				}
+				if err := unix.Setxattr(dir, "user.minirun", []byte(test.marks), 0); err != nil {
+					t.Skipf("%s: %v: needs a file system with user.* attributes", dir, err)
+				}
+			}
+			var none *Class
+			for _, c := range []*Class{{Dir: own, Own: true}, {Dir: filepath.Join(mount, "gold"), Monitor: counted}, {Dir: own, Own: true}, none} {
+				if err := c.Remove(owner.Mark("mine"), test.unborn); err != nil {
+					t.Errorf("Remove(%+v) = %v", c, err)
+				}
+			}
+			for path, want := range map[string]bool{own: !test.goes, counted: !test.goes, filepath.Join(mount, "gold"): true} {
+				if _, err := os.Stat(path); (err == nil) != want {
+					t.Errorf("after Remove, %s: %v, want there: %t", path, err, want)
+				}
+			}
+			there, err := (&Class{Dir: own, Own: true}).there(owner.Mark("mine"))
+			if there || err != nil {
+				t.Errorf("there(mine) = %t, %v", there, err)
+			}
+		})
 	}
 }
 
@@ -119,18 +147,18 @@ func TestUpdateClass(t *testing.T) {
 	mount := fakeResctrl(t)
 	c := &Class{Dir: filepath.Join(mount, "gold")}
 	p := &plan.Plan{}
-	err := c.Update(p, []string{"L3:0=f"})
+	err := c.Update(p, []string{"L3:0=f"}, owner.Mark(""))
 	if _, startErr := p.Start(plan.Options{}); err != nil || startErr != nil {
 		t.Error(err, startErr)
 	}
-	if err := c.Update(p, []string{"L3:0=f\nMB:0=20"}); err == nil {
+	if err := c.Update(p, []string{"L3:0=f\nMB:0=20"}, owner.Mark("")); err == nil {
 		t.Error("Update with two lines in one: want an error")
 	}
 	if got, _ := os.ReadFile(filepath.Join(c.Dir, "schemata")); !strings.HasPrefix(string(got), "L3:0=f\n") {
 		t.Errorf("schemata = %q", got)
 	}
 	var none *Class
-	if none.Update(p, nil) != nil || none.Update(p, []string{"L3:0=f"}) == nil {
+	if none.Update(p, nil, owner.Mark("")) != nil || none.Update(p, []string{"L3:0=f"}, owner.Mark("")) == nil {
 		t.Error("Update of no class: want an error if there is something to change, and none else")
 	}
 }

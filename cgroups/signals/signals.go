@@ -55,10 +55,20 @@ func Send(g *cgroups.Group, sig unix.Signal) error {
 	if err != nil {
 		return err
 	}
+	err = Each(g.Procs, func(pid int) (bool, error) { return isIn(pid, path) }, sig)
+	if err != nil {
+		return fmt.Errorf("processes of %s: %w", g.Dir, err)
+	}
+	return nil
+}
+
+// Each sends a signal to all processes of a list that changes, as Send does. inside says
+// whether the process that has a number now is one of those that are meant.
+func Each(list func() ([]int, error), inside func(pid int) (bool, error), sig unix.Signal) error {
 	sent := map[int]bool{}
-	elsewhere := map[int]int{} // how often a process was not in the group
+	elsewhere := map[int]int{} // how often a process was not inside
 	for range rounds {
-		pids, err := g.Procs()
+		pids, err := list()
 		if err != nil {
 			return err
 		}
@@ -68,13 +78,13 @@ func Send(g *cgroups.Group, sig unix.Signal) error {
 				continue
 			}
 			again = true
-			err := send(pid, sig, path)
+			err := send(pid, sig, inside)
 			if errors.Is(err, errElsewhere) && elsewhere[pid] < rounds-1 { // the next list will not have it
 				elsewhere[pid]++
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("send %s to process %d of %s: %w", unix.SignalName(sig), pid, g.Dir, err)
+				return fmt.Errorf("send %s to process %d: %w", unix.SignalName(sig), pid, err)
 			}
 			sent[pid] = true
 		}
@@ -88,9 +98,8 @@ func Send(g *cgroups.Group, sig unix.Signal) error {
 // rounds is how often Send reads the list.
 const rounds = 10
 
-// send signals a process of the group that /proc shows with this path. That the
-// process has ended is no error.
-func send(pid int, sig unix.Signal, path string) error {
+// send signals a process that is inside. That the process has ended is no error.
+func send(pid int, sig unix.Signal, inside func(pid int) (bool, error)) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err == unix.ESRCH || err == unix.EINVAL { // EINVAL: the number is a thread's now
 		return nil
@@ -98,23 +107,31 @@ func send(pid int, sig unix.Signal, path string) error {
 		return err
 	}
 	defer unix.Close(fd) // EIO is impossible for a pidfd
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	is, err := inside(pid)
 	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
 		return err
 	}
-	at, ok := cgroups.ParsePath(string(text))
-	inside := ok && isBelow(at, path)
-	if !inside {
+	if !is {
 		sig = 0 // only asks whether the process has ended
 	}
 	err = unix.PidfdSendSignal(fd, sig, nil, 0)
 	switch {
 	case err == unix.ESRCH:
 		return nil
-	case !inside:
+	case !is:
 		return errElsewhere
 	}
 	return err
+}
+
+// isIn says whether a process is in the group that /proc shows with this path, or below.
+func isIn(pid int, path string) (bool, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return false, err
+	}
+	at, ok := cgroups.ParsePath(string(text))
+	return ok && isBelow(at, path), nil
 }
 
 // pathOf is the path of a group as /proc/PID/cgroup prints it: counted from the root

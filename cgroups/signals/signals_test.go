@@ -98,7 +98,7 @@ func TestOutside(t *testing.T) {
 	path, err := pathOf(g.Dir)
 	grouptest.Check(t, "pathOf", err)
 	for pid, want := range map[int]error{p.Pid: nil, q.Pid: errElsewhere, os.Getpid(): errElsewhere, 1 << 30: nil} {
-		if err := send(pid, 0, path); !errors.Is(err, want) {
+		if err := send(pid, 0, func(pid int) (bool, error) { return isIn(pid, path) }); !errors.Is(err, want) {
 			t.Errorf("send(%d) = %v, want %v", pid, err, want)
 		}
 	}

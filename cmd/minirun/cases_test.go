@@ -9,11 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"minirun/cmd/testbed"
 	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // The images of these tests are of kinds that are found in registries, and that other
@@ -91,8 +95,9 @@ func saved(t *testing.T, images ...testImage) []byte {
 // A caller runs minirun, with a store and states of the user's own.
 type caller struct {
 	*testing.T
-	uid int
-	env []string
+	uid   int
+	store string
+	env   []string
 }
 
 // eachUser runs a test for root and for an ordinary user.
@@ -101,7 +106,7 @@ func eachUser(t *testing.T, run func(u caller)) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			testbed.OpenUp(t, dir)
-			u := caller{T: t, uid: uid, env: []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}}
+			u := caller{T: t, uid: uid, store: filepath.Join(dir, "XDG_DATA_HOME/minirun"), env: []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}}
 			for _, name := range []string{"XDG_RUNTIME_DIR", "XDG_DATA_HOME"} {
 				path := filepath.Join(dir, name)
 				testbed.Must(t, os.Mkdir(path, 0o700))
@@ -109,6 +114,7 @@ func eachUser(t *testing.T, run func(u caller)) {
 				u.env = append(u.env, name+"="+path)
 			}
 			if uid == 0 { // the default places are the tests' own
+				u.store = "/var/lib/minirun"
 				t.Cleanup(func() { testbed.Must(t, os.RemoveAll("/var/lib/minirun")) })
 			}
 			run(u)
@@ -140,7 +146,7 @@ func (u caller) load(images ...testImage) string {
 	u.Helper()
 	cmd := u.command("load")
 	cmd.Stdin = bytes.NewReader(saved(u.T, images...))
-	out, err := cmd.CombinedOutput()
+	out, err := cmd.Output()
 	if err != nil {
 		u.Fatalf("load: %v, %s", err, out)
 	}
@@ -153,6 +159,16 @@ func (u caller) want(wants map[string]string) {
 	for words, want := range wants {
 		if got := u.minirun(words); got != want {
 			u.Errorf("minirun %s: %s; want %s", words, got, want)
+		}
+	}
+}
+
+// ready waits until a container's program has said something.
+func (u caller) ready(name string) {
+	u.Helper()
+	for end := time.Now().Add(10 * time.Second); u.minirun("logs "+name) == ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			u.Fatalf("%s says nothing", name)
 		}
 	}
 }
@@ -236,4 +252,229 @@ func TestEtc(t *testing.T) {
 			})
 		}
 	})
+}
+
+// running is the configuration of an image that runs words.
+func running(words ...string) image.RunConfig {
+	return image.RunConfig{Cmd: words, Env: []string{"PATH=/bin"}}
+}
+
+// TestLayersOfImage: as many as an image may have, the same one twice, and none.
+func TestLayersOfImage(t *testing.T) {
+	testbed.NeedRoot(t)
+	programs := base(t)
+	eachUser(t, func(u caller) {
+		var images []testImage
+		want := map[string]string{}
+		for _, n := range []int{40, 41, 55, 127, 490} {
+			i := testImage{[]string{fmt.Sprint("many:", n)}, running("ls", "/many"), [][]byte{programs}}
+			var names []string
+			for at := range n - 1 {
+				name := fmt.Sprintf("%03d", at)
+				i.layers = append(i.layers, layerOf(t, member{name: "many/" + name}))
+				names = append(names, name)
+			}
+			images = append(images, i)
+			want["run --rm "+i.names[0]] = strings.Join(names, " ")
+		}
+		empty, a := layerOf(t), layerOf(t, member{name: "tmp/a", text: "1\n"})
+		b, gone := layerOf(t, member{name: "tmp/a", text: "2\n"}), layerOf(t, member{name: "tmp/.wh.a"})
+		for name, layers := range map[string][][]byte{"twice": {programs, empty, a, empty}, "again": {programs, a, b, a}, "back": {programs, a, gone, a}} {
+			images = append(images, testImage{[]string{name}, running("cat", "/tmp/a"), layers})
+			want["run --rm "+name] = "1"
+		}
+		images = append(images, testImage{[]string{"none"}, running("/host/bin/echo", "hello"), nil})
+		u.load(images...)
+		host := u.TempDir()
+		testbed.OpenUp(u, host)
+		if out, err := exec.Command("tar", "-xf", testbed.ImageTar(u.T), "-C", host).CombinedOutput(); err != nil {
+			u.Fatalf("tar: %v, %s", err, out)
+		}
+		want["run --rm -v "+host+":/host none"] = "hello"
+		want["run --rm none"] = `minirun: exec: "/host/bin/echo": no such file or directory (exit status 127)`
+		u.want(want)
+		// Layers with short names are in use, too.
+		top := layerOf(t, member{name: "top"})
+		u.load(testImage{[]string{"used"}, running("true"), append(slices.Clone(images[2].layers), top)})
+		u.want(map[string]string{"run --name user used": ""})
+		u.want(map[string]string{"rmi --force used": "used"})
+		if _, err := os.Stat(filepath.Join(u.store, "layers", image.DigestOf(top).Hex())); err != nil {
+			u.Errorf("a layer in use is removed: %v", err)
+		}
+		u.want(map[string]string{"rm user": "user"})
+	})
+}
+
+// TestLayersOfBundle: mount(2) cuts its options at a page, and would show fewer layers.
+func TestLayersOfBundle(t *testing.T) {
+	testbed.NeedRoot(t)
+	testbed.Programs = testbed.ImageTar(t)
+	dir := t.TempDir()
+	for _, at := range []string{"/", "/data"} {
+		bundleDir := filepath.Join(dir, fmt.Sprint("bundle", len(at)))
+		testbed.Must(t, testbed.WriteBundle(bundleDir, []string{"ls", filepath.Join(at, "many")}))
+		options := []string{"upperdir=" + filepath.Join(bundleDir, "upper"), "workdir=" + filepath.Join(bundleDir, "work")}
+		lower := []string{filepath.Join(bundleDir, "rootfs")}
+		for i := range 41 {
+			lower = append(lower, filepath.Join(dir, fmt.Sprint(i%7), strings.Repeat("x", 100), fmt.Sprintf("%03d", i)))
+			testbed.Must(t, os.MkdirAll(filepath.Join(lower[i+1], "many", fmt.Sprintf("%03d", i)), 0o755))
+		}
+		for _, o := range options {
+			_, path, _ := strings.Cut(o, "=")
+			testbed.Must(t, os.MkdirAll(path, 0o755))
+		}
+		path := filepath.Join(bundleDir, "config.json")
+		var spec specs.Spec
+		text, err := os.ReadFile(path)
+		testbed.Must(t, err)
+		testbed.Must(t, json.Unmarshal(text, &spec))
+		overlay := specs.Mount{Destination: at, Type: "overlay", Source: "overlay", Options: append(options, "lowerdir="+strings.Join(lower, ":"))}
+		if spec.Mounts = append(spec.Mounts, overlay); at == "/" {
+			spec.Root.Path = "merged"
+			testbed.Must(t, os.Mkdir(filepath.Join(bundleDir, "merged"), 0o755))
+		}
+		text, err = json.Marshal(spec)
+		testbed.Must(t, err)
+		testbed.Must(t, os.WriteFile(path, text, 0o600))
+		out, err := exec.Command("minirunc", "run", "-b", bundleDir, "many").CombinedOutput()
+		if got := len(strings.Fields(string(out))); !linux65 && err == nil || linux65 && (err != nil || got != 41) {
+			t.Errorf("overlay on %s: %v, %d words, want 41: %s", at, err, got, out)
+		}
+	}
+}
+
+// linux65 says whether the kernel takes layers one by one.
+var linux65 = func() bool {
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	var major, minor int
+	fmt.Sscanf(string(release), "%d.%d", &major, &minor)
+	return major > 6 || major == 6 && minor >= 5
+}()
+
+// TestSettingsOfImage: entrypoints, volumes, and signals as images have them.
+func TestSettingsOfImage(t *testing.T) {
+	testbed.NeedRoot(t)
+	programs := base(t)
+	eachUser(t, func(u caller) {
+		noEntrypoint := running("echo", "cmd")
+		noEntrypoint.Entrypoint = []string{""}
+		volumes := running("write", "/data/new/file", "x")
+		volumes.Volumes = map[string]struct{}{"/data/new": {}, "etc/": {}, "/link/in": {}, "/": {}, "/proc/sys": {}, "/dev/shm": {}, "/sys": {}}
+		tooMany := running("true")
+		tooMany.Volumes = map[string]struct{}{}
+		for i := range 300 {
+			tooMany.Volumes[fmt.Sprint("/", i)] = struct{}{}
+		}
+		u.load(testImage{[]string{"entry"}, noEntrypoint, [][]byte{programs}},
+			testImage{[]string{"volumes"}, volumes, [][]byte{programs, layerOf(t, member{name: "link", kind: tar.TypeSymlink, text: "/proc/sys"}, member{name: "proc/sys", kind: tar.TypeDir})}},
+			testImage{[]string{"toomany"}, tooMany, [][]byte{programs}})
+		u.want(map[string]string{
+			"run --rm entry":                                   "cmd",
+			"run --rm entry echo args":                         "args",
+			"run --rm --entrypoint= entry echo x":              "x",
+			"run --rm volumes":                                 "written",
+			"run --rm --read-only volumes":                     "written",
+			"run --rm --read-only volumes write /etc/new x":    "written", // with what the image has there
+			"run --rm --read-only volumes cat /etc/greeting":   "hello",
+			"run --rm --read-only volumes mode /data/new":      "drwxr-xr-x",
+			"run --rm --read-only volumes write /home/new x":   "open /home/new: read-only file system (exit status 1)",
+			"run --rm volumes write /proc/sys/kernel/ostype x": "open /proc/sys/kernel/ostype: read-only file system (exit status 1)",
+			"run --rm toomany":                                 "minirun: image toomany:latest: 300 volumes, more than 256 (exit status 125)",
+		})
+	})
+}
+
+// TestStopSignalOfImage: a real-time signal, one that does not exist, and all names that kill takes.
+func TestStopSignalOfImage(t *testing.T) {
+	testbed.NeedRoot(t)
+	programs := base(t)
+	eachUser(t, func(u caller) {
+		var images []testImage
+		for name, signal := range map[string]string{"realtime": "SIGRTMIN+3", "unknown": "SIGNAL"} {
+			c := running("trap", "RTMIN+3=3", "TERM=4")
+			c.StopSignal = signal
+			images = append(images, testImage{[]string{name}, c, [][]byte{programs}})
+		}
+		u.load(images...)
+		for name, want := range map[string]string{"realtime": "37", "unknown": "SIGTERM"} {
+			u.minirun("run -d --name " + name + " " + name)
+			u.ready(name)
+			out := u.minirun("stop " + name)
+			if warned := strings.Contains(out, `unknown: the image's STOPSIGNAL: signal "SIGNAL": no such signal; SIGTERM is sent`); !strings.HasSuffix(out, name) || warned != (name == "unknown") {
+				u.Errorf("stop: %s", out)
+			}
+			if got := u.minirun("logs " + name); !strings.HasSuffix(got, "got "+want) {
+				u.Errorf("%s: %s, want signal %s", name, got, want)
+			}
+			u.want(map[string]string{"rm " + name: name})
+		}
+		if got := u.minirun("stop -s SIGNAL x"); !strings.Contains(got, "no such") {
+			u.Errorf("stop -s SIGNAL: %s", got)
+		}
+	})
+}
+
+// TestNamesOfImage: load prints each name that an archive has.
+func TestNamesOfImage(t *testing.T) {
+	testbed.NeedRoot(t)
+	eachUser(t, func(u caller) {
+		layer := layerOf(t, member{name: "a"})
+		u.load(testImage{[]string{"before:1"}, running("a"), [][]byte{layer}})
+		got := u.load(testImage{[]string{"x:1", "y:2"}, running("a"), [][]byte{layer}}, testImage{nil, running("b"), [][]byte{layer}})
+		if lines := strings.Split(got, "\n"); len(lines) != 4 || lines[0] != "Loaded image: x:1" || lines[1] != "Loaded image: y:2" || !strings.HasPrefix(lines[2], "Loaded image: sha256:") {
+			u.Errorf("load prints %q", got)
+		}
+		if rows := u.minirun("images -q"); len(strings.Fields(rows)) != 4 {
+			u.Errorf("images: %q, want four rows", rows)
+		}
+	})
+}
+
+// TestCompressed: what minirun does not decompress is named, and the hint helps when it is
+// typed.
+func TestCompressed(t *testing.T) {
+	testbed.NeedRoot(t)
+	t.Chdir(t.TempDir())
+	for _, program := range []string{"xz", "bzip2"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(err)
+		}
+		layer := layerOf(t, member{name: "a"})
+		for command, content := range map[string][]byte{
+			"load -i": saved(t, testImage{[]string{"packed:1"}, running("a"), [][]byte{layer}}), "load": saved(t, testImage{[]string{"packed:1"}, running("a"), [][]byte{layer}}),
+			"import": layer,
+		} {
+			file := "it's " + program
+			testbed.Must(t, os.WriteFile(file, content, 0o600))
+			if out, err := exec.Command(program, "-f", file).CombinedOutput(); err != nil {
+				t.Fatalf("%v, %s", err, out)
+			}
+			packed, _ := filepath.Glob(file + ".*")
+			words := append(strings.Fields("minirun "+command), packed[0])
+			if command == "import" {
+				words = append(words, "packed:1")
+			}
+			cmd := exec.Command(words[0], words[1:]...)
+			if command == "load" { // from standard input
+				cmd = exec.Command("sh", "-c", `cat "$1" | minirun load`, "sh", packed[0])
+			}
+			out, err := cmd.CombinedOutput()
+			_, hint, ok := strings.Cut(strings.TrimSpace(string(out)), "\nhint: ")
+			if err == nil || !ok || !strings.Contains(string(out), "compressed with "+program) {
+				t.Errorf("%q: %s", words, out)
+				continue
+			}
+			hint = strings.Trim(hint, "`")
+			if command == "load" { // the hint is for the middle of the pipe
+				hint = `cat "$1" | ` + hint
+			}
+			if out, err := exec.Command("sh", "-c", hint, "sh", packed[0]).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v, %s", hint, err, out)
+			}
+			if out, err := exec.Command("minirun", "rmi", "packed:1").CombinedOutput(); err != nil {
+				t.Errorf("after %s: rmi: %v, %s", hint, err, out)
+			}
+			os.Remove(packed[0])
+		}
+	}
 }

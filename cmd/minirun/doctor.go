@@ -9,8 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
+	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // doctor tries what a container needs, where it needs it and as the user who asks: files
@@ -30,7 +33,7 @@ func doctor(c *cli.Context) error {
 	if what := c.String("inside"); what != "" {
 		return inside(what, c.Args().Slice())
 	}
-	signal.Ignore(stopping...) // ^C would leave behind what is being tried
+	signal.Ignore(early.Stopping...) // ^C would leave behind what is being tried
 	healthy := true
 	for _, check := range checks {
 		found, err := check.look(c)
@@ -80,7 +83,13 @@ func lookOthers(*cli.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("only root in containers: %w", err)
 	}
-	return fmt.Sprintf("%d users from %d on, %d groups from %d on", uids.Size, uids.HostID, gids.Size, gids.HostID), nil
+	count := func(maps []specs.LinuxIDMapping) (sum uint32) {
+		for _, m := range maps {
+			sum += m.Size
+		}
+		return sum
+	}
+	return fmt.Sprintf("%d users from %d on, %d groups from %d on", count(uids), uids[0].HostID, count(gids), gids[0].HostID), nil
 }
 
 // lookKernel checks for Linux 5.14, which has cgroup.kill.

@@ -100,9 +100,7 @@ func execUser(c *cli.Context, k *container.Container, p *specs.Process) error {
 }
 
 // processFile writes a process into a file in memory, for minirunc to read by its
-// descriptor's number. The descriptor stays open over execve. Its number lies
-// behind those of the sockets that are meant for the program (sd_listen_fds(3)):
-// minirunc closes all others before it enters the container.
+// descriptor's number. minirunc closes it before it enters the container.
 func processFile(p *specs.Process) (int, error) {
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -117,13 +115,19 @@ func processFile(p *specs.Process) (int, error) {
 	if _, err := file.Write(data); err != nil {
 		return -1, err
 	}
+	return behindSockets(fd)
+}
+
+// behindSockets is a copy of a descriptor that minirunc inherits, with a number behind
+// those of the sockets that are meant for the program (sd_listen_fds(3)).
+func behindSockets(fd int) (int, error) {
 	sockets := 0
 	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
 		sockets, _ = strconv.Atoi(os.Getenv("LISTEN_FDS")) // what is no number means none
 	}
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, 3+max(sockets, 0))
 	if err != nil {
-		return -1, fmt.Errorf("descriptor for the process: %w", err)
+		return -1, fmt.Errorf("descriptor for minirunc: %w", err)
 	}
 	return copied, nil
 }

@@ -14,6 +14,7 @@ import (
 	"minirun/container"
 	"minirun/container/bundle"
 	"minirun/plan"
+	"minirun/plan/print"
 	"minirun/rootfs/image"
 )
 
@@ -58,11 +59,22 @@ func isUsersEPERM(err error) bool {
 	return errors.As(err, &failed) && errors.Is(err, unix.EPERM) && os.Geteuid() != 0
 }
 
+// A helped error comes with a hint of its own.
+type helped struct {
+	error
+	hint string
+}
+
+func (h helped) Unwrap() error { return h.error }
+
 // hint returns advice for an error; "" if there is none.
 func hint(err error) string {
 	var missing notDone
 	var wrong usage
+	var help helped
 	switch {
+	case errors.As(err, &help):
+		return help.hint
 	case errors.As(err, &missing):
 		return missing.instead()
 	case errors.As(err, &wrong):
@@ -75,6 +87,20 @@ func hint(err error) string {
 		}
 	}
 	return ""
+}
+
+// unpacked adds to an error about a compression that minirun does not read how another
+// program decompresses the file for the command.
+func unpacked(err error, file, command string) error {
+	var how image.Compression
+	if !errors.As(err, &how) {
+		return err
+	}
+	words := []string{string(how), "-dc", print.Quote(file), "| minirun", command}
+	if file == "" || file == "-" {
+		words = slices.Delete(words, 2, 3)
+	}
+	return helped{err, "`" + strings.Join(words, " ") + "`"}
 }
 
 // helpOf says where a command is explained, or if the word is none, where all are.
@@ -120,7 +146,6 @@ var insteadOfCommands = []advice{
 	{"port", "no port is published; `minirun ps` shows those that images name"},
 	{"push", "`docker push IMAGE`"},
 	{"rename", "`minirun run -d --name NAME IMAGE` makes another one of that name"},
-	{"restart", "`minirun stop CONTAINER && minirun rm CONTAINER && minirun run -d --name NAME IMAGE`"},
 	{"save", "`tar -c -C STORE oci-layout index.json blobs >FILE` writes all images; docker load and minirun load read it"},
 	{"stats", "`minirun events --stats CONTAINER`, or `minirun ps --wide`"},
 	{"system df", "`minirun images` shows the sizes"},

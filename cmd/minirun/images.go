@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/go-units"
@@ -48,9 +49,14 @@ func loadCommand() *cli.Command {
 			}
 			loaded, err := load(s, c.String("input")+c.Args().First())
 			for _, img := range loaded {
-				report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				for _, name := range img.Loaded {
+					report.Printf(c.App.Writer, "Loaded image: %s\n", name.Familiar())
+				}
+				if len(img.Loaded) == 0 {
+					report.Printf(c.App.Writer, "Loaded image: %s\n", imageName(img))
+				}
 			}
-			return err
+			return unpacked(err, c.String("input")+c.Args().First(), "load")
 		},
 	}
 }
@@ -116,7 +122,8 @@ func importImage(c *cli.Context) error {
 	}
 	img, err := s.Import(r, name, c.StringSlice("change")...)
 	if err != nil {
-		return fmt.Errorf("import %s: %w", c.Args().First(), err)
+		err = fmt.Errorf("import %s: %w", c.Args().First(), err)
+		return unpacked(err, c.Args().First(), strings.TrimSpace("import - "+c.Args().Get(1)))
 	}
 	fmt.Fprintln(c.App.Writer, "sha256:"+img.ID.Hex())
 	return nil
@@ -257,7 +264,7 @@ func rmiCommand() *cli.Command {
 				if err := free(c, s, word); err != nil && !c.Bool("force") {
 					return fmt.Errorf("remove image %s: %w", word, err)
 				}
-				_, err := s.Remove(word, func(id image.Digest) bool { return layerInUse(store(c), id) })
+				_, err := s.Remove(word, layersInUse(store(c)))
 				return err
 			})
 		},
@@ -280,20 +287,15 @@ func free(c *cli.Context, s *image.Store, word string) error {
 	return err
 }
 
-// layerInUse says whether a container is made of a layer.
-func layerInUse(s bundle.Store, id image.Digest) bool {
-	list, err := s.List()
-	if err != nil {
-		return true // so it is kept
+// layersInUse says of a layer whether a container is made of it. The containers are listed once,
+// at the first question: [image.Store.Remove] asks when no other command makes one.
+func layersInUse(s bundle.Store) func(image.Digest) bool {
+	list := sync.OnceValues(s.List)
+	return func(id image.Digest) bool {
+		bundles, err := list()
+		return err != nil || // after an error it is kept
+			slices.ContainsFunc(bundles, func(b *bundle.Bundle) bool { return b.UsesLayer(id.Hex()) })
 	}
-	for _, b := range list {
-		for _, m := range b.Spec.Mounts {
-			if m.Type == "overlay" && strings.Contains(strings.Join(m.Options, ","), id.Hex()) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 func imageName(img *image.Image) string {

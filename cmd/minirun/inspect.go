@@ -191,6 +191,9 @@ type inspectedHost struct {
 func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 	i := inspected{ID: b.ID, Name: "/" + b.Annotation(bundle.Name), Created: b.CreatedAt(), Image: "sha256:" + b.Annotation(bundle.ImageID), LogPath: b.Dir, Bundle: b.Dir, Spec: b.Spec}
 	i.State.Status = "created"
+	if b.HasRun {
+		i.State.Status = "exited"
+	}
 	k, err := root(c).Load(b.ID)
 	if err == nil {
 		i.Cgroup = k.Cgroup
@@ -250,7 +253,7 @@ func stateOf(k *container.Container) (inspectedState, error) {
 	if s.Status != "exited" { // it has a process also while it is made, which --step makes slow
 		s.Pid, s.Monitor = k.Pid, monitorOf(k.Pid)
 	}
-	if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
+	if e, ok := exit.Read(k.Dir(), k.Identity); ok {
 		s.ExitCode, s.FinishedAt = e.Code, e.At
 	}
 	s.OOMKilled = watching.OOMKilled(k)

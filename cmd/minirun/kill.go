@@ -3,14 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
 	"minirun/container/freezer"
+	"minirun/container/signals"
 )
 
 func killCommand() *cli.Command {
@@ -37,19 +36,12 @@ func killCommand() *cli.Command {
 	}
 }
 
-// parseSignal takes a number, KILL or SIGKILL; "" is the default. Number 0 is no
-// signal, but asks whether one could be sent.
+// parseSignal is [signals.Parse]; "" is the default.
 func parseSignal(name string, otherwise unix.Signal) (unix.Signal, error) {
 	if name == "" {
 		return otherwise, nil
 	}
-	if n, err := strconv.Atoi(name); err == nil && n >= 0 && n < 65 {
-		return unix.Signal(n), nil
-	}
-	if s := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")); s != 0 {
-		return s, nil
-	}
-	return 0, fmt.Errorf("signal %q: no such signal", name)
+	return signals.Parse(name)
 }
 
 func pauseCommand() *cli.Command {

@@ -18,6 +18,7 @@ import (
 	"minirun/container/exit"
 	members "minirun/container/processes"
 	"minirun/container/procfs"
+	"minirun/rootfs/image/private"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -45,7 +46,8 @@ func list(c *cli.Context) ([]*listed, error) {
 	if err != nil {
 		return nil, err
 	}
-	states, err := root(c).List(func(err error) { warn(err.Error() + ": " + removesContainer) })
+	broken := func(err error) { warn(err.Error() + ": " + removesContainer) }
+	states, err := root(c).List(broken)
 	if err != nil {
 		return nil, err
 	}
@@ -57,8 +59,13 @@ func list(c *cli.Context) ([]*listed, error) {
 	for _, b := range bundles {
 		l := &listed{ID: b.ID, Name: b.Annotation(bundle.Name), Image: b.Annotation(bundle.Image), Command: b.Annotation(bundle.Command),
 			Ports: b.Annotation(bundle.Ports), Created: b.CreatedAt(), Status: "Created", State: "created"}
+		if b.HasRun { // its state is gone: the machine has booted since
+			l.Status, l.State = "Exited", "exited"
+		}
 		if k := byID[b.ID]; k != nil {
-			if err := l.take(k); err != nil {
+			if err := l.take(k); errors.Is(err, container.ErrDamaged) {
+				broken(err)
+			} else if err != nil {
 				return nil, err
 			}
 			delete(byID, b.ID)
@@ -67,7 +74,10 @@ func list(c *cli.Context) ([]*listed, error) {
 	}
 	for _, k := range byID {
 		l := &listed{ID: k.ID, Name: k.ID, Image: k.Bundle, Created: k.Created}
-		if err := l.take(k); err != nil {
+		if err := l.take(k); errors.Is(err, container.ErrDamaged) {
+			broken(err)
+			continue
+		} else if err != nil {
 			return nil, err
 		}
 		all = append(all, l)
@@ -77,11 +87,12 @@ func list(c *cli.Context) ([]*listed, error) {
 }
 
 // take adds the container's state.
-func (l *listed) take(k *container.Container) (err error) {
-	l.Cgroup, l.container = k.Cgroup, k
-	if l.State, err = statusWord(k); err != nil {
+func (l *listed) take(k *container.Container) error {
+	word, err := statusWord(k)
+	if err != nil {
 		return err
 	}
+	l.Cgroup, l.container, l.State = k.Cgroup, k, word
 	switch l.State {
 	case "running":
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started))
@@ -89,7 +100,7 @@ func (l *listed) take(k *container.Container) (err error) {
 		l.Status = "Up " + units.HumanDuration(time.Since(k.Started)) + " (Paused)"
 	case "exited":
 		l.Status = "Exited"
-		if e, ok := exit.Read(k.Dir(), k.Pid, k.StartTime); ok {
+		if e, ok := exit.Read(k.Dir(), k.Identity); ok {
 			l.Status = fmt.Sprintf("Exited (%d) %s ago", e.Code, units.HumanDuration(time.Since(e.At)))
 			l.ExitCode = e.Code
 		}
@@ -149,8 +160,11 @@ func lookAt(containers []*listed) (*view, error) {
 			continue
 		}
 		pids, err := members.Of(l.container)
-		if err != nil {
+		if err != nil && !private.IsDamage(err) {
 			return nil, err
+		} else if err != nil {
+			warn(fmt.Sprintf("processes of %s: %v", l.ID, err))
+			continue
 		}
 		for _, pid := range pids {
 			v.owner[pid] = l
@@ -177,21 +191,46 @@ func find(c *cli.Context, word string) (*container.Container, error) {
 	if err == nil || errors.Is(err, container.ErrDamaged) {
 		return k, err
 	}
-	b, storeErr := store(c).Find(word)
+	b, storeErr := inStore(c, word)
 	switch {
 	case storeErr == nil:
-		return root(c).Load(b.ID)
+		k, err := root(c).Load(b.ID)
+		if errors.Is(err, container.ErrNotExist) { // it has ended with an earlier boot, or is still being made
+			err = fmt.Errorf("%s: %w", word, container.ErrNotRunning)
+		}
+		return k, err
 	case errors.Is(storeErr, bundle.ErrNoSuch):
 		return nil, err
 	}
 	return nil, storeErr
 }
 
+// inStore finds a container's bundle.
+func inStore(c *cli.Context, word string) (*bundle.Bundle, error) {
+	f, err := finder(c)
+	if err != nil {
+		return nil, err
+	}
+	return f.Find(word)
+}
+
+// finder is the command's view of the store: the list of all containers is read at most once.
+func finder(c *cli.Context) (*bundle.Finder, error) {
+	if f, ok := c.App.Metadata["finder"].(*bundle.Finder); ok {
+		return f, nil
+	}
+	f, err := store(c).Finder()
+	if err == nil {
+		c.App.Metadata["finder"] = f // it is closed with the program
+	}
+	return f, err
+}
+
 // bundleOf is find for a container's bundle, which exists without a state once the
 // machine has booted again. A container that somebody has made with minirunc has no
 // bundle in the store: for it, an empty one with its id is returned.
 func bundleOf(c *cli.Context, word string) (*bundle.Bundle, error) {
-	b, err := store(c).Find(word)
+	b, err := inStore(c, word)
 	if err == nil && b.ID == word {
 		return b, nil
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -52,7 +51,7 @@ func logs(c *cli.Context, b *bundle.Bundle) error {
 	}
 	var list []log
 	for name, to := range map[string]io.Writer{"stdout": os.Stdout, "stderr": os.Stderr} {
-		f, err := openLog(filepath.Join(b.Dir, name))
+		f, err := openLog(func() (*os.File, error) { return store(c).OpenFile(b, name) })
 		if errors.Is(err, os.ErrNotExist) {
 			continue // it ran attached: its output was the caller's
 		} else if err != nil {

@@ -86,7 +86,7 @@ func newApp(out *report.Output) *cli.App {
 // as create, are minirunc's (see isEngine).
 func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
-		runCommand, psCommand, logsCommand, execCommand, stopCommand, rmCommand, inspectCommand,
+		runCommand, psCommand, logsCommand, execCommand, stopCommand, startCommand, restartCommand, rmCommand, inspectCommand,
 		imagesCommand, loadCommand, importCommand, tagCommand, rmiCommand,
 		treeCommand, threadsCommand, nsCommand, planCommand, doctorCommand,
 		killCommand, pauseCommand, resumeCommand, updateCommand, eventsCommand,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"minirun/cmd/report"
 	"minirun/container"
@@ -41,22 +42,40 @@ func remove(c *cli.Context, word string) error {
 	k, err := root(c).Lock(b.ID)
 	switch {
 	case errors.Is(err, container.ErrNotExist):
-		return store(c).Delete(b)
+		return deleteBundle(c, b)
 	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
-		return errors.Join(discard(c, b.ID, err), store(c).Delete(b))
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
 	case err != nil:
 		return err
 	}
 	defer k.Unlock()
-	if s, err := k.Status(); err != nil {
+	s, err := k.Status()
+	switch {
+	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+		k.Kill(unix.SIGKILL, false) // it may not work: discard says so
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
+	case err != nil:
 		return fmt.Errorf("remove %s: %w", word, err)
-	} else if !c.Bool("force") && (s == "running" || s == "paused") {
+	case !c.Bool("force") && (s == "running" || s == "paused"):
 		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
 	}
 	if err := k.Delete(true); err != nil {
 		return err
 	}
-	return store(c).Delete(b)
+	return deleteBundle(c, b)
+}
+
+// deleteBundle removes a container's bundle. One that is none of the store's needs no store:
+// it may be another user's (see bundleOf).
+func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
+	if b.Dir == "" {
+		return nil
+	}
+	f, err := finder(c)
+	if err != nil {
+		return err
+	}
+	return f.Delete(b)
 }
 
 // discard removes what is left of a container whose state cannot be read.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
+	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cgroups/systemd"
+	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
 	"minirun/rootfs/image"
@@ -78,13 +79,9 @@ func runCommand() *cli.Command {
 	}
 }
 
-// stopping are the signals that cancel a run. minirun catches them while it writes the
-// bundle, and then removes it. It ignores them while it becomes minirunc: during
-// execve nothing can catch a signal, and one that ends the process would leave the
-// bundle behind. minirunc catches them first of all (signals.go there).
-var stopping = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM}
-
-// run writes the bundle, and then becomes the minirunc that runs it.
+// run writes the bundle, and then becomes the minirunc that runs it. A signal meanwhile
+// cancels the run, and the bundle is removed again: by run, by minirunc, or by the guard
+// (guard.go).
 func run(c *cli.Context) error {
 	if !c.Args().Present() {
 		return usage{errors.New("run: no image given")}
@@ -96,27 +93,34 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, stopping...)
+	early.Listen()
 	b, err := makeBundle(c)
 	if err != nil {
 		return err
 	}
-	select {
-	case s := <-stop:
-		return errors.Join(report.Exit(128+int(s.(unix.Signal))), store(c).Delete(b))
-	default:
+	remove := removeWords(c, b, self)
+	fd, err := guard(remove...)
+	early.Reset()
+	if s := early.Signal(); s != 0 {
+		err = report.Exit(128 + int(s))
 	}
-	signal.Ignore(stopping...)
-	return errors.Join(become(runWords(c, b, self)...), store(c).Delete(b))
+	if err == nil {
+		err = become(append(runWords(c, b, fd), append([]string{"--"}, remove...)...)...)
+	}
+	return errors.Join(err, store(c).Delete(b))
 }
 
-// runWords returns minirunc's command line. After the id follows the command with
+// runWords returns minirunc's command line. Behind the id follows the command with
 // which minirunc removes the container and the bundle (see people.go of minirunc).
-func runWords(c *cli.Context, b *bundle.Bundle, self string) []string {
-	words := append(globalFlags(c), "run", "--monitor", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
+func runWords(c *cli.Context, b *bundle.Bundle, guard int) []string {
+	words := append(globalFlags(c), "run", "--monitor", "--guard", strconv.Itoa(guard), "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	words = append(words, givenFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
-	words = append(words, b.ID, "--", self)
+	return append(words, b.ID)
+}
+
+// removeWords is the command that removes the container and the bundle.
+func removeWords(c *cli.Context, b *bundle.Bundle, self string) []string {
+	words := []string{self}
 	for _, flag := range []string{"root", "store"} {
 		if c.IsSet(flag) {
 			words = append(words, "--"+flag, c.String(flag))

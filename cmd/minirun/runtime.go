@@ -28,7 +28,7 @@ import (
 //   - the command is one that only minirunc has, such as create, or
 //   - a flag before the command is one that only minirunc has, such as --log, or
 //   - a flag of the command is one that only minirunc has, such as run --bundle, or
-//   - both have the command (exec kill pause resume update events, ps ID), and --root
+//   - both have the command (start exec kill pause resume update events, ps ID), and --root
 //     or another flag of runc's is before it, but not --store.
 //
 // So below the --root of an engine an id is an id, and never a name or the
@@ -37,11 +37,11 @@ import (
 
 // onlyRuntime are the commands that only minirunc has, and those that it lacks
 // but engines ask for.
-var onlyRuntime = []string{"create", "start", "state", "delete", "list", "features", "spec", "checkpoint", "restore"}
+var onlyRuntime = []string{"create", "state", "delete", "list", "features", "spec", "checkpoint", "restore"}
 
 // inBoth are the commands that both programs have, but for run and plan, which
 // people can give the same flags before the command.
-var inBoth = []string{"exec", "kill", "pause", "resume", "update", "events", "ps"}
+var inBoth = []string{"start", "exec", "kill", "pause", "resume", "update", "events", "ps"}
 
 // runtimeFlags are the flags that only minirunc has, by command; "" are those
 // before it.

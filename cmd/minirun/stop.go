@@ -40,13 +40,17 @@ func stopCommand() *cli.Command {
 		Name:      "stop",
 		Usage:     "end containers: a signal, and SIGKILL if that does not help",
 		ArgsUsage: "CONTAINER...",
-		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "timeout", Aliases: []string{"t", "time"}, Usage: "wait `SECONDS` before SIGKILL", Value: 10},
-			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL` instead of the image's, or SIGTERM"},
-		},
+		Flags:     stopFlags(),
 		Action: func(c *cli.Context) error {
 			return each(c, func(word string) error { return stop(c, word) })
 		},
+	}
+}
+
+func stopFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "timeout", Aliases: []string{"t", "time"}, Usage: "wait `SECONDS` before SIGKILL", Value: 10},
+		&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL` instead of the image's, or SIGTERM"},
 	}
 }
 
@@ -61,11 +65,7 @@ func stop(c *cli.Context, word string) error {
 	} else if err != nil {
 		return err
 	}
-	name := c.String("signal")
-	if name == "" {
-		name = b.Annotation(bundle.Signal)
-	}
-	signal, err := parseSignal(name, unix.SIGTERM)
+	signal, err := stopSignal(c, b)
 	if err != nil {
 		return err
 	}
@@ -82,6 +82,20 @@ func stop(c *cli.Context, word string) error {
 	}
 	_, err = k.Wait(0)
 	return err
+}
+
+// stopSignal is the signal of the command line, or the image's, or SIGTERM. That an image
+// names one which does not exist must not keep the container from being stopped.
+func stopSignal(c *cli.Context, b *bundle.Bundle) (unix.Signal, error) {
+	if name := c.String("signal"); name != "" {
+		return parseSignal(name, 0)
+	}
+	signal, err := parseSignal(b.Annotation(bundle.Signal), unix.SIGTERM)
+	if err != nil {
+		warn(fmt.Sprintf("%s: the image's STOPSIGNAL: %v; SIGTERM is sent", b.Annotation(bundle.Name), err))
+		return unix.SIGTERM, nil
+	}
+	return signal, nil
 }
 
 func ignore(err, harmless error) error {

@@ -18,10 +18,11 @@ import (
 
 // openLog opens a log. If the container holds a lease on it (F_SETLEASE of fcntl(2)),
 // the kernel asks the container by a signal to give it up, and open(2) would wait for
-// that, for up to fs.lease-break-time: 45 seconds. openLog waits for one.
-func openLog(path string) (*os.File, error) {
+// that, for up to fs.lease-break-time: 45 seconds. open does not wait (O_NONBLOCK), and openLog
+// waits for one second.
+func openLog(open func() (*os.File, error)) (*os.File, error) {
 	for end := time.Now().Add(time.Second); ; time.Sleep(20 * time.Millisecond) {
-		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		f, err := open()
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) {
 			return f, err
 		}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -72,5 +74,31 @@ func TestTerminalExec(t *testing.T) {
 	testbed.Must(t, err)
 	if after.Lflag&(unix.ICANON|unix.ECHO) != unix.ICANON|unix.ECHO {
 		t.Error("afterwards, the terminal is not as it was before")
+	}
+}
+
+// TestThreeInterrupts: process 1 of a pid namespace gets no SIGINT for which it has no
+// handler. The third ^C says so and ends it; with -i ^C is typed for the program, without it
+// is a signal to minirunc.
+func TestThreeInterrupts(t *testing.T) {
+	testbed.NeedRoot(t)
+	testbed.ImportPrograms(t)
+	t.Cleanup(func() { testbed.NothingLeft(t) })
+	for _, flag := range []string{"-it", "-t", "-i"} {
+		master, s, cmd := testbed.OnTerminal(t, "minirun", "run", flag, "--rm", "--name", "loud", "box", "deaf")
+		s.Shows(t, "ready\r\n")
+		for range 3 {
+			time.Sleep(100 * time.Millisecond)
+			if cmd.ProcessState != nil {
+				t.Fatalf("%s: it ended too early: %v", flag, cmd.ProcessState)
+			}
+			testbed.Must2(master.Write([]byte{3}))(t)
+		}
+		late := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		cmd.Wait()
+		late.Stop()
+		if code := cmd.ProcessState.ExitCode(); code != 128+9 || !strings.Contains(s.Text(), "deaf does not handle SIGINT: it is killed after the third") {
+			t.Errorf("%s: %v, %q", flag, cmd.ProcessState, s.Text())
+		}
 	}
 }

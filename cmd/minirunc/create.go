@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"minirun/container"
+	"minirun/container/listener"
 	"minirun/container/protect"
 	"minirun/container/sockets"
 )
@@ -35,6 +36,9 @@ func create(c *call) error {
 	}
 	if spec.Process.Terminal && o.Console == nil {
 		return errors.New("create: process.terminal wants --console-socket")
+	}
+	if o.Agent, err = listener.Connect(spec.Linux.Seccomp); err != nil {
+		return err
 	}
 	_, _, err = container.Root(c.root).New(c.args[0], dir, spec, o)
 	return err

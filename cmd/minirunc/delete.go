@@ -17,7 +17,9 @@ func remove(c *call) error {
 	if k, err := c.load(); err == nil && *force {
 		// Another command may hold the lock while it waits for the container to do
 		// something: its end ends the waiting. If it cannot be ended, Delete says so.
-		k.Kill(unix.SIGKILL, true)
+		if k.Kill(unix.SIGKILL, true) != nil {
+			k.Kill(unix.SIGKILL, false) // its cgroup cannot be read, but its process is known
+		}
 	}
 	err := c.one(func(k *container.Container) error { return k.Delete(*force) })
 	switch {

@@ -139,7 +139,7 @@ func (s *session) files(f execFlags) (err error) {
 	case terminal && s.detach && !s.people.insulate:
 		return errors.New("exec -d -t: who takes the terminal? give a --console-socket")
 	case terminal:
-		s.options.Console, s.socket, err = sockets.Pair("terminal")
+		err = s.terminal()
 	case s.people.insulate && !s.people.interactive:
 		s.options.Stdin, err = os.Open("/dev/null")
 	}

@@ -175,7 +175,7 @@ func TestUnknown(t *testing.T) {
 	testbed.NeedRoot(t)
 	testbed.Programs = testbed.ImageTar(t)
 	f := newField(t, testbed.Makers[0])
-	for _, path := range []string{"/stat", "/exec.fifo", "/cgroup.events", "/state.json", "/root/keeper"} {
+	for _, path := range []string{"/stat", "/exec.fifo", "/cgroup.events", "state.json", "keeper"} {
 		hurts := 0
 		for _, words := range []string{"state keeper", "list", "delete keeper", "exec keeper true", "start keeper", "ps -aq", "kill keeper 0"} {
 			usual, _ := f.Do(words)

@@ -5,7 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,8 +32,6 @@ type call struct {
 	manager   string // cgroupfs, systemd or disabled
 	version   bool
 	help      bool
-
-	early chan os.Signal // see signals.go
 
 	command command
 	flags   *flags   // the command's
@@ -69,6 +67,11 @@ func (c *call) globals(words []string) error {
 		c.log.most = debug
 	case *level != "error":
 		c.log.most = warning
+	}
+	if absolute, absErr := filepath.Abs(c.root); absErr == nil { // the program may see another working directory, and so may a later command
+		c.root = absolute
+	} else {
+		err = errors.Join(err, fmt.Errorf("--root %s: %w", c.root, absErr))
 	}
 	if err != nil {
 		printHelp(c.out) // that it cannot be printed matters less than err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -61,17 +62,22 @@ func (c *call) states() ([]shownState, error) {
 			return nil, err
 		}
 	}
-	containers, err := container.Root(c.root).List(func(err error) { c.log.warn(err.Error() + ": delete --force removes it") })
+	broken := func(err error) { c.log.warn(err.Error() + ": delete --force removes it") }
+	containers, err := container.Root(c.root).List(broken)
 	if err != nil {
 		return nil, err
 	}
 	var states []shownState
 	for _, k := range containers {
 		s, err := shown(k, ownerName(k.Owner))
-		if err != nil {
+		switch {
+		case err == nil:
+			states = append(states, s)
+		case errors.Is(err, container.ErrDamaged):
+			broken(err)
+		default:
 			return nil, err
 		}
-		states = append(states, s)
 	}
 	return states, nil
 }

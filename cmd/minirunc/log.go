@@ -50,11 +50,13 @@ func (l log) add(level level, text string) (err error) {
 	if l.path == "" {
 		return nil
 	}
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_CLOEXEC, 0o644)
+	// A FIFO without a reader is an error (ENXIO), because to wait for one would be for ever.
+	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_CLOEXEC, 0o644)
 	if err != nil {
 		return fmt.Errorf("log: %w", err)
 	}
 	if level <= l.most {
+		f.SetWriteDeadline(time.Now().Add(time.Second)) // for a FIFO that is full; a regular file has none
 		_, err = f.Write(l.line(level, text, time.Now()))
 	}
 	return errors.Join(err, f.Close())

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/plan"
 	"minirun/plan/look"
@@ -32,7 +33,10 @@ func (f lookFlags) look() (plan.Options, error) {
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // a reader that has seen enough, as head has, ends the explaining, not the run
 	}
 	if o.Step {
-		o.Stop = stopSignals()
+		stop := make(chan os.Signal, 1)
+		catch(stop, early.Stopping)
+		early.End()
+		o.Stop = stop
 		if tty, err := os.Open("/dev/tty"); err == nil {
 			o.In = tty
 		}

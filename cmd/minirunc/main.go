@@ -70,9 +70,6 @@ func main() {
 	protect.Restore()
 	words := os.Args[1:]
 	c := &call{out: &report.Output{To: os.Stdout}}
-	if slices.Contains(words, "--monitor") { // before all else: a signal must not leave minirun's bundle behind
-		c.early = stopSignals()
-	}
 	err := c.globals(words)
 	if err == nil {
 		err = cmp.Or(report.Descriptors(), c.log.add(debug, fmt.Sprintf("minirunc %s: %q", version, words)))

@@ -15,6 +15,7 @@ import (
 	"minirun/container"
 	"minirun/container/exit"
 	"minirun/container/failure"
+	"minirun/container/files"
 )
 
 // An engine is around for as long as its containers are: it keeps their output,
@@ -31,6 +32,8 @@ import (
 //	               (--monitor includes it)
 //	--interactive  what the caller types is for the program
 //	--name         not used: it is there to be seen in ps
+//	--guard        the number of a descriptor: minirun's guard executes COMMAND if it is
+//	               closed before minirunc has written a byte (guard.go of minirun)
 //	--rm           the container is removed at its end
 //	COMMAND        removes the container, and the bundle, which is minirun's. It is
 //	               executed if the making of the container fails and, with --rm, at
@@ -43,6 +46,27 @@ type people struct {
 	interactive bool
 	remove      bool
 	command     []string
+	guard       guard
+}
+
+// A guard is the descriptor of --guard; nil without one.
+type guard struct{ *os.File }
+
+// guarded takes the descriptor over. Nothing that minirunc starts may keep it.
+func guarded(fd int) guard {
+	if fd < 3 {
+		return guard{}
+	}
+	unix.CloseOnExec(fd)
+	return guard{os.NewFile(uintptr(fd), "guard")}
+}
+
+// release tells the guard that there is nothing to remove.
+func (g guard) release() {
+	if g.File != nil {
+		g.Write([]byte{1}) // EPIPE: somebody has killed the guard. ErrClosed: it was released before
+		g.Close()
+	}
 }
 
 // peopleCode is the exit code of run and exec for an error of their own, as
@@ -74,10 +98,15 @@ func (p people) clean() error {
 	return nil
 }
 
-// logs opens the files that a detached container's output goes to.
+// logs opens the files that a detached container's output goes to. What is no regular file
+// there is not written to, nor what a link leads to.
 func logs(bundle string) (stdout, stderr *os.File, err error) {
 	open := func(name string) (*os.File, error) {
-		return os.OpenFile(filepath.Join(bundle, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_CLOEXEC, 0o600)
+		path := filepath.Join(bundle, name)
+		if err := files.CheckRegular(path); err != nil {
+			return nil, err
+		}
+		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	}
 	if stdout, err = open("stdout"); err != nil {
 		return nil, nil, err

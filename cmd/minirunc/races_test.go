@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,14 +12,6 @@ import (
 
 	"minirun/cmd/testbed"
 )
-
-// rounds is how often a race is run: usual, or MINIRUN_ROUNDS (make races: 1000).
-func rounds(usual int) int {
-	if n, err := strconv.Atoi(os.Getenv("MINIRUN_ROUNDS")); err == nil {
-		return n
-	}
-	return usual
-}
 
 // A result is how one of the commands of a race has ended.
 type result struct {
@@ -83,14 +73,14 @@ func TestRaces(t *testing.T) {
 func (f *field) again(name string, race func() bool) {
 	f.T.Helper()
 	won := 0
-	for range rounds(4) {
+	for range testbed.Rounds(4) {
 		if race() {
 			won++
 		}
 		f.after(name, "", false, false, verb{})
 	}
 	if won == 0 {
-		f.T.Errorf("in %d rounds nothing was ever done", rounds(4))
+		f.T.Errorf("in %d rounds nothing was ever done", testbed.Rounds(4))
 	}
 }
 

@@ -8,9 +8,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/exit"
+	"minirun/container/listener"
 	"minirun/container/protect"
 	"minirun/container/sockets"
 )
@@ -20,6 +22,7 @@ type runFlags struct {
 	bundleFlags
 	detach, keep                      *bool
 	monitor, interactive, removeAtEnd *bool // see people.go
+	guard                             *int
 }
 
 func run(c *call) error {
@@ -30,6 +33,7 @@ func run(c *call) error {
 		monitor:     c.flags.yes("monitor", ""),
 		interactive: c.flags.yes("interactive", ""),
 		removeAtEnd: c.flags.yes("rm", ""),
+		guard:       c.flags.number("guard", ""),
 	}
 	c.flags.text("name", "")
 	if err := c.parse(1, math.MaxInt); err != nil {
@@ -41,14 +45,17 @@ func run(c *call) error {
 	if err := protect.Protect(); err != nil {
 		return err
 	}
+	early.Listen()
 	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}
 	if s.monitor {
 		c.log.speak = "minirun"
-		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:]}
+		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:], guarded(*f.guard)}
 	}
 	code, err := s.run(f)
 	if err != nil && s.monitor {
-		return peopleCode(errors.Join(err, s.people.clean()))
+		err = errors.Join(err, s.people.clean())
+		s.people.guard.release()
+		return peopleCode(err)
 	} else if err != nil {
 		return err
 	}
@@ -76,7 +83,10 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 	if err := s.runFiles(f); err != nil {
 		return 0, err
 	}
-	if err := stopped(s.early); err != nil {
+	if s.options.Agent, err = listener.Connect(s.spec.Linux.Seccomp); err != nil {
+		return 0, err
+	}
+	if err := stopped(); err != nil {
 		return 0, err
 	}
 	if s.detach {
@@ -96,7 +106,7 @@ func (s *runSession) runFiles(f runFlags) (err error) {
 	case !s.monitor && !s.spec.Process.Terminal:
 		return nil // all are the caller's
 	case s.spec.Process.Terminal:
-		s.options.Console, s.socket, err = sockets.Pair("terminal")
+		err = s.terminal()
 	case !s.people.interactive:
 		s.options.Stdin, err = os.Open("/dev/null")
 	case s.detach:
@@ -114,9 +124,7 @@ func (s *runSession) detached() error {
 		return errors.New("run -d: who takes the terminal? give a --console-socket")
 	}
 	s.options.Monitor = s.monitor
-	if s.early != nil {
-		s.options.Engine.Stopped = func() error { return stopped(s.early) }
-	}
+	s.options.Engine.Stopped = stopped
 	if s.people.remove {
 		s.options.AtExit = s.people.command
 	}
@@ -124,16 +132,17 @@ func (s *runSession) detached() error {
 	if err != nil {
 		return err
 	}
-	if err = stopped(s.early); err == nil && s.socket != nil { // the plan asks when it waits, so it may not have seen the last one
+	if err = stopped(); err == nil && s.socket != nil { // the plan asks when it waits, so it may not have seen the last one
 		err = s.drain()
 	}
 	if err != nil {
 		return errors.Join(err, k.Delete(true))
 	}
+	s.people.guard.release()
 	if s.monitor {
 		fmt.Fprintln(s.out, k.ID)
 	}
-	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Pid, k.StartTime); err != nil {
+	if err := k.Notify.Tell(notifySocket(), p.Pid, k.Identity); err != nil {
 		s.log.warn(err.Error()) // only a warning: the container runs
 	}
 	return nil
@@ -141,7 +150,7 @@ func (s *runSession) detached() error {
 
 // attached runs the container and waits for its end.
 func (s *runSession) attached() (int, error) {
-	signals := &catcher{early: s.early}
+	signals := &catcher{}
 	pipes := &insulation{}
 	if s.people.insulate {
 		var err error
@@ -152,11 +161,17 @@ func (s *runSession) attached() (int, error) {
 	s.options.Engine.Stopped = signals.interrupted
 	k, p, err := container.Root(s.root).New(s.args[0], s.dir, s.spec, s.options)
 	pipes.started()
+	if err == nil {
+		if err = stopped(); err != nil { // a thread may have been in the handler when the others went on
+			err = errors.Join(err, k.Delete(true))
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
+	s.people.guard.release()
 	go func() {
-		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Pid, k.StartTime); err != nil { // we end when the container ends
+		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Identity); err != nil { // we end when the container ends
 			s.log.warn(err.Error())
 		}
 	}()

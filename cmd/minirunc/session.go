@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,20 +29,47 @@ type session struct {
 	master  *os.File // of the program's terminal; nil: see socket
 }
 
+// terminal lets minirunc itself take the program's terminal.
+func (s *session) terminal() (err error) {
+	if s.options.Console, s.socket, err = sockets.Pair("terminal"); err == nil && !s.detach {
+		s.options.Terminal = s.receiveTerminal
+	}
+	return err
+}
+
 // attach waits for the program. Meanwhile its terminal and pipes are connected
 // with the caller's, and signals are passed on. If that does not work, end is called
 // to end the program.
 func (s *session) attach(p *plan.Process, signals *catcher, pipes *insulation, end func() error) (unix.WaitStatus, error) {
-	done, err := pipes.finish, error(nil)
-	if s.socket != nil {
-		done, err = s.attachTerminal()
+	t, err := s.target(p)
+	done := pipes.finish
+	if err == nil && s.socket != nil {
+		done, err = s.attachTerminal(func() { signals.pressed(t) })
+		t.master = s.master
 	}
-	if err := errors.Join(err, signals.forward(p, s.master)); err != nil {
+	if err != nil {
 		return 0, errors.Join(err, end())
 	}
+	signals.forward(t)
 	status, err := p.Wait()
 	done()
 	return status, err
+}
+
+// target is the program, to pass signals on to.
+func (s *session) target(p *plan.Process) (*target, error) {
+	pidfd, err := unix.PidfdOpen(p.Pid, 0) // it is not reaped yet, so the number is certainly its own
+	if err != nil {
+		return nil, fmt.Errorf("pidfd_open %d: %w", p.Pid, err)
+	}
+	t := &target{pid: p.Pid, pidfd: pidfd, begun: time.Now()}
+	if s.people.insulate {
+		t.kill = func() {
+			s.log.warn(fmt.Sprintf("%s does not handle SIGINT: it is killed after the third", s.spec.Process.Args[0]))
+			unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0) // ESRCH: it has ended
+		}
+	}
+	return t, nil
 }
 
 // drain leaves a process behind that writes what comes out of the terminal to the

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,5 +46,33 @@ func TestCancel(t *testing.T) {
 	}
 	if list := minirunc(t, nil, "list", "-q"); list != "" {
 		t.Errorf("left: %s", list)
+	}
+}
+
+// TestInterrupted: no signal is lost, whenever it comes, and nothing is left.
+func TestInterrupted(t *testing.T) {
+	b := newBundle(t, "sleep", "100")
+	testbed.WithoutPID(t, b)
+	testbed.Interrupted(t, "false", "minirunc", "run", "--bundle", b, "ID")
+	testbed.Interrupted(t, "minirunc delete --force ID", "minirunc", "run", "-d", "--bundle", b, "ID")
+}
+
+// TestYoung: a signal that comes before the program has set up its handlers waits for
+// them. The kernel drops it else: the program is process 1 of a pid namespace. Go's runtime
+// ends a program with 2 that has a handler, but has not asked for the signal yet.
+func TestYoung(t *testing.T) {
+	b := newBundle(t, "trap", "TERM=7")
+	for i := range testbed.Rounds(50) {
+		cmd := called(t, nil, "run", "--bundle", b, "young")
+		testbed.Must(t, cmd.Start())
+		time.Sleep(rand.N(40 * time.Millisecond))
+		testbed.Must(t, cmd.Process.Signal(unix.SIGTERM))
+		late := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		cmd.Wait()
+		late.Stop()
+		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		if code := status.ExitStatus(); code != 7 && code != 2 && code != 128+15 && status.Signal() != unix.SIGTERM {
+			t.Fatalf("round %d: %v", i, cmd.ProcessState)
+		}
 	}
 }

@@ -232,3 +232,41 @@ func TestNotifyEnds(t *testing.T) {
 	m.hears()
 	minirunc(t, nil, "delete", "--force", "c2")
 }
+
+// TestFullBacklog: an agent of a seccomp filter that accepts nobody keeps its own create
+// waiting, for a bounded time, and no other command.
+func TestFullBacklog(t *testing.T) {
+	b := newBundle(t, "sleep", "100")
+	path := filepath.Join(t.TempDir(), "agent")
+	server, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	testbed.Must(t, err)
+	defer unix.Close(server)
+	testbed.Must(t, errors.Join(unix.Bind(server, &unix.SockaddrUnix{Name: path}), unix.Listen(server, 0)))
+	for err == nil { // until its queue is full
+		var fd int
+		fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		testbed.Must(t, err)
+		defer unix.Close(fd)
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	}
+	config := filepath.Join(b, "config.json")
+	filter := fmt.Sprintf(`"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": %q, "syscalls": [{"names": ["mkdirat"], "action": "SCMP_ACT_NOTIFY"}]},`, path)
+	text := strings.Replace(readFile(t, config), `"linux": {`, `"linux": {`+filter, 1)
+	testbed.Must(t, os.WriteFile(config, []byte(text), 0o600))
+	if !strings.Contains(text, "listenerPath") {
+		t.Fatalf("no linux in %s", text)
+	}
+	create := called(t, nil, "create", "--bundle", b, "waits")
+	start := time.Now()
+	testbed.Must(t, create.Start())
+	time.Sleep(300 * time.Millisecond) // it waits by now
+	minirunc(t, nil, "delete", "--force", "waits")
+	minirunc(t, nil, "list")
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("delete --force took %v while create waits for an agent", took)
+	}
+	err = create.Wait()
+	if out := printed(t, create); err == nil || !strings.Contains(out, "seccomp listener "+path+": resource temporarily unavailable") {
+		t.Errorf("create = %v, %s; want that the agent does not accept", err, out)
+	}
+}

@@ -24,6 +24,6 @@ func start(c *call) error {
 			return err
 		}
 		k.Unlock() // other commands must be possible until the program is ready
-		return k.Notify.Tell(notifySocket(), k.Pid, k.Pid, k.StartTime)
+		return k.Notify.Tell(notifySocket(), k.Pid, k.Identity)
 	})
 }

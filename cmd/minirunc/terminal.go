@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,22 +29,29 @@ func terminalSize() *specs.Box {
 	return &specs.Box{Height: uint(size.Row), Width: uint(size.Col)}
 }
 
+// receiveTerminal takes the master of the program's terminal. An end of line is then "\n",
+// as the program writes it, also in a pipe or a file: if our output is a terminal, that one
+// makes "\r\n" of it.
+func (s *session) receiveTerminal() (err error) {
+	if s.master, _, err = sockets.Receive(s.socket); err != nil {
+		return err
+	}
+	if err := console.ClearONLCR(s.master.Fd()); err != nil {
+		return fmt.Errorf("terminal: %w", err)
+	}
+	return nil
+}
+
 // attachTerminal connects our terminal with the program's. If what is typed is for
 // the program, ours is made raw: every key goes to the program's terminal, and ^C
 // becomes a signal there. Else ^C stays a signal to us, which is passed on. done
-// waits for the rest of the output and makes our terminal what it was.
-func (s *session) attachTerminal() (done func(), err error) {
-	if s.master, _, err = sockets.Receive(s.socket); err != nil {
-		return nil, err
-	}
+// waits for the rest of the output and makes our terminal what it was. pressed is called
+// for each ^C that is typed for the program.
+func (s *session) attachTerminal(pressed func()) (done func(), err error) {
 	restore := func() {}
 	interactive := s.people.interactive || !s.people.insulate
-	if ours, err := console.ConsoleFromFile(os.Stdin); err == nil {
-		if interactive {
-			err = ours.SetRaw()
-		}
-		// The program's terminal has made "\r\n" of its ends of line; once is enough.
-		if err := errors.Join(err, console.ClearONLCR(os.Stdin.Fd())); err != nil {
+	if ours, err := console.ConsoleFromFile(os.Stdin); err == nil && interactive {
+		if err := ours.SetRaw(); err != nil {
 			return nil, fmt.Errorf("terminal: %w", err)
 		}
 		restore = func() { ours.Reset() } // EIO: our terminal is gone
@@ -53,7 +59,7 @@ func (s *session) attachTerminal() (done func(), err error) {
 	resize(s.master)
 	if interactive {
 		go func() {
-			io.Copy(s.master, os.Stdin)
+			io.Copy(s.master, keys{os.Stdin, pressed})
 			s.master.Write([]byte{4}) // ^D: how a terminal says that nothing more comes
 		}()
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,8 +20,7 @@ import (
 // exit code comes back.
 func TestTerminal(t *testing.T) {
 	b := newBundle(t, "window")
-	path := filepath.Join(b, "config.json")
-	testbed.Must(t, os.WriteFile(path, []byte(strings.Replace(readFile(t, path), `"process": {`, `"process": {"terminal": true,`, 1)), 0o644))
+	withTerminal(t, b)
 	master, s, run := testbed.OnTerminal(t, "minirunc", "run", "--bundle", b, "term")
 	s.Shows(t, "size 30 100\r\n")
 	testbed.Must(t, master.Resize(console.WinSize{Height: 41, Width: 132}))
@@ -67,5 +67,94 @@ func TestStopWhileEntering(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		cmd.Process.Kill()
 		t.Fatal("SIGTERM does not end an exec that is held")
+	}
+}
+
+// withTerminal gives the program of a bundle a terminal.
+func withTerminal(t *testing.T, bundle string) {
+	t.Helper()
+	path := filepath.Join(bundle, "config.json")
+	testbed.Must(t, os.WriteFile(path, []byte(strings.Replace(readFile(t, path), `"process": {`, `"process": {"terminal": true,`, 1)), 0o644))
+}
+
+// TestLineEnds: where standard output is no terminal, an end of line is as the program
+// wrote it, from its first one on.
+func TestLineEnds(t *testing.T) {
+	b := newBundle(t, "lines", "3")
+	withTerminal(t, b)
+	run := func(words ...string) {
+		t.Helper()
+		cmd := called(t, nil, words...)
+		testbed.Must(t, cmd.Run())
+		if got, want := readFile(t, cmd.Stdout.(*os.File).Name()), "line 1\nline 2\nline 3\nto stderr\n"; got != want {
+			t.Errorf("minirunc %q prints %q, want %q", words, got, want)
+		}
+	}
+	for range 20 {
+		run("run", "--bundle", b, "lines")
+	}
+	sleeping := newBundle(t, "sleep", "100")
+	minirunc(t, nil, "run", "-d", "--bundle", sleeping, "lines")
+	defer minirunc(t, nil, "delete", "-f", "lines")
+	for range 20 {
+		run("exec", "-t", "lines", "lines", "3")
+	}
+}
+
+// hangUp takes the terminal away from all that use it. Only the leader of the session gets a
+// SIGHUP for that.
+func hangUp(t *testing.T, master console.Console) {
+	t.Helper()
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	testbed.Must(t, err)
+	slave, err := unix.Open(fmt.Sprint("/dev/pts/", n), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	testbed.Must(t, err)
+	defer unix.Close(slave)
+	testbed.Must(t, unix.IoctlSetInt(slave, unix.TIOCVHANGUP, 0))
+}
+
+// TestHangUp: without its terminal a run ends, whatever its program does about SIGHUP: the
+// program's own terminal is another one. In another session than that of the terminal,
+// minirunc gets no SIGHUP.
+func TestHangUp(t *testing.T) {
+	for what, c := range map[string]struct {
+		program []string
+		code    int
+	}{
+		"handler": {[]string{"trap", "HUP=5"}, 5},
+		"ignored": {[]string{"deaf"}, 128 + 9},
+	} {
+		b := newBundle(t, c.program...)
+		withTerminal(t, b)
+		for _, before := range []string{"exec", "trap : HUP; setsid --wait"} {
+			master, s, cmd := testbed.OnTerminal(t, "sh", "-c", before+" minirunc run --bundle "+b+" hung")
+			s.Shows(t, "ready")
+			hangUp(t, master)
+			late := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+			cmd.Wait()
+			late.Stop()
+			if code := cmd.ProcessState.ExitCode(); code != c.code {
+				t.Errorf("%s, %s: %v, want exit code %d", before, what, cmd.ProcessState, c.code)
+			}
+		}
+	}
+}
+
+// TestNohup: a signal that the caller ignores stays ignored, and the terminal may go.
+func TestNohup(t *testing.T) {
+	b := newBundle(t, "trap", "TERM=5", "HUP=6")
+	withTerminal(t, b)
+	master, s, cmd := testbed.OnTerminal(t, "sh", "-c", "trap '' HUP; exec minirunc run --bundle "+b+" kept")
+	s.Shows(t, "ready")
+	hangUp(t, master)
+	testbed.Must(t, cmd.Process.Signal(unix.SIGHUP))
+	time.Sleep(200 * time.Millisecond)
+	if state := minirunc(t, nil, "state", "kept"); !strings.Contains(state, `"running"`) {
+		t.Errorf("after SIGHUP: %s", state)
+	}
+	testbed.Must(t, cmd.Process.Signal(unix.SIGTERM))
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 5 {
+		t.Errorf("exit code %d, want 5", code)
 	}
 }

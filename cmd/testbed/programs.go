@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/container/signals"
 )
 
 // programs are those in the tests' image, by name: what scripts run in
@@ -164,13 +166,20 @@ func trap(args []string) int {
 	codes := map[os.Signal]int{}
 	for _, a := range args {
 		name, code, _ := strings.Cut(a, "=")
-		s := unix.SignalNum("SIG" + name)
+		s, err := signals.Parse(name)
+		if err != nil {
+			return say("", err)
+		}
 		codes[s] = number(code)
 		signal.Notify(c, s)
 	}
 	fmt.Println("ready")
 	s := <-c
-	fmt.Println("got", unix.SignalName(s.(unix.Signal)))
+	name := unix.SignalName(s.(unix.Signal))
+	if name == "" {
+		name = fmt.Sprint(int(s.(unix.Signal)))
+	}
+	fmt.Println("got", name)
 	return codes[s]
 }
 

@@ -363,3 +363,58 @@ func TestRandomNames(t *testing.T) {
 
 // TestMain fails a package that leaves something behind.
 func TestMain(m *testing.M) { os.Exit(leftovers.Guard(m.Run)) }
+
+// TestExcept: the kernel maps an id of the host only once, and the own one is root.
+func TestExcept(t *testing.T) {
+	for _, c := range []struct {
+		first, count, own uint32
+		want              string
+	}{
+		{100000, 65536, 1000, "[{1 100000 65536}]"}, {900, 200, 1000, "[{1 900 100} {101 1001 99}]"}, {1000, 10, 1000, "[{1 1001 9}]"},
+		{991, 10, 1000, "[{1 991 9}]"}, {1000, 1, 1000, "[]"}, {1001, 5, 1000, "[{1 1001 5}]"}, {990, 10, 1000, "[{1 990 10}]"},
+	} {
+		if got := fmt.Sprint(except(c.first, c.count, c.own)); got != c.want {
+			t.Errorf("except(%d, %d, %d) = %s, want %s", c.first, c.count, c.own, got, c.want)
+		}
+	}
+}
+
+// FuzzStore: whatever a config.json of the store has in it, and wherever a name leads to, the
+// container is listed, and can be removed by its id; nothing outside goes.
+func FuzzStore(f *testing.F) {
+	for _, seed := range []string{`{}`, `null`, `{"ociVersion":"1.0.2","process":{"args":["x"],"cwd":"/","capabilities":{}},"root":{"path":"r"}}`,
+		`{"ociVersion":"1.0.2","process":{"args":[],"cwd":"/"},"annotations":{"org.minirun.name":"../x"}}`, `{"ociVersion":"1.0.2","annotations":{"org.minirun.created":"never"}}`} {
+		f.Add([]byte(seed), "../containers/f00", "web")
+	}
+	f.Add([]byte(`{}`), "../../outside", "..")
+	f.Add([]byte(`{}`), "/", "-")
+	f.Fuzz(func(t *testing.T, config []byte, target, word string) {
+		top := t.TempDir()
+		s := Store(top + "/store")
+		for _, dir := range []string{"store/containers/f00", "store/names", "outside"} {
+			must(t, os.MkdirAll(filepath.Join(top, dir), 0o700))
+		}
+		must(t, os.WriteFile(top+"/outside/kept", nil, 0o600))
+		must(t, os.WriteFile(top+"/store/containers/f00/config.json", config, 0o600))
+		os.Symlink(target, top+"/store/names/web") // what is no target is no link
+		list, err := s.List()
+		if err != nil || len(list) != 1 || list[0].ID != "f00" {
+			t.Fatalf("List() = %v, %v, want f00", list, err)
+		}
+		list[0].CreatedAt()
+		s.Check(list[0])
+		if b, err := s.Find(word); err == nil && b.ID != "f00" {
+			t.Errorf("Find(%q) = %s", word, b.ID)
+		}
+		s.Forget(word)
+		b, err := s.Find("f0")
+		must(t, err)
+		must(t, s.Delete(b))
+		if list, err := s.List(); err != nil || len(list) != 0 {
+			t.Errorf("after Delete(), List() = %v, %v", list, err)
+		}
+		if _, err := os.Stat(top + "/outside/kept"); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -9,12 +9,17 @@
 //	  config.json     the runtime-spec; its annotations carry name and image
 //	  rootfs/         empty: the overlay appears only inside the container
 //	  upper/ work/    what the container writes, and overlayfs's scratch space
+//	  l/              short names of the layers, if there are many (image.go)
 //	  stdout stderr   the log of a detached container: what its descriptors 1 and 2 are
 //	/var/lib/minirun/names/<name>      a link to the container's directory
 //
 // The link makes names unique: symlink(2) does not replace.
 //
-// Left out: networks other than none and the host's; volumes with names.
+// Who the image's user is, and where its /etc is, is looked up in the root directory that the
+// container will see (image.View): layers, links, whiteouts and volumes count.
+//
+// Left out: networks other than none and the host's; volumes with names. What an image
+// declares as volumes are directories of the container that can always be written to.
 //
 // Sources: the image-spec's conversion.md, the runtime-spec's config.md,
 // [overlayfs].

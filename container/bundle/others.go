@@ -14,7 +14,6 @@ import (
 	"minirun/namespaces/subids"
 	"minirun/plan"
 	"minirun/process/passwd"
-	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -34,32 +33,33 @@ import (
 func idMappings() (uids, gids []specs.LinuxIDMapping) {
 	uids, gids = ownMappings()
 	if moreUIDs, moreGIDs, err := Others(); err == nil {
-		return append(uids, moreUIDs), append(gids, moreGIDs)
+		return append(uids, moreUIDs...), append(gids, moreGIDs...)
 	}
 	return uids, gids
 }
 
 // Others are the users and the groups besides root that the calling user's
 // containers can have. The error says what is missing: a program, or a line in a file.
-func Others() (uids, gids specs.LinuxIDMapping, err error) {
+func Others() (uids, gids []specs.LinuxIDMapping, err error) {
 	_, err1 := exec.LookPath("newuidmap")
 	_, err2 := exec.LookPath("newgidmap")
-	uids, err3 := subordinate("/etc/subuid")
-	gids, err4 := subordinate("/etc/subgid")
+	uids, err3 := subordinate("/etc/subuid", os.Geteuid())
+	gids, err4 := subordinate("/etc/subgid", os.Getegid())
 	return uids, gids, errors.Join(err1, err2, err3, err4)
 }
 
-// subordinate is the first range that a file gives the calling user, by name or
-// by number.
-func subordinate(path string) (specs.LinuxIDMapping, error) {
+// subordinate is the first range that a file gives the calling user, by name or by
+// number, without own: that id is root in the container, and the kernel maps an id of the
+// host only once.
+func subordinate(path string, own int) ([]specs.LinuxIDMapping, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return specs.LinuxIDMapping{}, err
+		return nil, err
 	}
 	defer f.Close()
 	text, err := passwd.Read(f)
 	if err != nil {
-		return specs.LinuxIDMapping{}, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	uid := strconv.Itoa(os.Geteuid())
 	name := uid
@@ -73,10 +73,30 @@ func subordinate(path string) (specs.LinuxIDMapping, error) {
 		first, err1 := strconv.ParseUint(passwd.Field(line, 1), 10, 32)
 		count, err2 := strconv.ParseUint(passwd.Field(line, 2), 10, 32)
 		if err1 == nil && err2 == nil && count > 0 && first+count <= 1<<32-1 {
-			return specs.LinuxIDMapping{ContainerID: 1, HostID: uint32(first), Size: uint32(count)}, nil
+			if list := except(uint32(first), uint32(count), uint32(own)); len(list) > 0 {
+				return list, nil
+			}
 		}
 	}
-	return specs.LinuxIDMapping{}, fmt.Errorf("%s: no ids for %s", path, name)
+	return nil, fmt.Errorf("%s: no ids for %s", path, name)
+}
+
+// except maps the ids from 1 on to count ids of the host from first on, without own.
+func except(first, count, own uint32) (list []specs.LinuxIDMapping) {
+	next := uint32(1)
+	add := func(first, count uint32) {
+		if count > 0 {
+			list = append(list, specs.LinuxIDMapping{ContainerID: next, HostID: first, Size: count})
+			next += count
+		}
+	}
+	if own < first || own-first >= count {
+		add(first, count)
+		return list
+	}
+	add(first, own-first)
+	add(own+1, count-(own-first)-1)
+	return list
 }
 
 // isMapped says whether an id in the container is mapped to an id of the host.
@@ -126,13 +146,13 @@ func (b *Bundle) removeOthers() error {
 
 // remove removes the bundle's directory; config.json goes last, because it says what the rest
 // is. EACCES or EPERM mean that there are files of other users of the container.
-func (b *Bundle) remove() error {
-	err := image.RemoveAll(b.Dir, "config.json")
+func (o *opened) remove(b *Bundle) error {
+	err := o.containers.RemoveAll(b.ID, "config.json")
 	if errors.Is(err, os.ErrPermission) && b.Spec != nil && b.Spec.Linux != nil && len(b.Spec.Linux.UIDMappings) > 1 {
 		if err := b.removeOthers(); err != nil {
 			return err
 		}
-		return image.RemoveAll(b.Dir, "config.json")
+		return o.containers.RemoveAll(b.ID, "config.json")
 	}
 	return err
 }

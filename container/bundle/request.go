@@ -48,6 +48,9 @@ type Request struct {
 
 // Make writes the bundle for a request. On failure nothing is left.
 func (s Store) Make(img *image.Image, r Request) (*Bundle, error) {
+	if err := img.Unpacked(); err != nil {
+		return nil, err
+	}
 	b, name, err := s.create(r.Name)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func (b *Bundle) fill(img *image.Image, r Request) error {
 	if err := b.describe(img, r); err != nil {
 		return err
 	}
-	if err := b.addFiles(img, b.Spec.Hostname); err != nil {
+	if err := errors.Join(b.linkLayers(img.Layers()), b.addFiles(img, b.Spec.Hostname)); err != nil {
 		return err
 	}
 	return b.save()
@@ -103,6 +106,9 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 	spec.Process.Cwd = firstOf(r.Workdir, config.WorkingDir, "/")
 	spec.Annotations = map[string]string{Name: r.Name, Image: name(img), ImageID: img.ID.Hex(), Command: strings.Join(args, " "),
 		Created: time.Now().UTC().Format(time.RFC3339Nano), Ports: ports(config.ExposedPorts), Signal: config.StopSignal}
+	if layers := img.Layers(); len(layers) > manyLayers {
+		spec.Annotations[Layers] = diffIDs(layers)
+	}
 	if r.Remove {
 		spec.Annotations[Remove] = "true"
 	}
@@ -132,9 +138,13 @@ func firstOf(words ...string) string {
 }
 
 // command works out what to run: entrypoint and command, of the request or of
-// the image. A new entrypoint takes the image's command away.
+// the image. A new entrypoint takes the image's command away. In an image [""] is none:
+// with that a Dockerfile takes the entrypoint of its base image away.
 func (r Request) command(img *image.Image) (args []string, err error) {
 	entrypoint, cmd := img.Config.Config.Entrypoint, img.Config.Config.Cmd
+	if slices.Equal(entrypoint, []string{""}) {
+		entrypoint = nil
+	}
 	if r.Entrypoint != nil {
 		entrypoint, cmd = nil, nil
 		if *r.Entrypoint != "" {
@@ -313,16 +323,4 @@ func (b *Bundle) copyDirectories(img *image.Image, name string) (string, error) 
 		}
 	}
 	return dir, nil
-}
-
-// Logs opens the files that a detached container's output goes to.
-func (b *Bundle) Logs() (stdout, stderr *os.File, err error) {
-	open := func(name string) (*os.File, error) {
-		return os.OpenFile(filepath.Join(b.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_CLOEXEC, 0o600)
-	}
-	if stdout, err = open("stdout"); err != nil {
-		return nil, nil, err
-	}
-	stderr, err = open("stderr")
-	return stdout, stderr, err
 }

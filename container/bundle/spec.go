@@ -87,7 +87,7 @@ func cgroupsPath(id string) string {
 func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 	rootless := os.Geteuid() != 0
 	overlay := specs.Mount{Destination: "/", Type: "overlay", Source: "overlay", Options: []string{
-		"lowerdir=" + strings.Join(img.Layers(), ":"),
+		"lowerdir=" + strings.Join(b.lowerDirs(img.Layers()), ":"),
 		"upperdir=" + filepath.Join(b.Dir, "upper"),
 		"workdir=" + filepath.Join(b.Dir, "work"),
 	}}
@@ -113,10 +113,14 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 		overlay.Options = append(overlay.Options, "userxattr")
 		devpts.Options = devpts.Options[:5] // without gid=5: that group need not be mapped, and the mount would fail (EINVAL)
 	}
-	spec.Mounts = append([]specs.Mount{overlay,
+	volumes, err := b.imageVolumes(img)
+	if err != nil {
+		return err
+	}
+	spec.Mounts = slices.Concat([]specs.Mount{overlay}, volumes, []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-		devpts, sys}, laterMounts...)
+		devpts, sys}, laterMounts)
 	for _, v := range r.Volumes {
 		m, err := volume(v)
 		if err != nil {

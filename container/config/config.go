@@ -10,43 +10,65 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// Read reads the config.json of a bundle, a directory, and returns its text as
-// well. Properties that it does not know are ignored, as the runtime-spec wants;
-// an error names what is missing or of the wrong kind, and its line. Linux is never
-// nil in the result.
+// Read reads the config.json of a bundle, a directory that the caller of a command names, and
+// returns its text as well. It may be a link or a FIFO, but it must not be endless.
 func Read(bundle string) (spec *specs.Spec, text []byte, err error) {
-	path := filepath.Join(bundle, "config.json")
-	text, err = os.ReadFile(path)
+	return read(bundle, 0)
+}
+
+func read(bundle string, flags int) (spec *specs.Spec, text []byte, err error) {
+	f, err := os.OpenFile(filepath.Join(bundle, "config.json"), os.O_RDONLY|flags, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s is not a bundle: %w", bundle, err)
 	}
-	spec = &specs.Spec{}
+	defer f.Close()
+	if text, err = io.ReadAll(io.LimitReader(f, private.Longest+1)); err == nil && len(text) > private.Longest {
+		err = fmt.Errorf("longer than %d bytes", private.Longest)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s is not a bundle: config.json: %w", bundle, err)
+	}
+	spec, err = Parse(bundle, text)
+	return spec, text, err
+}
+
+// Parse takes the text of a bundle's config.json apart. Properties that it does not know are
+// ignored, as the runtime-spec wants; an error names what is missing or of the wrong kind,
+// and its line. Linux is never nil in the result.
+func Parse(bundle string, text []byte) (*specs.Spec, error) {
+	path := filepath.Join(bundle, "config.json")
+	spec := &specs.Spec{}
 	if err := Decode(text, spec); err != nil {
 		if whole := json.Unmarshal(text, &specs.Spec{}); whole != nil {
 			err = whole // its offset counts from the start of the whole text
 		}
-		return nil, nil, fmt.Errorf("%s: %w", path, withLine(err, text))
+		return nil, fmt.Errorf("%s: %w", path, withLine(err, text))
 	}
 	if err := check(spec); err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return spec, text, nil
+	return spec, nil
 }
 
 // Of reads the config.json of a container as it was when the container was made. It is
 // in dir, the directory of the container's state. If it is not there, because
 // whoever made the container did not hand over its text, the bundle's is read.
 func Of(dir, bundle string) (*specs.Spec, error) {
-	spec, _, err := Read(dir)
+	spec, _, err := read(dir, unix.O_NOFOLLOW|unix.O_NONBLOCK) // it is ours: we do not wait for the other side of a FIFO
 	if errors.Is(err, fs.ErrNotExist) {
 		spec, _, err = Read(filepath.Clean(bundle))
 	}
@@ -77,13 +99,23 @@ func decode(data []byte, into reflect.Value) error {
 	if err := json.Unmarshal(data, &properties); err != nil {
 		return err
 	}
+	return fill(into, properties)
+}
+
+// fill sets the fields of a struct. Those of an embedded one lie beside the others in JSON.
+func fill(into reflect.Value, properties map[string]json.RawMessage) error {
 	for i := range into.NumField() {
-		name, _, _ := strings.Cut(into.Type().Field(i).Tag.Get("json"), ",")
+		field := into.Type().Field(i)
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		text, ok := properties[name]
-		if !ok {
-			continue
+		var err error
+		switch {
+		case field.Anonymous && name == "":
+			err = fill(into.Field(i), properties)
+		case ok:
+			err = decode(text, into.Field(i))
 		}
-		if err := decode(text, into.Field(i)); err != nil {
+		if err != nil {
 			return err
 		}
 	}

@@ -16,42 +16,45 @@ import (
 	"minirun/cgroups/oom"
 	"minirun/cgroups/stats"
 	"minirun/container"
-	"minirun/container/pidfd"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Stats measures the container.
 func Stats(c *container.Container) (*stats.Stats, error) {
-	if err := check(c); err != nil {
+	group, err := check(c)
+	if err != nil {
 		return nil, err
 	}
-	return stats.Read(group(c))
+	return stats.Read(group)
 }
 
 // OOMKilled says whether the kernel has ended a process of the container for
 // lack of memory.
 func OOMKilled(c *container.Container) bool {
-	if c.Cgroup == "" {
+	group, err := c.Group()
+	if group == nil || err != nil {
 		return false
 	}
-	killed, err := oom.Killed(group(c))
+	killed, err := oom.Killed(group)
 	return err == nil && killed
 }
 
-func group(c *container.Container) *cgroups.Group { return cgroups.Open(c.Cgroup) }
-
-// check refuses a container that has nothing to measure.
-func check(c *container.Container) error {
+// check returns the container's group, and refuses a container that has nothing to measure.
+func check(c *container.Container) (*cgroups.Group, error) {
 	switch s, err := c.Status(); {
 	case err != nil:
-		return fmt.Errorf("events of %s: %w", c.ID, err)
+		return nil, fmt.Errorf("events of %s: %w", c.ID, err)
 	case s == specs.StateStopped || s == specs.StateCreating:
-		return fmt.Errorf("events of %s: container is %s: %w", c.ID, s, container.ErrNotRunning)
-	case c.Cgroup == "":
-		return fmt.Errorf("events of %s: it has no cgroup of its own to measure", c.ID)
+		return nil, fmt.Errorf("events of %s: container is %s: %w", c.ID, s, container.ErrNotRunning)
 	}
-	return nil
+	group, err := c.Group()
+	if err != nil {
+		return nil, fmt.Errorf("events of %s: %w", c.ID, err)
+	} else if group == nil {
+		return nil, fmt.Errorf("events of %s: it has no cgroup of its own to measure", c.ID)
+	}
+	return group, nil
 }
 
 // Watch measures the container once each interval and reports it. It calls killed as
@@ -59,15 +62,16 @@ func check(c *container.Container) error {
 // memory. It returns when the container has ended, or with the first error of either
 // function.
 func Watch(c *container.Container, interval time.Duration, report func(*stats.Stats) error, killed func() error) error {
-	if err := check(c); err != nil {
+	group, err := check(c)
+	if err != nil {
 		return err
 	}
-	process, err := pidfd.Open(c.Pid, c.StartTime)
+	process, err := c.Identity.Open()
 	if err != nil {
 		return fmt.Errorf("events of %s: %w", c.ID, err)
 	}
 	defer unix.Close(process)
-	kills, err := oom.NewWatch(group(c))
+	kills, err := oom.NewWatch(group)
 	if err != nil {
 		return err
 	}
@@ -92,7 +96,7 @@ func Watch(c *container.Container, interval time.Duration, report func(*stats.St
 			continue
 		}
 		next = next.Add(interval)
-		if ended, err := measure(c, report); ended || err != nil {
+		if ended, err := measure(c, group, report); ended || err != nil {
 			return err
 		}
 	}
@@ -100,8 +104,8 @@ func Watch(c *container.Container, interval time.Duration, report func(*stats.St
 
 // measure measures once. ended says that there is nothing to measure any more: the
 // container has just been deleted, with its group.
-func measure(c *container.Container, report func(*stats.Stats) error) (ended bool, _ error) {
-	s, err := stats.Read(group(c))
+func measure(c *container.Container, group *cgroups.Group, report func(*stats.Stats) error) (ended bool, _ error) {
+	s, err := stats.Read(group)
 	if err == nil {
 		return false, report(s)
 	}

@@ -39,23 +39,22 @@ type Status struct {
 	At   time.Time // when
 }
 
-// Read says how the container whose state is in dir ended; its process had this id
-// and start time. It is false if the container has not ended, or if no monitor was
+// Read says how the container whose state is in dir ended, and whose process that was. It is false if the container has not ended, or if no monitor was
 // there to see it. Why does it wait? We can see the end of a process before its
 // monitor, on a busy machine, has written it down.
-func Read(dir string, pid int, start uint64) (Status, bool) {
-	f, err := os.Open(filepath.Join(dir, File))
+func Read(dir string, process pidfd.Identity) (Status, bool) {
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a FIFO would make us wait
 	if err != nil {
 		return Status{}, false
 	}
 	defer f.Close()
 	for left := waitMillis; ; left-- {
 		e, ok := parse(f)
-		s, err := pidfd.Stat(pid, start)
+		s, err := process.Stat()
 		if ok || left <= 0 || !errors.Is(err, pidfd.ErrEnded) {
 			return e, ok
 		}
-		if s.Start != start { // it is no zombie any more: its monitor has waited for it
+		if s.Start != process.StartTime { // it is no zombie any more: its monitor has waited for it
 			left = min(left, writeMillis)
 		}
 		time.Sleep(time.Millisecond)
@@ -95,7 +94,12 @@ func Write(dir string, status unix.WaitStatus) error {
 		binary.NativeEndian.PutUint32(b[8:], cldExited+1)
 		binary.NativeEndian.PutUint32(b[24:], uint32(status.Signal()))
 	}
-	return os.WriteFile(filepath.Join(dir, File), b, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	return errors.Join(err, f.Close())
 }
 
 // Code is what a shell makes of a wait status.

@@ -1,5 +1,5 @@
-// Package files writes what must be whole, and finds out whether what is there can be
-// trusted: for the states of containers, and the store of bundles.
+// Package files writes what must be whole, where the caller of a command says. What is in
+// directories of our own is written and read by package private (rootfs/image/private).
 package files
 
 import (
@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"minirun/namespaces"
 )
@@ -56,35 +55,10 @@ func Mkdir(path string, perm os.FileMode) error {
 	return os.Chmod(path, perm)
 }
 
-// CheckOwner refuses a directory that another user has made, or can write to. One that
-// does not exist is none. name and option are for the error: what it is, and by which
-// option another one can be given.
-func CheckOwner(dir, name, option string) error {
-	link, err := os.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return err
-	}
-	target, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	for _, info := range []fs.FileInfo{link, target} {
-		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
-			return fmt.Errorf("%s %s: it is user %d's: remove it, or give another one by %s", name, dir, owner, option)
-		}
-	}
-	if mode := target.Mode().Perm(); mode&0o022 != 0 {
-		return fmt.Errorf("%s %s: others may write to it (mode %#o): chmod go-w it, or give another one by %s", name, dir, mode, option)
-	}
-	return nil
-}
-
 // DefaultRoot is where the states of the calling user's containers are. Rootless Podman runs us as root of a
 // user namespace with $USER unchanged; we then use that user's directory, not /run.
 func DefaultRoot() string {
-	uid, dir := os.Geteuid(), os.Getenv("XDG_RUNTIME_DIR")
+	uid, dir := os.Geteuid(), Absolute("XDG_RUNTIME_DIR")
 	switch {
 	case uid == 0 && (os.Getenv("USER") == "root" || dir == "" || namespaces.InitialUser()):
 		return "/run/minirun"
@@ -92,4 +66,14 @@ func DefaultRoot() string {
 		return filepath.Join(dir, "minirun")
 	}
 	return fmt.Sprintf("/tmp/minirun-%d", uid)
+}
+
+// Absolute is a directory that an environment variable names, or "". A relative path is
+// ignored, as the XDG Base Directory Specification wants: it would be another directory
+// for each command.
+func Absolute(variable string) string {
+	if dir := os.Getenv(variable); filepath.IsAbs(dir) {
+		return dir
+	}
+	return ""
 }

@@ -6,10 +6,10 @@
 package freezer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
-	"minirun/cgroups"
 	"minirun/container"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -17,6 +17,8 @@ import (
 
 // ErrNotPaused is the error of [Resume] for a container that is not paused.
 var ErrNotPaused = errors.New("container not paused")
+
+var errNoGroup = errors.New("it has no cgroup of its own to freeze")
 
 // Pause stops a running or created container.
 func Pause(c *container.Container) error {
@@ -27,10 +29,12 @@ func Pause(c *container.Container) error {
 		return fmt.Errorf("pause %s: container is %s: %w", c.ID, s, container.ErrNotRunning)
 	case s == container.Paused:
 		return fmt.Errorf("pause %s: container is paused already", c.ID)
-	case c.Cgroup == "":
-		return fmt.Errorf("pause %s: it has no cgroup of its own to freeze", c.ID)
 	}
-	return cgroups.Open(c.Cgroup).Freeze()
+	group, err := c.Group()
+	if err != nil || group == nil {
+		return fmt.Errorf("pause %s: %w", c.ID, cmp.Or(err, errNoGroup))
+	}
+	return group.Freeze()
 }
 
 // Resume lets a paused container go on.
@@ -40,5 +44,9 @@ func Resume(c *container.Container) error {
 	} else if s != container.Paused {
 		return fmt.Errorf("resume %s: container is %s: %w", c.ID, s, ErrNotPaused)
 	}
-	return cgroups.Open(c.Cgroup).Thaw()
+	group, err := c.Group()
+	if err != nil || group == nil { // nil: it has been deleted just now
+		return fmt.Errorf("resume %s: %w", c.ID, cmp.Or(err, errNoGroup))
+	}
+	return group.Thaw()
 }

@@ -24,6 +24,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -38,11 +39,33 @@ type Agent struct {
 	result chan error // of passing the descriptor on
 }
 
-// New connects to the agent of a filter, before there is anything to undo.
-// state is that of the container; where it has no pid yet, the agent is told the
-// sender's.
-func New(filter *specs.LinuxSeccomp, state specs.State) (*Agent, error) {
+// A Connection to a filter's agent that was made early: an agent that does not accept makes us
+// wait, and nobody else must have to wait for us meanwhile, as for a container's lock.
+type Connection struct{ to *os.File }
+
+// Connect connects to the agent of a filter, if the filter asks one; else it returns nil.
+func Connect(filter *specs.LinuxSeccomp) (*Connection, error) {
+	if filter == nil || !slices.ContainsFunc(filter.Syscalls, func(s specs.LinuxSyscall) bool { return s.Action == specs.ActNotify }) {
+		return nil, nil
+	}
 	to, err := sockets.Dial("seccomp listener", filter.ListenerPath)
+	return &Connection{to}, err
+}
+
+// take returns the connection, or a new one if there is none or it has been taken.
+func (c *Connection) take(filter *specs.LinuxSeccomp) (to *os.File, err error) {
+	if c == nil || c.to == nil {
+		return sockets.Dial("seccomp listener", filter.ListenerPath)
+	}
+	to, c.to = c.to, nil
+	return to, nil
+}
+
+// New takes the connection to the agent of a filter, or connects, before there is anything to
+// undo. state is that of the container; where it has no pid yet, the agent is told the
+// sender's.
+func New(c *Connection, filter *specs.LinuxSeccomp, state specs.State) (*Agent, error) {
+	to, err := c.take(filter)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"minirun/rootfs/copyup"
 	"minirun/rootfs/devices"
 	"minirun/rootfs/idmap"
+	"minirun/rootfs/overlay"
 	"minirun/rootfs/sourceflags"
 	"minirun/rootfs/superblock"
 
@@ -30,6 +31,9 @@ func New(spec *specs.Spec, root *rootfs.Root, ns *namespaces.Set, facts plan.Fac
 		return nil, err
 	}
 	superblock.New(spec, root)
+	if err := overlay.New(spec, root); err != nil {
+		return nil, err
+	}
 	userNS := ns.Has(specs.UserNamespace)
 	if userNS || facts.Confined {
 		owns := func(kind specs.LinuxNamespaceType) bool {

@@ -81,7 +81,7 @@ func (s *Socket) Listen() error {
 	if !s.Wanted {
 		return nil
 	}
-	dir, err := unix.Open(s.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := unix.Open(s.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -114,9 +114,9 @@ func (s *Socket) Close() error {
 // Tell waits until the program is ready, and tells it to the service manager that
 // listens at an address, with mainPid as the process to watch; then it closes the
 // socket. It returns without telling if there is no socket, or when the container
-// process, which has this id and start time, has ended. The container must not be
+// process has ended. The container must not be
 // locked: this may take long.
-func (s *Socket) Tell(address string, mainPid, process int, start uint64) error {
+func (s *Socket) Tell(address string, mainPid int, process pidfd.Identity) error {
 	if s.socket == nil {
 		return nil
 	}
@@ -130,7 +130,7 @@ func (s *Socket) Tell(address string, mainPid, process int, start uint64) error 
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: address}); err != nil {
 		return fmt.Errorf("notify %s: %w", address, err)
 	}
-	ready, err := s.ready(process, start)
+	ready, err := s.ready(process)
 	if err != nil || ready == nil {
 		return err
 	}
@@ -144,8 +144,8 @@ func (s *Socket) Tell(address string, mainPid, process int, start uint64) error 
 
 // ready waits for the program's line that begins with READY=; nil if the program
 // ended without one.
-func (s *Socket) ready(process int, start uint64) ([]byte, error) {
-	held, err := pidfd.Open(process, start)
+func (s *Socket) ready(process pidfd.Identity) ([]byte, error) {
+	held, err := process.Open()
 	if errors.Is(err, pidfd.ErrEnded) {
 		return nil, nil
 	} else if err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 
-	"minirun/cgroups"
 	"minirun/container"
 	"minirun/container/pidfd"
 	"minirun/container/procfs"
@@ -17,14 +16,18 @@ import (
 // Of returns the ids of the container's processes, as we see them, in ascending
 // order; none if it has ended. They are the processes in its cgroup. Without a cgroup
 // of its own they are those in its pid namespace, if it has made one, and every
-// descendant of the container process.
+// descendant of the container process. So it is if an administrator has moved them and
+// removed the group: where they are now, others may be, too.
 func Of(c *container.Container) ([]int, error) {
-	if c.Cgroup != "" {
-		pids, err := cgroups.Open(c.Cgroup).Procs()
+	group, err := c.Group()
+	if err != nil {
+		return nil, err
+	} else if group != nil {
+		pids, err := group.Procs()
 		slices.Sort(pids)
 		return pids, err
 	}
-	if _, err := pidfd.Stat(c.Pid, c.StartTime); errors.Is(err, pidfd.ErrEnded) {
+	if _, err := c.Identity.Stat(); errors.Is(err, pidfd.ErrEnded) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err

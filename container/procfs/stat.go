@@ -3,10 +3,12 @@ package procfs
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Stat is the little that tells one process from a later one with the same id,
@@ -29,15 +31,31 @@ const forkNoExec = 0x40
 // process that is gone is fs.ErrNotExist, or ESRCH if it ended in between.
 func ReadStat(root string, pid int) (Stat, error) {
 	path := filepath.Join(root, strconv.Itoa(pid), "stat")
-	text, err := os.ReadFile(path)
+	text, err := ReadSmall(path)
 	if err != nil {
 		return Stat{}, err
 	}
-	s, err := parseStat(string(text))
+	s, err := parseStat(text)
 	if err != nil {
 		return Stat{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return s, nil
+}
+
+// ReadSmall reads a file of /proc of at most a page. Why not os.ReadFile? It makes twice as
+// many system calls, and every start reads two such files.
+func ReadSmall(path string) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd) // EIO is impossible: nothing was written
+	text := make([]byte, 4096)
+	n, err := unix.Read(fd, text)
+	if err != nil {
+		return "", &fs.PathError{Op: "read", Path: path, Err: err}
+	}
+	return string(text[:n]), nil
 }
 
 // parseStat reads the state, the flags and the start time, which are the fields

@@ -24,13 +24,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// patience is how long whoever listens may take to accept a connection, when its queue is
+// full, and to read: connect(2) and sendmsg(2) then answer EAGAIN.
+var patience = unix.Timeval{Sec: 10}
+
 // Dial connects to a Unix socket. purpose is for errors, such as "console socket".
 func Dial(purpose, path string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", purpose, path, err)
 	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience)
+	if err := errors.Join(err, unix.Connect(fd, &unix.SockaddrUnix{Name: path})); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s %s: %w", purpose, path, err)
 	}

@@ -2,9 +2,9 @@
 package update
 
 import (
+	"errors"
 	"fmt"
 
-	"minirun/cgroups"
 	"minirun/cgroups/resources"
 	"minirun/cgroups/systemd"
 	"minirun/container"
@@ -27,8 +27,6 @@ func Resources(c *container.Container, r *specs.LinuxResources) error {
 		return fmt.Errorf("update %s: %w", c.ID, err)
 	case s == specs.StateStopped || s == specs.StateCreating:
 		return fmt.Errorf("update %s: container is %s: %w", c.ID, s, container.ErrNotRunning)
-	case c.Cgroup == "":
-		return fmt.Errorf("update %s: it has no cgroup of its own to limit", c.ID)
 	}
 	sum, err := memorySwap(c)
 	if err != nil {
@@ -49,7 +47,12 @@ func Resources(c *container.Container, r *specs.LinuxResources) error {
 // limit writes and carries out the plan of an update. It has no undo: if the kernel
 // refuses a limit, those before it stay.
 func limit(c *container.Container, r *specs.LinuxResources) error {
-	group := cgroups.Open(c.Cgroup)
+	group, err := c.Group()
+	if err != nil {
+		return err
+	} else if group == nil {
+		return errors.New("it has no cgroup of its own to limit")
+	}
 	limits, err := resources.Change(group, r)
 	if err != nil || len(limits) == 0 {
 		return err
@@ -100,7 +103,7 @@ func keepSum(sum int64, r *specs.LinuxResources) *specs.LinuxResources {
 // bandwidth: lines for resctrl's schemata. c must be locked.
 func Schemata(c *container.Container, lines []string) error {
 	p := &plan.Plan{}
-	err := c.Class.Update(p, lines)
+	err := c.Class.Update(p, lines, c.Mark)
 	if err == nil {
 		_, err = p.Start(plan.Options{Notation: print.Step})
 	}

@@ -104,7 +104,7 @@ func (w *watcher) before(s *plan.Step) error {
 	}
 	w.above(s)
 	if w.toEnd || w.until != "" && !isAt(s, w.until) {
-		return nil
+		return w.stopped()
 	}
 	w.until = ""
 	who := s.Side.String()
@@ -131,6 +131,16 @@ func (w *watcher) before(s *plan.Step) error {
 			return ErrStopped
 		}
 		fmt.Fprint(w.Out, help)
+	}
+}
+
+// stopped is [ErrStopped] if a signal has come.
+func (w *watcher) stopped() error {
+	select {
+	case <-w.Stop:
+		return ErrStopped
+	default:
+		return nil
 	}
 }
 

@@ -154,7 +154,7 @@ func TestDamagedImage(t *testing.T) {
 					}
 				}
 				load()
-				if err := ruin(s.blobPath(blob)); err != nil {
+				if err := ruin(s.path("blobs", "sha256", blob.Hex())); err != nil {
 					t.Fatal(err)
 				}
 				list, err := s.List()
@@ -169,7 +169,7 @@ func TestDamagedImage(t *testing.T) {
 				wantEmpty(t, s)
 				load()
 				if how == "gone" {
-					if err := ruin(s.blobPath(blob)); err != nil {
+					if err := ruin(s.path("blobs", "sha256", blob.Hex())); err != nil {
 						t.Fatal(err)
 					}
 					load()

@@ -61,7 +61,7 @@ func TestImport(t *testing.T) {
 		if image.Names[0] != name || image.Config.Config.Cmd[0] != "/bin/x" || image.Config.RootFS.DiffIDs[0] != DigestOf(plain) || image.Config.Created == nil {
 			t.Errorf("Import = %+v", image)
 		}
-		manifest, err := s.readManifest(image.Manifest)
+		manifest, err := openStore(t, s).readManifest(image.Manifest)
 		if err != nil || manifest.Layers[0].MediaType != mediaType {
 			t.Errorf("manifest = %+v, %v, want a layer of type %s", manifest, err, mediaType)
 		}

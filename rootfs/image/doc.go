@@ -44,6 +44,9 @@
 // writer sweeps away, or finished blobs no name points to, which the next
 // [Store.Remove] deletes.
 //
+// ROOT and what is in it belong to root or the caller, who alone can change them, and
+// no link in it is followed: see package private.
+//
 // # Archives are hostile
 //
 // Whoever made an archive may want it to write elsewhere. So every name is

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -72,6 +73,53 @@ func FuzzParseReference(f *testing.F) {
 			if again, err := ParseReference(form); err != nil || again != r {
 				t.Errorf("ParseReference(%q) = %v, %v, want %v", form, again, err, r)
 			}
+		}
+	})
+}
+
+// FuzzIndex: whatever index.json, a manifest and a configuration of the store have in them, an
+// image that is whole is listed, found and removed, and nothing outside of the store goes.
+func FuzzIndex(f *testing.F) {
+	const line = `{"digest":"%s","size":3,"annotations":{"org.opencontainers.image.ref.name":"x:1"}}`
+	f.Add([]byte(`,`+fmt.Sprintf(line, "sha256:"+hex64)), []byte(`{}`), []byte(`{}`), "x")
+	f.Add([]byte(`,{"digest":"sha256:../../../outside"}`), []byte(`{"config":{"digest":"sha256:..","size":-1}}`), []byte(`null`), hex64)
+	f.Add([]byte(`,null,{}`), []byte(`[]`), []byte(`{"rootfs":{"diff_ids":["/"]}}`), "")
+	f.Fuzz(func(t *testing.T, more, manifest, config []byte, word string) {
+		top := t.TempDir()
+		s, err := Open(top+"/store", Options{Ownership: ownership()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _ := ParseReference("whole")
+		if _, err := s.Import(bytes.NewReader(archive(t, file("a", "x"))), name); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(top+"/outside", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, content := range [][]byte{manifest, config} {
+			if err := os.WriteFile(s.path("blobs", "sha256", DigestOf(content).Hex()), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, err := os.ReadFile(s.path(indexFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := fmt.Appendf(nil, `,{"digest":%q},`, DigestOf(manifest))
+		text = bytes.Replace(text, []byte("]"), append(own[:len(own)-1], append(more, ']')...), 1)
+		if err := os.WriteFile(s.path(indexFile), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		list, err := s.List()
+		s.Find(word)
+		s.Remove(word, nil)
+		if err == nil && len(list) == 0 && word != "whole" {
+			t.Errorf("List() shows none, with the index %s", text)
+		}
+		s.Remove("whole", nil)
+		if _, err := os.Stat(top + "/outside"); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -330,3 +330,14 @@ func readJSON(t testing.TB, content []byte, into any) {
 		t.Fatal(err)
 	}
 }
+
+// openStore opens a store's directories until the test ends.
+func openStore(t *testing.T, s *Store) *opened {
+	t.Helper()
+	p, err := s.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.close)
+	return p
+}

@@ -7,12 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 // An Image is an image in a store, as it was when it was looked up.
@@ -30,6 +31,8 @@ type Image struct {
 	// Size counts the bytes of the uncompressed layers. Layers shared with
 	// other images count here, too.
 	Size int64
+	// Loaded are the names that [Store.Load] has just given it, in the archive's order.
+	Loaded []Reference
 
 	store *Store
 }
@@ -51,21 +54,47 @@ func (i *Image) Layers() []string {
 	return paths
 }
 
+// Unpacked is an error if the directory of a layer is missing, or is a link to another one.
+func (i *Image) Unpacked() error {
+	p, err := i.store.open()
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for _, diffID := range i.Config.RootFS.DiffIDs {
+		if p.layers == nil || !p.layers.Has(diffID.Hex(), unix.S_IFDIR) {
+			return fmt.Errorf("image %s: layer %s: not a directory", i.Manifest, i.store.layerPath(diffID))
+		}
+	}
+	return nil
+}
+
 // Find looks an image up by its name, or else by its ID or the ID's first
 // digits (at least one), with or without "sha256:". It reads three small
 // files for a name, and two more for each other image for an ID. If there is
 // none, the error is [ErrNotFound].
 func (s *Store) Find(name string) (*Image, error) {
-	index, err := s.readIndex()
+	p, err := s.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("find image %q: %w", name, ErrNotFound)
+	} else if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	return p.find(name)
+}
+
+func (p *opened) find(name string) (*Image, error) {
+	index, err := p.readIndex()
 	if err != nil {
 		return nil, err
 	}
 	if r, err := ParseReference(name); err == nil {
 		if d, ok := named(&index, r); ok {
-			return s.image(d, index.lines()[d])
+			return p.image(d, index.lines()[d])
 		}
 	}
-	images, err := s.findID(&index, name)
+	images, err := p.findID(&index, name)
 	if err != nil {
 		return nil, fmt.Errorf("find image %q: %w", name, err)
 	}
@@ -83,12 +112,12 @@ func named(index *Index, name Reference) (Digest, bool) {
 
 // findID gives all images with the one ID that begins with prefix. There can
 // be several: with the same content, but layers compressed differently.
-func (s *Store) findID(index *Index, prefix string) ([]*Image, error) {
+func (p *opened) findID(index *Index, prefix string) ([]*Image, error) {
 	prefix = strings.TrimPrefix(prefix, "sha256:")
 	if prefix == "" || !isHex(prefix) {
 		return nil, ErrNotFound
 	}
-	all, err := s.images(index)
+	all, err := p.images(index)
 	if err != nil {
 		return nil, err
 	}
@@ -107,11 +136,18 @@ func (s *Store) findID(index *Index, prefix string) ([]*Image, error) {
 // List gives all images, the newest first, those without a date last. Of those that
 // cannot be read [Options].Damaged is told.
 func (s *Store) List() ([]*Image, error) {
-	index, err := s.readIndex()
+	p, err := s.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	index, err := p.readIndex()
 	if err != nil {
 		return nil, err
 	}
-	images, err := s.images(&index)
+	images, err := p.images(&index)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +164,7 @@ func (i *Image) age() string {
 }
 
 // images reads every image once, however many names it has.
-func (s *Store) images(index *Index) ([]*Image, error) {
+func (p *opened) images(index *Index) ([]*Image, error) {
 	lines := index.lines()
 	var images []*Image
 	for _, d := range index.Manifests {
@@ -137,12 +173,12 @@ func (s *Store) images(index *Index) ([]*Image, error) {
 			continue
 		}
 		delete(lines, d.Digest)
-		image, err := s.image(d.Digest, own)
-		if errors.Is(err, fs.ErrNotExist) && !s.stillListed(d.Digest) {
+		image, err := p.image(d.Digest, own)
+		if errors.Is(err, fs.ErrNotExist) && !p.stillListed(d.Digest) {
 			continue // removed since the index was read
 		}
-		if isDamage(err) {
-			s.options.Damaged(err)
+		if private.IsDamage(err) {
+			p.options.Damaged(err)
 			continue
 		}
 		if err != nil {
@@ -153,31 +189,24 @@ func (s *Store) images(index *Index) ([]*Image, error) {
 	return images, nil
 }
 
-// isDamage says whether an error is about what is in the store. Another one is about
-// the machine, such as too many open files, and says nothing about the image.
-func isDamage(err error) bool {
-	var errno unix.Errno
-	return err != nil && (!errors.As(err, &errno) || slices.Contains([]unix.Errno{unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP}, errno))
-}
-
-func (s *Store) stillListed(manifest Digest) bool {
-	_, ok, err := s.listed(manifest)
+func (p *opened) stillListed(manifest Digest) bool {
+	_, ok, err := p.listed(manifest)
 	return ok || err != nil
 }
 
 // image reads what its lines of the index and the blobs say about one image.
-func (s *Store) image(manifest Digest, lines []Descriptor) (*Image, error) {
-	image := &Image{Manifest: manifest, store: s}
+func (p *opened) image(manifest Digest, lines []Descriptor) (*Image, error) {
+	image := &Image{Manifest: manifest, store: p.Store}
 	for _, d := range lines {
 		image.describe(d)
 	}
 	slices.SortFunc(image.Names, func(a, b Reference) int { return strings.Compare(a.String(), b.String()) })
-	document, err := s.readManifest(manifest)
+	document, err := p.readManifest(manifest)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", manifest, err)
 	}
 	image.ID = document.Config.Digest
-	content, err := s.readBlob(image.ID)
+	content, err := p.readBlob(image.ID)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", manifest, err)
 	}
@@ -202,8 +231,8 @@ func (i *Image) describe(d Descriptor) {
 }
 
 // readManifest reads a manifest in the store.
-func (s *Store) readManifest(manifest Digest) (*Manifest, error) {
-	content, err := s.readBlob(manifest)
+func (p *opened) readManifest(manifest Digest) (*Manifest, error) {
+	content, err := p.readBlob(manifest)
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +249,11 @@ func (s *Store) readManifest(manifest Digest) (*Manifest, error) {
 }
 
 // readBlob reads a small blob of the store and checks its digest: disks err.
-func (s *Store) readBlob(d Digest) ([]byte, error) {
-	content, err := os.ReadFile(s.blobPath(d))
+func (p *opened) readBlob(d Digest) ([]byte, error) {
+	if p.blobs == nil {
+		return nil, fmt.Errorf("read blob %s: %w", d, fs.ErrNotExist)
+	}
+	content, err := p.blobs.ReadFile(d.Hex(), private.Longest)
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, cause(err))
 	}
@@ -234,17 +266,21 @@ func (s *Store) readBlob(d Digest) ([]byte, error) {
 // Tag gives the image that [Store.Find] finds for old one more name. If
 // another image has that name it loses it.
 func (s *Store) Tag(old string, name Reference) error {
-	// The lock keeps the image from being removed in between.
-	release, err := s.Hold()
+	p, err := s.make()
 	if err != nil {
 		return err
 	}
-	defer release()
-	image, err := s.Find(old)
+	defer p.close()
+	lock, err := p.lock("lock", unix.LOCK_SH) // so that the image is not removed in between
 	if err != nil {
 		return err
 	}
-	return s.updateIndex(func(index *Index) error {
+	defer lock.Close()
+	image, err := p.find(old)
+	if err != nil {
+		return err
+	}
+	return p.updateIndex(func(index *Index) error {
 		for _, d := range index.Manifests {
 			if d.Digest == image.Manifest {
 				setNames(index, result{image: d, names: []Reference{name}})

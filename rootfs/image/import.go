@@ -5,6 +5,8 @@ package image
 import (
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"runtime"
 	"time"
 )
@@ -21,12 +23,26 @@ func (s *Store) Import(r io.Reader, name Reference, changes ...string) (*Image, 
 			return nil, err
 		}
 	}
-	g, err := s.begin()
+	p, err := s.make()
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	counted := io.Reader(&countReader{r: r, report: s.options.Progress})
+	if f, ok := r.(*os.File); !ok || !isRegular(f) { // it may stop for as long as its writer likes: not under the lock
+		copied, err := p.spool(counted)
+		if err != nil {
+			return nil, fmt.Errorf("store blob: %w", err)
+		}
+		defer copied.Close()
+		counted = io.NewSectionReader(copied, 0, math.MaxInt64)
+	}
+	g, err := p.begin()
 	if err != nil {
 		return nil, err
 	}
 	defer g.abort()
-	if err := g.importLayer(r, name, config); err != nil {
+	if err := g.importLayer(counted, name, config); err != nil {
 		return nil, err
 	}
 	images, err := g.conclude()
@@ -45,7 +61,7 @@ func newConfig(now time.Time) *Config {
 }
 
 func (g *staging) importLayer(r io.Reader, name Reference, config *Config) error {
-	layer, err := g.layerBlob(&countReader{r: r, report: g.store.options.Progress})
+	layer, err := g.layerBlob(r)
 	if err != nil {
 		return err
 	}

@@ -18,10 +18,11 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 const (
@@ -34,9 +35,9 @@ const (
 	sizeAnnotation = "minirun.image.size"
 )
 
-func (s *Store) readIndex() (Index, error) {
+func (p *opened) readIndex() (Index, error) {
 	index := Index{SchemaVersion: 2, MediaType: MediaTypeIndex}
-	content, err := os.ReadFile(s.path(indexFile))
+	content, err := p.root.ReadFile(indexFile, private.Longest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return index, nil
 	}
@@ -44,12 +45,12 @@ func (s *Store) readIndex() (Index, error) {
 		return index, fmt.Errorf("read image index: %w", err)
 	}
 	if err := json.Unmarshal(content, &index); err != nil {
-		return index, fmt.Errorf("read %s: %w", s.path(indexFile), err)
+		return index, fmt.Errorf("read %s: %w", p.path(indexFile), err)
 	}
 	for _, d := range index.Manifests {
 		// The digest becomes a path.
 		if _, err := parseDigest(d.Digest.String()); err != nil {
-			return index, fmt.Errorf("read %s: %w", s.path(indexFile), err)
+			return index, fmt.Errorf("read %s: %w", p.path(indexFile), err)
 		}
 	}
 	return index, nil
@@ -57,13 +58,13 @@ func (s *Store) readIndex() (Index, error) {
 
 // updateIndex lets change edit index.json while nobody else does. The caller
 // holds lock.
-func (s *Store) updateIndex(change func(*Index) error) error {
-	lock, err := s.lock("index.lock", unix.LOCK_EX)
+func (p *opened) updateIndex(change func(*Index) error) error {
+	lock, err := p.lock("index.lock", unix.LOCK_EX)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	index, err := s.readIndex()
+	index, err := p.readIndex()
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (s *Store) updateIndex(change func(*Index) error) error {
 	if err != nil {
 		return fmt.Errorf("write image index: %w", err)
 	}
-	return s.replace(indexFile, content)
+	return p.replace(indexFile, content)
 }
 
 // lines are the lines of each image, by its manifest.

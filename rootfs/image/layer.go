@@ -39,7 +39,7 @@ func (g *staging) unpackBlob(blob Descriptor, want Digest) (Digest, int64, error
 		return "", 0, err
 	}
 	defer directory.Close()
-	diffID, size, err := g.consume(f, blob, g.unpacker(directory, blob.Digest).unpack)
+	diffID, size, err := g.consume(f, blob, g.unpacker(directory.File, blob.Digest).unpack)
 	if err != nil || want != "" && diffID != want {
 		return diffID, size, err
 	}
@@ -48,7 +48,7 @@ func (g *staging) unpackBlob(blob Descriptor, want Digest) (Digest, int64, error
 
 func (g *staging) unpacker(directory *os.File, blob Digest) *unpacker {
 	return &unpacker{
-		root: directory, trash: g.here, blob: blob, budget: g.budget,
+		root: directory, trash: g.here.File, blob: blob, budget: g.budget,
 		ownership: g.store.options.Ownership, skipped: g.store.options.Skipped,
 	}
 }

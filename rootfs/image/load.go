@@ -33,26 +33,35 @@ import (
 // are not what they claim to be, [ErrLimit] for an archive that grows beyond
 // [Limits], and otherwise the kernel's.
 func (s *Store) Load(r io.Reader) ([]*Image, error) {
-	g, err := s.begin()
+	p, err := s.make()
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	defer g.abort()
-	images, err := g.loadArchive(r)
+	defer p.close()
+	images, err := p.load(r)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	return images, nil
 }
 
-func (g *staging) loadArchive(r io.Reader) ([]*Image, error) {
-	f, err := g.seekable(r)
+func (p *opened) load(r io.Reader) ([]*Image, error) {
+	f, err := p.seekable(r)
 	if err != nil {
 		return nil, fmt.Errorf("read image archive: %w", err)
 	}
 	if f != r {
 		defer f.Close()
 	}
+	g, err := p.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer g.abort()
+	return g.loadArchive(f)
+}
+
+func (g *staging) loadArchive(f *os.File) ([]*Image, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read image archive: %w", err)
 	}
@@ -65,29 +74,33 @@ func (g *staging) loadArchive(r io.Reader) ([]*Image, error) {
 
 // seekable gives r itself if it is an uncompressed file, and a copy otherwise.
 // The archive may change while we read it in place; digests show that.
-func (g *staging) seekable(r io.Reader) (*os.File, error) {
+func (p *opened) seekable(r io.Reader) (*os.File, error) {
 	if f, ok := r.(*os.File); ok && isPlain(f) {
 		return f, nil
 	}
-	counted := &countReader{r: r, report: g.store.options.Progress}
+	counted := &countReader{r: r, report: p.options.Progress}
 	plain, err := decompress(counted)
 	if err != nil {
 		return nil, err
 	}
 	defer plain.Close()
-	return g.spool(plain)
+	return p.spool(plain)
 }
 
 // isPlain tells whether f is a regular file with tar's magic word where the
 // first header has it (tar(5)).
 func isPlain(f *os.File) bool {
 	magic := make([]byte, 5)
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
+	if !isRegular(f) {
 		return false
 	}
-	_, err = f.ReadAt(magic, 257)
+	_, err := f.ReadAt(magic, 257)
 	return err == nil && string(magic) == "ustar"
+}
+
+func isRegular(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode().IsRegular()
 }
 
 // LoadDirectory is like [Store.Load] for a directory with an OCI image layout.
@@ -98,7 +111,12 @@ func (s *Store) LoadDirectory(directory string) ([]*Image, error) {
 		return nil, fmt.Errorf("load: %w", err)
 	}
 	defer root.Close()
-	g, err := s.begin()
+	p, err := s.make()
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", directory, err)
+	}
+	defer p.close()
+	g, err := p.begin()
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", directory, err)
 	}
@@ -140,7 +158,12 @@ func (d directoryTree) Open(name string) (fs.File, error) {
 // gets the blobs that are missing from blobs, and gives it names. It is what a
 // pull ends with. The zero Reference is no name.
 func (s *Store) Add(blobs Blobs, d Descriptor, names ...Reference) (*Image, error) {
-	g, err := s.begin()
+	p, err := s.make()
+	if err != nil {
+		return nil, fmt.Errorf("add image: %w", err)
+	}
+	defer p.close()
+	g, err := p.begin()
 	if err != nil {
 		return nil, fmt.Errorf("add image: %w", err)
 	}
@@ -173,19 +196,22 @@ func (g *staging) conclude() ([]*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines := index.lines()
+	lines, loaded := index.lines(), map[Digest]*Image{}
 	var images []*Image
 	for _, r := range g.results {
-		own := lines[r.image.Digest]
-		if own == nil {
-			continue // it has been there under another name
+		image := loaded[r.image.Digest]
+		if image == nil {
+			if image, err = g.store.image(r.image.Digest, lines[r.image.Digest]); err != nil {
+				return nil, err
+			}
+			loaded[r.image.Digest] = image
+			images = append(images, image)
 		}
-		delete(lines, r.image.Digest)
-		image, err := g.store.image(r.image.Digest, own)
-		if err != nil {
-			return nil, err
+		for _, name := range r.names {
+			if name != (Reference{}) {
+				image.Loaded = append(image.Loaded, name)
+			}
 		}
-		images = append(images, image)
 	}
 	return images, nil
 }
@@ -336,6 +362,10 @@ func (g *staging) loadDockerImage(tree fs.FS, item dockerImage) error {
 	})
 	if err != nil {
 		return err
+	}
+	if known, ok := g.byID[config.Digest]; ok { // see newImage
+		g.results = append(g.results, result{image: known, names: names})
+		return nil
 	}
 	if len(item.Layers) > maxLayers {
 		return fmt.Errorf("%s: more than %d layers", dockerList, maxLayers)

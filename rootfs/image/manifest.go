@@ -58,15 +58,14 @@ func (g *staging) newImage(from Blobs, d Descriptor) (Descriptor, error) {
 	if err != nil {
 		return d, err
 	}
-	if known, ok := g.listed[d.Digest]; ok {
-		if _, err := g.store.image(d.Digest, nil); err == nil {
-			return known, nil // it was checked when it was loaded
-		}
-		// It has been damaged since: what is missing comes again.
-	}
 	config, err := g.config(from, *manifest.Config)
 	if err != nil {
 		return d, err
+	}
+	// An image is what its configuration says, which names the layers, too: an archive
+	// that has them compressed in another way, or by another manifest, has no other image.
+	if known, ok := g.byID[manifest.Config.Digest]; ok {
+		return known, g.otherManifest(d.Digest, known.Digest, manifest.Layers)
 	}
 	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
 		return d, fmt.Errorf("manifest %s: %d layers, but the configuration lists %d", d.Digest, len(manifest.Layers), len(config.RootFS.DiffIDs))
@@ -79,7 +78,28 @@ func (g *staging) newImage(from Blobs, d Descriptor) (Descriptor, error) {
 		}
 		total += size
 	}
-	return sized(d, total), nil
+	g.byID[manifest.Config.Digest] = sized(d, total)
+	return g.byID[manifest.Config.Digest], nil
+}
+
+// otherManifest checks the layers that another manifest of a known image names, as far as
+// they are here, and drops that manifest, which nobody needs.
+func (g *staging) otherManifest(manifest, known Digest, layers []Descriptor) error {
+	if manifest == known {
+		return nil // it was checked when it was loaded
+	}
+	delete(g.blobs, manifest)
+	for _, d := range layers {
+		if err := checkDescriptor(d); err != nil {
+			return err
+		}
+		if g.has(d.Digest) {
+			if err := g.sameSize(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // sized makes a clean line for index.json of a manifest's descriptor.
@@ -91,8 +111,8 @@ func sized(d Descriptor, total int64) Descriptor {
 }
 
 // listed looks a manifest up in index.json.
-func (s *Store) listed(manifest Digest) (Descriptor, bool, error) {
-	index, err := s.readIndex()
+func (p *opened) listed(manifest Digest) (Descriptor, bool, error) {
+	index, err := p.readIndex()
 	if err != nil {
 		return Descriptor{}, false, err
 	}

@@ -69,7 +69,7 @@ func TestFullDisk(t *testing.T) {
 
 func helpFullDisk(args []string) error {
 	for _, size := range []string{"64k", "1m", "2m", "3m", "4m"} {
-		if err := privately("tmpfs", args[1], "tmpfs", "size="+size); err != nil {
+		if err := privately("tmpfs", args[1], "tmpfs", "mode=700,size="+size); err != nil {
 			return err
 		}
 		if err := loadFull(args[0], args[1]); err != nil {

@@ -9,10 +9,12 @@ package image
 import (
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 // Removed tells what [Store.Remove] did.
@@ -42,30 +44,38 @@ func (s *Store) Remove(name string, inUse func(diffID Digest) bool) (Removed, er
 }
 
 func (s *Store) remove(name string, inUse func(Digest) bool) (removed Removed, err error) {
-	if !exists(s.path(indexFile)) {
+	p, err := s.open()
+	if errors.Is(err, fs.ErrNotExist) {
 		return removed, ErrNotFound
+	} else if err != nil {
+		return removed, err
 	}
-	lock, err := s.lock("lock", unix.LOCK_EX)
+	p.close()
+	if p, err = s.make(); err != nil { // there is a store: now with all its directories
+		return removed, err
+	}
+	defer p.close()
+	lock, err := p.lock("lock", unix.LOCK_EX)
 	if err != nil {
 		return removed, err
 	}
 	defer lock.Close()
-	if err := s.updateIndex(func(index *Index) error { return s.unlist(index, name, &removed) }); err != nil {
+	if err := p.updateIndex(func(index *Index) error { return p.unlist(index, name, &removed) }); err != nil {
 		return removed, err
 	}
-	return removed, s.collect(inUse, &removed)
+	return removed, p.collect(inUse, &removed)
 }
 
 // unlist takes lines out of the index.
-func (s *Store) unlist(index *Index, name string, removed *Removed) error {
+func (p *opened) unlist(index *Index, name string, removed *Removed) error {
 	if r, err := ParseReference(name); err == nil {
 		if d, ok := named(index, r); ok {
-			return s.unlistName(index, d, r, removed)
+			return p.unlistName(index, d, r, removed)
 		}
 	}
-	images, err := s.findID(index, name)
+	images, err := p.findID(index, name)
 	if errors.Is(err, ErrNotFound) {
-		return s.unlistDamaged(index, name)
+		return p.unlistDamaged(index, name)
 	} else if err != nil {
 		return err
 	}
@@ -79,12 +89,12 @@ func (s *Store) unlist(index *Index, name string, removed *Removed) error {
 
 // unlistDamaged takes out an image that cannot be read, by its manifest, which is how
 // List calls it.
-func (s *Store) unlistDamaged(index *Index, name string) error {
+func (p *opened) unlistDamaged(index *Index, name string) error {
 	for manifest, lines := range index.lines() {
 		if manifest.String() != name && manifest.Hex() != name {
 			continue
 		}
-		if _, err := s.image(manifest, lines); isDamage(err) {
+		if _, err := p.image(manifest, lines); private.IsDamage(err) {
 			unlistImage(index, manifest)
 			return nil
 		}
@@ -92,7 +102,7 @@ func (s *Store) unlistDamaged(index *Index, name string) error {
 	return ErrNotFound
 }
 
-func (s *Store) unlistName(index *Index, manifest Digest, name Reference, removed *Removed) error {
+func (p *opened) unlistName(index *Index, manifest Digest, name Reference, removed *Removed) error {
 	removed.Untagged = append(removed.Untagged, name)
 	dropName(index, name)
 	for _, d := range index.Manifests {
@@ -102,7 +112,7 @@ func (s *Store) unlistName(index *Index, manifest Digest, name Reference, remove
 	}
 	unlistImage(index, manifest)
 	// A manifest that cannot be read must not keep its name from going.
-	if document, err := s.readManifest(manifest); err == nil {
+	if document, err := p.readManifest(manifest); err == nil {
 		removed.Deleted = append(removed.Deleted, document.Config.Digest)
 	}
 	return nil
@@ -113,35 +123,30 @@ func unlistImage(index *Index, manifest Digest) {
 }
 
 // collect deletes all blobs and layers that the index does not reach.
-func (s *Store) collect(inUse func(Digest) bool, removed *Removed) error {
-	index, err := s.readIndex()
+func (p *opened) collect(inUse func(Digest) bool, removed *Removed) error {
+	index, err := p.readIndex()
 	if err != nil {
 		return err
 	}
-	needed, err := s.needed(&index)
+	needed, err := p.needed(&index)
 	if err != nil {
 		return err
 	}
-	tmp, err := os.Open(s.path("tmp"))
-	if err != nil {
+	if err := p.collectBlobs(needed); err != nil {
 		return err
 	}
-	defer tmp.Close()
-	if err := s.collectBlobs(needed); err != nil {
+	if err := p.collectLayers(needed, inUse, removed); err != nil {
 		return err
 	}
-	if err := s.collectLayers(tmp, needed, inUse, removed); err != nil {
-		return err
-	}
-	return sweep(tmp)
+	return p.sweep()
 }
 
 // needed is the set of blobs and diff ids that the index reaches. Of an image that is
 // damaged this is what can be read of it: the rest comes again when it is loaded again.
-func (s *Store) needed(index *Index) (map[Digest]bool, error) {
+func (p *opened) needed(index *Index) (map[Digest]bool, error) {
 	needed := map[Digest]bool{}
 	for _, d := range index.Manifests {
-		if err := s.reach(d.Digest, needed); err != nil && !isDamage(err) {
+		if err := p.reach(d.Digest, needed); err != nil && !private.IsDamage(err) {
 			return nil, err
 		}
 	}
@@ -149,9 +154,9 @@ func (s *Store) needed(index *Index) (map[Digest]bool, error) {
 }
 
 // reach adds what an image needs.
-func (s *Store) reach(manifest Digest, needed map[Digest]bool) error {
+func (p *opened) reach(manifest Digest, needed map[Digest]bool) error {
 	needed[manifest] = true
-	document, err := s.readManifest(manifest)
+	document, err := p.readManifest(manifest)
 	if err != nil {
 		return err
 	}
@@ -159,7 +164,7 @@ func (s *Store) reach(manifest Digest, needed map[Digest]bool) error {
 	for _, layer := range document.Layers {
 		needed[layer.Digest] = true
 	}
-	content, err := s.readBlob(document.Config.Digest)
+	content, err := p.readBlob(document.Config.Digest)
 	if err != nil {
 		return err
 	}
@@ -173,14 +178,14 @@ func (s *Store) reach(manifest Digest, needed map[Digest]bool) error {
 	return nil
 }
 
-func (s *Store) collectBlobs(needed map[Digest]bool) error {
-	entries, err := os.ReadDir(s.path("blobs", "sha256"))
+func (p *opened) collectBlobs(needed map[Digest]bool) error {
+	names, err := p.blobs.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		if d := Digest("sha256:" + entry.Name()); !needed[d] {
-			if err := os.RemoveAll(s.blobPath(d)); err != nil {
+	for _, name := range names {
+		if d := Digest("sha256:" + name); !needed[d] {
+			if err := p.blobs.RemoveAll(name); err != nil {
 				return err
 			}
 		}
@@ -190,19 +195,19 @@ func (s *Store) collectBlobs(needed map[Digest]bool) error {
 
 // collectLayers moves directories to tmp, so that each is gone at once;
 // sweeping tmp then deletes them.
-func (s *Store) collectLayers(tmp *os.File, needed map[Digest]bool, inUse func(Digest) bool, removed *Removed) error {
-	entries, err := os.ReadDir(s.path("layers"))
+func (p *opened) collectLayers(needed map[Digest]bool, inUse func(Digest) bool, removed *Removed) error {
+	names, err := p.layers.Readdirnames(-1)
 	if err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		d := Digest("sha256:" + entry.Name())
+	for _, name := range names {
+		d := Digest("sha256:" + name)
 		switch {
 		case needed[d]:
 		case inUse != nil && inUse(d):
 			removed.Kept = append(removed.Kept, d)
 		default:
-			if err := os.Rename(s.layerPath(d), s.path("tmp", entry.Name())); err != nil {
+			if err := p.layers.Rename(name, p.tmp, name); err != nil {
 				return err
 			}
 			removed.Layers = append(removed.Layers, d)

@@ -4,6 +4,7 @@ package image
 // directory of its own under tmp/; publish renames them into place; abort,
 // or the next writer's sweep, removes what was not published.
 //
+//	spool   an archive from a pipe, without the lock
 //	begin   lock shared, tmp/X/
 //	…       tmp/X/blobs/HEX, tmp/X/layers/HEX/
 //	publish syncfs; rename layers, blobs; index.json
@@ -16,24 +17,28 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 type staging struct {
-	store   *Store
+	store   *opened
 	lock    *os.File
-	tmp     *os.File // ROOT/tmp
-	name    string   // of the staging directory in tmp
-	here    *os.File // that directory
+	name    string       // of the staging directory in tmp
+	here    *private.Dir // that directory
 	budget  *budget
-	blobs   map[Digest]bool // staged here
-	layers  map[Digest]bool // staged here, by diff id
+	blobs   map[Digest]bool                      // staged here
+	layers  map[Digest]bool                      // staged here, by diff id
+	dirs    struct{ blobs, layers *private.Dir } // in here
 	results []result
 
 	// What has been checked is not checked again: an archive can list one image, or one
 	// layer, under as many names as its index has room for.
 	listed map[Digest]Descriptor        // images of the store, as begin found them
+	byID   map[Digest]Descriptor        // whole images, by their IDs
 	images map[descriptorKey]Descriptor // as image returned them
 	sizes  map[layerKey]int64           // uncompressed
 }
@@ -52,24 +57,16 @@ type result struct {
 	names []Reference
 }
 
-// begin prepares the store for writing. The caller defers abort.
-func (s *Store) begin() (*staging, error) {
-	if err := s.prepare(); err != nil {
-		return nil, err
-	}
-	tmp, err := os.Open(s.path("tmp"))
+// begin begins to write. The caller defers abort.
+func (p *opened) begin() (*staging, error) {
+	lock, err := p.lockSwept()
 	if err != nil {
-		return nil, fmt.Errorf("open image store: %w", err)
-	}
-	lock, err := s.lockSwept(tmp)
-	if err != nil {
-		tmp.Close()
 		return nil, err
 	}
 	g := &staging{
-		store: s, lock: lock, tmp: tmp, name: unique(), budget: newBudget(s.options.Limits),
+		store: p, lock: lock, name: private.Unique(), budget: newBudget(p.options.Limits),
 		blobs: map[Digest]bool{}, layers: map[Digest]bool{},
-		listed: map[Digest]Descriptor{}, images: map[descriptorKey]Descriptor{}, sizes: map[layerKey]int64{},
+		listed: map[Digest]Descriptor{}, byID: map[Digest]Descriptor{}, images: map[descriptorKey]Descriptor{}, sizes: map[layerKey]int64{},
 	}
 	if err := g.prepare(); err != nil {
 		g.abort()
@@ -79,69 +76,75 @@ func (s *Store) begin() (*staging, error) {
 }
 
 func (g *staging) prepare() (err error) {
-	for _, name := range []string{"", "blobs", "layers"} {
-		if err := os.Mkdir(g.path(name), 0o700); err != nil {
-			return err
-		}
+	if g.here, err = g.store.tmp.MakeDir(g.name); err != nil {
+		return err
 	}
-	if g.here, err = os.Open(g.path()); err != nil {
+	if g.dirs.blobs, err = g.here.MakeDir("blobs"); err != nil {
+		return err
+	}
+	if g.dirs.layers, err = g.here.MakeDir("layers"); err != nil {
 		return err
 	}
 	index, err := g.store.readIndex() // nothing can be taken out of it as long as we hold the lock
 	for _, d := range index.Manifests {
+		if _, ok := g.listed[d.Digest]; ok {
+			continue // another name
+		}
 		g.listed[d.Digest] = described(d, "")
+		if image, err := g.store.image(d.Digest, nil); err == nil { // else it has been damaged
+			g.byID[image.ID] = g.listed[d.Digest]
+		}
 	}
 	return errors.Join(err, g.store.markLayout())
 }
 
 // lockSwept takes lock shared, after removing what killed processes left in
 // tmp if nobody else is at work.
-func (s *Store) lockSwept(tmp *os.File) (*os.File, error) {
-	lock, err := s.lock("lock", unix.LOCK_EX|unix.LOCK_NB)
+func (p *opened) lockSwept() (*os.File, error) {
+	lock, err := p.lock("lock", unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return s.lock("lock", unix.LOCK_SH)
+		return p.lock("lock", unix.LOCK_SH)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := sweep(tmp); err != nil {
+	if err := p.sweep(); err != nil {
 		lock.Close()
 		return nil, err
 	}
 	// flock(2) turns an exclusive lock into a shared one by letting go and
 	// locking again. Somebody may come in between; we hold nothing yet.
-	if err := flock(lock, unix.LOCK_SH); err != nil {
+	if err := private.Lock(lock, unix.LOCK_SH); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("lock image store: %w", err)
+		return nil, err
 	}
 	return lock, nil
 }
 
 // sweep empties tmp. The caller holds lock exclusively.
-func sweep(tmp *os.File) error {
-	names, err := tmp.Readdirnames(-1)
+func (p *opened) sweep() error {
+	names, err := p.tmp.Readdirnames(-1)
 	if err != nil {
 		return fmt.Errorf("sweep image store: %w", err)
 	}
 	for _, name := range names {
-		if err := discard(tmp, name); err != nil {
+		if err := private.Discard(p.tmp.File, name); err != nil {
 			return fmt.Errorf("sweep image store: %w", err)
 		}
 	}
 	return nil
 }
 
-func (g *staging) path(parts ...string) string {
-	return g.store.path(append([]string{"tmp", g.name}, parts...)...)
-}
-
 // abort removes what publish has not moved away and unlocks the store. If the
 // removal does not succeed the next writer's sweep does it again, so its
 // error is dropped: the one that led here is worth more.
 func (g *staging) abort() {
-	discard(g.tmp, g.name)
-	g.here.Close() // nil, if it was never opened, only makes Close say so
-	g.tmp.Close()
+	private.Discard(g.store.tmp.File, g.name)
+	for _, d := range []*private.Dir{g.here, g.dirs.blobs, g.dirs.layers} {
+		if d != nil {
+			d.Close()
+		}
+	}
 	g.lock.Close()
 }
 
@@ -149,8 +152,8 @@ func (g *staging) abort() {
 // must be as described; with the zero want anything is taken. It returns the
 // descriptor with digest and size filled in.
 func (g *staging) blob(r io.Reader, want Descriptor) (Descriptor, error) {
-	temporary := g.path(unique())
-	got, err := writeHashed(temporary, bounded(r, want, g.store.options.Limits))
+	temporary := private.Unique()
+	got, err := g.writeHashed(temporary, bounded(r, want, g.store.options.Limits))
 	if err != nil {
 		return want, fmt.Errorf("store blob: %w", cause(err))
 	}
@@ -159,7 +162,7 @@ func (g *staging) blob(r io.Reader, want Descriptor) (Descriptor, error) {
 	}
 	want.Digest, want.Size = got.Digest, got.Size
 	g.blobs[got.Digest] = true
-	return want, os.Rename(temporary, g.path("blobs", got.Digest.Hex()))
+	return want, g.here.Rename(temporary, g.dirs.blobs, got.Digest.Hex())
 }
 
 // layerBlob stores a layer that nothing describes, and says what it is.
@@ -181,8 +184,8 @@ func bounded(r io.Reader, want Descriptor, limits Limits) io.Reader {
 	return &limitReader{r: r, left: &limits.Bytes}
 }
 
-func writeHashed(path string, r io.Reader) (d Descriptor, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (g *staging) writeHashed(name string, r io.Reader) (d Descriptor, err error) {
+	f, err := g.here.OpenFile(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return d, err
 	}
@@ -205,20 +208,20 @@ func compare(got, want Descriptor) error {
 
 // has tells whether a blob is staged or in the store already.
 func (g *staging) has(d Digest) bool {
-	return g.blobs[d] || exists(g.store.blobPath(d))
+	return g.blobs[d] || g.store.blobs.Has(d.Hex(), unix.S_IFREG)
 }
 
 // hasLayer tells whether a layer is unpacked already.
 func (g *staging) hasLayer(diffID Digest) bool {
-	return g.layers[diffID] || exists(g.store.layerPath(diffID))
+	return g.layers[diffID] || g.store.layers.Has(diffID.Hex(), unix.S_IFDIR)
 }
 
 // open opens a blob that has reports.
 func (g *staging) open(d Digest) (*os.File, error) {
 	if g.blobs[d] {
-		return os.Open(g.path("blobs", d.Hex()))
+		return g.dirs.blobs.OpenFile(d.Hex(), unix.O_RDONLY, 0)
 	}
-	return os.Open(g.store.blobPath(d))
+	return g.store.blobs.OpenFile(d.Hex(), unix.O_RDONLY, 0)
 }
 
 // publish makes the results visible: layers first, then blobs, names last, so
@@ -227,16 +230,16 @@ func (g *staging) publish() error {
 	// Renames may reach the disk before the data they refer to. One syncfs(2)
 	// before the first of them keeps half-written layers from surviving a
 	// power failure; it also reports write errors of the whole load.
-	if err := unix.Syncfs(int(g.tmp.Fd())); err != nil {
+	if err := unix.Syncfs(int(g.here.Fd())); err != nil {
 		return fmt.Errorf("sync image store: %w", err)
 	}
 	for d := range g.layers {
-		if err := settle(g.path("layers", d.Hex()), g.store.layerPath(d)); err != nil {
+		if err := settle(g.dirs.layers, g.store.layers, d); err != nil {
 			return fmt.Errorf("store layer %s: %w", d, err)
 		}
 	}
 	for d := range g.blobs {
-		if err := settle(g.path("blobs", d.Hex()), g.store.blobPath(d)); err != nil {
+		if err := settle(g.dirs.blobs, g.store.blobs, d); err != nil {
 			return fmt.Errorf("store blob %s: %w", d, err)
 		}
 	}
@@ -245,8 +248,8 @@ func (g *staging) publish() error {
 
 // settle renames into place. If another load was faster the content is the
 // same by its digest, and ours is left for abort to remove.
-func settle(from, to string) error {
-	err := os.Rename(from, to)
+func settle(from, to *private.Dir, d Digest) error {
+	err := from.Rename(d.Hex(), to, d.Hex())
 	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOTEMPTY) {
 		return nil
 	}
@@ -259,29 +262,31 @@ func (g *staging) list(index *Index) error {
 }
 
 // layerDirectory makes an empty directory to unpack into.
-func (g *staging) layerDirectory() (*os.File, error) {
-	path := g.path(unique())
-	if err := os.Mkdir(path, 0o700); err != nil {
-		return nil, cause(err)
-	}
-	return os.Open(path)
-}
-
-// keepLayer names an unpacked directory by its diff id.
-func (g *staging) keepLayer(directory *os.File, diffID Digest) error {
-	g.layers[diffID] = true
-	return os.Rename(directory.Name(), g.path("layers", diffID.Hex()))
-}
-
-// spool copies an archive to a file without a name, since its parts are
-// needed in another order than they come in.
-func (g *staging) spool(r io.Reader) (*os.File, error) {
-	f, err := os.OpenFile(g.path(unique()), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (g *staging) layerDirectory() (*private.Dir, error) {
+	d, err := g.here.MakeDir(private.Unique())
 	if err != nil {
 		return nil, cause(err)
 	}
-	os.Remove(f.Name()) // best effort: abort would remove it as well
-	limit := g.store.options.Limits.Bytes
+	return d, nil
+}
+
+// keepLayer names an unpacked directory by its diff id.
+func (g *staging) keepLayer(directory *private.Dir, diffID Digest) error {
+	g.layers[diffID] = true
+	return g.here.Rename(filepath.Base(directory.Name()), g.dirs.layers, diffID.Hex())
+}
+
+// spool copies an archive to a file without a name, since its parts are needed in another
+// order than they come in. The caller must not hold lock: whoever writes into a pipe can
+// stop for as long as they like.
+func (p *opened) spool(r io.Reader) (*os.File, error) {
+	name := private.Unique()
+	f, err := p.tmp.OpenFile(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL, 0o600)
+	if err != nil {
+		return nil, cause(err)
+	}
+	p.tmp.Remove(name) // ENOENT: somebody has just swept tmp
+	limit := p.options.Limits.Bytes
 	if _, err := io.Copy(f, &limitReader{r: r, left: &limit}); err != nil {
 		f.Close()
 		return nil, cause(err)

@@ -14,12 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 // Causes a caller may want to tell apart.
@@ -142,94 +142,124 @@ func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.root}, parts...)...)
 }
 
-func (s *Store) blobPath(d Digest) string  { return s.path("blobs", "sha256", d.Hex()) }
 func (s *Store) layerPath(d Digest) string { return s.path("layers", d.Hex()) }
+
+// An opened is an open store. All that is done in the store is done by these descriptors
+// (package private). Of a store that has not been written to, those below root are nil.
+type opened struct {
+	*Store
+	root, blobs, layers, tmp *private.Dir
+}
+
+// open opens the store. If there is none yet, the error is [fs.ErrNotExist].
+func (s *Store) open() (*opened, error) {
+	root, err := private.Store.Open(s.root)
+	if err != nil {
+		return nil, err
+	}
+	return s.below(root, (*private.Dir).Dir)
+}
+
+// make is open, but makes the store's directories.
+func (s *Store) make() (*opened, error) {
+	root, err := private.Store.Make(s.root)
+	if err != nil {
+		return nil, err
+	}
+	return s.below(root, (*private.Dir).MakeDir)
+}
+
+// below opens the directories in root, by open. One that is missing is nil.
+func (s *Store) below(root *private.Dir, open func(in *private.Dir, name string) (*private.Dir, error)) (*opened, error) {
+	p := &opened{Store: s, root: root}
+	for _, d := range []struct {
+		to    **private.Dir
+		names []string
+	}{{&p.blobs, []string{"blobs", "sha256"}}, {&p.layers, []string{"layers"}}, {&p.tmp, []string{"tmp"}}} {
+		in := root
+		for _, name := range d.names {
+			next, err := open(in, name)
+			if in != root {
+				in.Close()
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				in = nil
+				break
+			} else if err != nil {
+				p.close()
+				return nil, err
+			}
+			in = next
+		}
+		*d.to = in
+	}
+	return p, nil
+}
+
+func (p *opened) close() {
+	for _, d := range []*private.Dir{p.root, p.blobs, p.layers, p.tmp} {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
 
 // Hold keeps images and layers from being removed until release is called:
 // for the time between [Store.Find] and the moment from which the caller's
 // own records show the layers to be in use. Loads go on meanwhile.
 func (s *Store) Hold() (release func(), err error) {
-	if err := s.prepare(); err != nil {
+	p, err := s.make()
+	if err != nil {
 		return nil, err
 	}
-	lock, err := s.lock("lock", unix.LOCK_SH)
+	defer p.close()
+	lock, err := p.lock("lock", unix.LOCK_SH)
 	if err != nil {
 		return nil, err
 	}
 	return func() { lock.Close() }, nil
 }
 
-// prepare makes the store's directories.
-func (s *Store) prepare() error {
-	for _, name := range []string{"blobs/sha256", "layers", "tmp"} {
-		if err := os.MkdirAll(s.path(name), 0o700); err != nil {
-			return fmt.Errorf("make image store: %w", err)
-		}
-	}
-	return nil
-}
-
 // markLayout writes the file oci-layout once. The caller holds lock, so that
 // nobody sweeps tmp meanwhile.
-func (s *Store) markLayout() error {
-	if exists(s.path(layoutFile)) {
+func (p *opened) markLayout() error {
+	if p.root.Has(layoutFile, unix.S_IFREG) {
 		return nil
 	}
-	return s.replace(layoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`))
-}
-
-// exists tells whether path is there; what cannot be looked at counts as not
-// there, and the write that follows reports why.
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
+	return p.replace(layoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`))
 }
 
 // lock opens ROOT/name and takes a lock on it with flock(2), waiting unless
 // how has LOCK_NB. Closing the file, or the end of the process, lets it go.
-func (s *Store) lock(name string, how int) (*os.File, error) {
-	f, err := os.OpenFile(s.path(name), os.O_RDWR|os.O_CREATE, 0o600)
+func (p *opened) lock(name string, how int) (*os.File, error) {
+	f, err := p.root.OpenFile(name, unix.O_RDWR|unix.O_CREAT, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock image store: %w", err)
 	}
-	if err := flock(f, how); err != nil {
+	if err := private.Lock(f, how); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", s.path(name), err)
+		return nil, err
 	}
 	return f, nil
 }
 
-// flock repeats flock(2) when a signal interrupts the wait: the Go scheduler
-// sends itself SIGURG at any time.
-func flock(f *os.File, how int) error {
-	for {
-		err := unix.Flock(int(f.Fd()), how)
-		if err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-// unique is a name that nothing else has. It need not be secret: where it is used,
-// nobody else can write.
-func unique() string { return strconv.FormatUint(rand.Uint64(), 36) }
-
 // replace writes ROOT/name so that a reader finds the old or the new content,
 // also after a power failure.
-func (s *Store) replace(name string, content []byte) error {
-	temporary := s.path("tmp", unique())
-	if err := writeSynced(temporary, content); err != nil {
-		os.Remove(temporary) // best effort: the next writer sweeps tmp
-		return fmt.Errorf("write %s: %w", s.path(name), cause(err))
+func (p *opened) replace(name string, content []byte) error {
+	temporary := private.Unique()
+	err := p.writeSynced(temporary, content)
+	if err == nil {
+		err = p.tmp.Rename(temporary, p.root, name)
 	}
-	if err := os.Rename(temporary, s.path(name)); err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), cause(err))
+	if err != nil {
+		p.tmp.Remove(temporary) // best effort: the next writer sweeps tmp
+		return fmt.Errorf("write %s: %w", p.path(name), cause(err))
 	}
 	return nil
 }
 
-func writeSynced(path string, content []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func (p *opened) writeSynced(temporary string, content []byte) error {
+	f, err := p.tmp.OpenFile(temporary, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

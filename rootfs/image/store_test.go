@@ -29,7 +29,7 @@ func TestStoreWithoutDirectory(t *testing.T) {
 	if _, err := s.Remove("httpd", nil); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Remove = %v, want ErrNotFound", err)
 	}
-	if exists(s.root) {
+	if _, err := os.Lstat(s.root); err == nil {
 		t.Errorf("reading made %s", s.root)
 	}
 }
@@ -414,6 +414,33 @@ func TestNotAnArchive(t *testing.T) {
 	}
 }
 
+// TestOneImageTwoForms: what docker save wrote before version 25, and an image layout with
+// compressed layers, are one image if they have one configuration.
+func TestOneImageTwoForms(t *testing.T) {
+	plain := archive(t, file("a", "x"))
+	layer, packed := plainLayer(plain), testLayer{gzipped(t, plain), plain, MediaTypeLayerGzip}
+	files := layoutFiles{}
+	d := files.addImage(t, "", packed)
+	files.index(t, withName(d, nameAnnotation, "docker.io/library/x:1"), withName(d, nameAnnotation, "docker.io/library/y:2"))
+	forms := map[string][]byte{"docker": dockerArchive(t, "x:1", "", layer), "layout": files.tar(t)}
+	for first, then := range map[string]string{"docker": "layout", "layout": "docker"} {
+		s := newStore(t, Options{})
+		load(t, s, forms[first])
+		before := contents(t, s, "blobs/sha256")
+		image := load(t, s, forms[then])
+		list, err := s.List()
+		if err != nil || len(list) != 1 || list[0].ID != image.ID || len(list[0].Names) != 2 {
+			t.Errorf("%s, then %s: List() = %v, %v; want one image with two names", first, then, list, err)
+		}
+		if after := contents(t, s, "blobs/sha256"); !slices.Equal(before, after) {
+			t.Errorf("%s, then %s: the blobs %q became %q", first, then, before, after)
+		}
+		if want := map[string]int{"docker": 1, "layout": 2}[then]; len(image.Loaded) != want || image.Loaded[0].Familiar() != "x:1" {
+			t.Errorf("%s, then %s: Loaded = %v, want %d names, x:1 first", first, then, image.Loaded, want)
+		}
+	}
+}
+
 // TestOtherCompressions: xz and bzip2 are named, whatever is compressed with them.
 func TestOtherCompressions(t *testing.T) {
 	layer := plainLayer(archive(t, file("BZh91AY", "x"), file("a", "x")))
@@ -586,7 +613,7 @@ func TestProgress(t *testing.T) {
 	if got := last[DigestOf(l.blob)]; got.Done != size || got.Total != size {
 		t.Errorf("progress of the layer = %+v, want %d of %d", got, size, size)
 	}
-	manifest, err := s.readManifest(load(t, s, dockerArchive(t, "x", "", l)).Manifest)
+	manifest, err := openStore(t, s).readManifest(load(t, s, dockerArchive(t, "x", "", l)).Manifest)
 	if err != nil || manifest.Layers[0].MediaType != MediaTypeLayerGzip {
 		t.Errorf("manifest = %+v, %v, want a gzip layer", manifest, err)
 	}

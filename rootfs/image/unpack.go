@@ -26,6 +26,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 const (
@@ -230,7 +232,7 @@ func (u *unpacker) clear(parent *os.File, base string) error {
 	if err := unix.Renameat(int(parent.Fd()), base, int(u.trash.Fd()), name); err != nil {
 		return err
 	}
-	return discard(u.trash, name)
+	return private.Discard(u.trash, name)
 }
 
 func isDirectory(parent *os.File, base string) bool {

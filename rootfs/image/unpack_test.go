@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"minirun/rootfs/image/private"
 )
 
 // newUnpacker unpacks one layer into a new directory.
@@ -228,7 +230,7 @@ func TestDiscardDeepTree(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Close(at)
-	if err := discard(top, "d"); err != nil {
+	if err := private.Discard(top, "d"); err != nil {
 		t.Error(err)
 	}
 	if left, _ := os.ReadDir(top.Name()); len(left) != 0 {

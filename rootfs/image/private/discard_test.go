@@ -1,4 +1,4 @@
-package bundle
+package private
 
 import (
 	"os"
@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"minirun/rootfs/image"
 )
 
 // TestRemoveAll: what a container may leave, deeper than there are descriptors,
@@ -41,15 +39,22 @@ func TestRemoveAll(t *testing.T) {
 			must(t, os.Chmod(filepath.Join(dir, "deep/deep"), 0))
 			must(t, os.Chmod(filepath.Join(dir, "deep"), 0o500))
 		}
-		must(t, image.RemoveAll(dir))
+		must(t, removeAll(t, dir))
 		if _, err := os.Lstat(dir); !os.IsNotExist(err) {
-			t.Errorf("mode %o: Lstat() after image.RemoveAll() = %v, want that it is not there", mode, err)
+			t.Errorf("mode %o: Lstat() after RemoveAll() = %v, want that it is not there", mode, err)
 		}
 		if _, err := os.Stat(filepath.Join(outside, "kept")); err != nil {
 			t.Errorf("mode %o: a link was followed: %v", mode, err)
 		}
 	}
-	if err := image.RemoveAll(filepath.Join(t.TempDir(), "none")); err != nil {
-		t.Errorf("image.RemoveAll() of nothing = %v, want nil", err)
+	if err := removeAll(t, filepath.Join(t.TempDir(), "none")); err != nil {
+		t.Errorf("RemoveAll() of nothing = %v, want nil", err)
 	}
+}
+
+func removeAll(t *testing.T, path string) error {
+	d, err := Store.Open(filepath.Dir(path))
+	must(t, err)
+	defer d.Close()
+	return d.RemoveAll(filepath.Base(path))
 }
