@@ -97,6 +97,7 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 //	setsid       a signal from the terminal of the caller, such as Ctrl-C, does not end it
 //	clone3       the container process; its id is reported to the runtime
 //	close_range  open pipes would make the caller wait for their end (conmon, cat, CI)
+//	chdir        the caller's directory would stay in use
 //	waitid       until the container process has ended, whatever time that takes
 //	write        the siginfo_t that waitid has filled goes to the file "exit"
 //	exit_group   or, with Options.AtExit, execve of the command that cleans up
@@ -121,6 +122,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	}
 	p.Dup3(plan.Inherited("exit"), 3, 0).Tolerate(unix.EINVAL)
 	p.CloseRange(plan.Num(4), 0, nil)
+	p.Chdir("/") // else the caller's file system could not be unmounted
 	info := &plan.Memory{Bytes: make([]byte, exit.Size), Show: func() string { return "{...}" }}
 	p.Call("waitid", unix.SYS_WAITID, plan.Name{Value: unix.P_PID, Text: "P_PID"}, child, info, plan.Name{Value: unix.WEXITED, Text: "WEXITED"}, plan.Null)
 	p.Call("write", unix.SYS_WRITE, plan.Num(3), info, plan.Num(exit.Size)).MustReturn(exit.Size)

@@ -121,7 +121,7 @@ func (b *builder) openFiles() (opened []*os.File, _ error) {
 		{o.Wait, plan.Copy, b.makeFifo},
 		{b.hostProc, "procfs", func() (*os.File, error) { return os.Open("/proc") }},
 		{o.Monitor, "null", func() (*os.File, error) { return os.OpenFile("/dev/null", os.O_RDWR, 0) }},
-		{o.Monitor, "exit", func() (*os.File, error) { return os.OpenFile(b.path(exit.File), os.O_WRONLY|os.O_CREATE, 0o600) }},
+		{o.Monitor, "exit", func() (*os.File, error) { return exit.Open(b.dir) }},
 	} {
 		if file.wanted {
 			f, err := file.open()

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
+	"minirun/container/descriptors"
 	"minirun/container/users"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -121,11 +121,11 @@ func processFile(p *specs.Process) (int, error) {
 // behindSockets is a copy of a descriptor that minirunc inherits, with a number behind
 // those of the sockets that are meant for the program (sd_listen_fds(3)).
 func behindSockets(fd int) (int, error) {
-	sockets := 0
-	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
-		sockets, _ = strconv.Atoi(os.Getenv("LISTEN_FDS")) // what is no number means none
+	sockets, err := descriptors.Sockets()
+	if err != nil {
+		return -1, err
 	}
-	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, 3+max(sockets, 0))
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD, 3+sockets)
 	if err != nil {
 		return -1, fmt.Errorf("descriptor for minirunc: %w", err)
 	}

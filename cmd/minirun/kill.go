@@ -7,6 +7,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/freezer"
 	"minirun/container/signals"
@@ -14,7 +15,7 @@ import (
 
 func killCommand() *cli.Command {
 	return &cli.Command{
-		Name: "kill", Usage: "send a signal to a container", ArgsUsage: "CONTAINER [SIGNAL]",
+		Name: "kill", Usage: "send a signal to a container: SIGKILL, if none is named", ArgsUsage: "CONTAINER [SIGNAL]",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "to all of its processes"},
 			&cli.StringFlag{Name: "signal", Aliases: []string{"s"}, Usage: "send `SIGNAL`, a name or a number"},
@@ -23,7 +24,7 @@ func killCommand() *cli.Command {
 			if n := c.Args().Len(); n < 1 || n > 2 {
 				return usage{errors.New("kill: want a container and, if you like, a signal")}
 			}
-			signal, err := parseSignal(c.String("signal")+c.Args().Get(1), unix.SIGTERM)
+			signal, err := parseSignal(c.String("signal")+c.Args().Get(1), unix.SIGKILL)
 			if err != nil {
 				return err
 			}
@@ -31,7 +32,11 @@ func killCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return k.Kill(signal, c.Bool("all"))
+			if err := k.Kill(signal, c.Bool("all")); err != nil {
+				return err
+			}
+			report.Printf(c.App.Writer, "%s\n", c.Args().First())
+			return nil
 		},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/container/descriptors"
 )
 
 func rmCommand() *cli.Command {
@@ -22,6 +23,9 @@ func rmCommand() *cli.Command {
 			&cli.BoolFlag{Name: "volumes", Aliases: []string{"v"}, Hidden: true},
 		},
 		Action: func(c *cli.Context) error {
+			if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
+				return err
+			}
 			return each(c, func(word string) error { return remove(c, word) })
 		},
 	}

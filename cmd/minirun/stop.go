@@ -13,15 +13,28 @@ import (
 	"minirun/container/bundle"
 )
 
-// each calls do for every argument and prints the argument if there was no error.
-// After an error it goes on with the next one.
+// atOnce is for how many arguments each does something at the same time.
+const atOnce = 16
+
+// each calls do for every argument, for some at the same time, and prints the argument if
+// there was no error: in the order of the arguments. After an error it goes on.
 func each(c *cli.Context, do func(word string) error) error {
 	if !c.Args().Present() {
 		return usage{fmt.Errorf("%s: want %s", c.Command.Name, c.Command.ArgsUsage)}
 	}
+	words := c.Args().Slice()
+	results, places := make([]chan error, len(words)), make(chan bool, atOnce)
+	for i, word := range words {
+		results[i] = make(chan error, 1)
+		go func() {
+			places <- true
+			results[i] <- do(word)
+			<-places
+		}()
+	}
 	var failed error
-	for _, word := range c.Args().Slice() {
-		if err := do(word); err == report.Exit(0) {
+	for i, word := range words {
+		if err := <-results[i]; err == report.Exit(0) {
 			continue // nothing was done, and do has said so
 		} else if err != nil {
 			if failed != nil {

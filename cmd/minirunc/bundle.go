@@ -1,14 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"minirun/container"
 	"minirun/container/config"
+	"minirun/container/descriptors"
 	"minirun/container/files"
 	"minirun/container/sockets"
 
@@ -55,10 +56,13 @@ func (c *call) processFlags() processFlags {
 
 // options are what the flags ask of package container.
 func (f processFlags) options(c *call) (o container.Options, err error) {
-	o = container.Options{PidFile: *f.pidFile, PreserveFDs: *f.preserve, ListenFDs: listenFDs(), Warn: c.log.warn,
+	o = container.Options{PidFile: *f.pidFile, PreserveFDs: *f.preserve, Warn: c.log.warn,
 		Systemd: c.systemd, NoCgroup: c.manager == "disabled"}
-	if o.PreserveFDs < 0 {
-		return o, errors.New("--preserve-fds: want 0 or more")
+	if n := o.PreserveFDs; n < 0 || n > descriptors.Most {
+		return o, fmt.Errorf("--preserve-fds %d: want 0 to %d", n, descriptors.Most)
+	}
+	if o.ListenFDs, err = descriptors.Sockets(); err != nil {
+		return o, err
 	}
 	if o.PidFile != "" {
 		if err := files.CheckRegular(o.PidFile); err != nil {
@@ -77,7 +81,7 @@ func (f processFlags) options(c *call) (o container.Options, err error) {
 func (f bundleFlags) options(c *call) (container.Options, error) {
 	o, err := f.processFlags.options(c)
 	o.OldKeys = *f.oldKeys
-	return o, err
+	return o, cmp.Or(err, descriptors.HideOthers(3+o.ListenFDs+o.PreserveFDs))
 }
 
 // read reads the bundle of a new container, after the checks that need no bundle.
@@ -91,20 +95,6 @@ func (f bundleFlags) read(c *call) (dir string, spec *specs.Spec, text []byte, e
 	}
 	spec, text, err = config.Read(dir)
 	return dir, spec, text, err
-}
-
-// listenFDs is how many sockets somebody has opened for the program, from
-// descriptor 3 on: LISTEN_FDS, if LISTEN_PID says that they are for this process
-// (sd_listen_fds(3)).
-func listenFDs() int {
-	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
-		return 0
-	}
-	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if err != nil {
-		return 0
-	}
-	return max(n, 0)
 }
 
 // notifySocket is where a service manager waits to be told that the program is

@@ -7,11 +7,15 @@ import (
 
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/descriptors"
 )
 
 func remove(c *call) error {
 	force := c.flags.yes("force f", "end the container first if it runs; one that does not exist is no error")
 	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 		return err
 	}
 	if k, err := c.load(); err == nil && *force {

@@ -9,10 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"minirun/cmd/report"
 	"minirun/container"
+	"minirun/container/descriptors"
 	"minirun/container/exit"
 	"minirun/container/protect"
 	"minirun/container/sockets"
@@ -122,7 +121,7 @@ func (s *session) prepare(k *container.Container, f execFlags) (err error) {
 		return err
 	}
 	s.options.Cgroup, s.options.IgnorePaused = *f.cgroup, *f.ignorePaused
-	if err := closeInherited(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
+	if err := descriptors.CloseOthers(3 + s.options.ListenFDs + s.options.PreserveFDs); err != nil {
 		return err
 	}
 	return s.files(f)
@@ -147,27 +146,6 @@ func (s *session) files(f execFlags) (err error) {
 		return s.silence()
 	}
 	return err
-}
-
-// closeInherited closes the descriptors from first on that the caller left open.
-// The process that enters the container closes them, too, but before that the
-// container sees it, and with CAP_SYS_PTRACE could take them (CVE-2016-9962).
-// minirunc's own are close-on-exec, and stay.
-func closeInherited(first int) error {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		fd, err := strconv.Atoi(e.Name())
-		if err != nil || fd < first {
-			continue
-		}
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
-			unix.Close(fd) // EIO is the caller's to find out
-		}
-	}
-	return nil
 }
 
 // changeProcess turns the container's process into the one to run.

@@ -127,6 +127,15 @@ func endless() (*os.File, error) {
 	return os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", r.Fd()), os.O_RDWR, 0)
 }
 
+// reserve makes the file that record will write.
+func reserve(k *container.Container) error {
+	f, err := exit.Open(k.Dir())
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // record writes down how a container ended whose monitor minirunc itself was.
 func record(k *container.Container, status unix.WaitStatus) error {
 	if err := exit.Write(k.Dir(), status); !errors.Is(err, fs.ErrNotExist) {

@@ -169,6 +169,11 @@ func (s *runSession) attached() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if s.monitor {
+		if err := reserve(k); err != nil {
+			return 0, errors.Join(err, k.Delete(true))
+		}
+	}
 	s.people.guard.release()
 	go func() {
 		if err := k.Notify.Tell(notifySocket(), os.Getpid(), k.Identity); err != nil { // we end when the container ends

@@ -81,7 +81,7 @@ func (s *session) drain() error {
 		return err
 	}
 	cmd := exec.Command("/proc/self/exe", "drain")
-	cmd.Args[0] = "minirunc"
+	cmd.Args[0], cmd.Dir = "minirunc", "/" // the caller's directory would stay in use
 	cmd.Stdin = master
 	if s.options.Stdout != nil { // else /dev/null
 		cmd.Stdout = s.options.Stdout

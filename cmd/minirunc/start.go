@@ -2,12 +2,16 @@ package main
 
 import (
 	"minirun/container"
+	"minirun/container/descriptors"
 	"minirun/container/hooks"
 	"minirun/container/protect"
 )
 
 func start(c *call) error {
 	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 		return err
 	}
 	return c.one(func(k *container.Container) error {

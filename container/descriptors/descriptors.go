@@ -10,12 +10,32 @@ package descriptors
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
+
+// Most is how many descriptors a caller can name: no process can have more open (fs.nr_open
+// of proc_sys_fs(5) is at most that).
+const Most = 1 << 30
+
+// Sockets is how many sockets somebody has opened for the program, from descriptor 3 on:
+// LISTEN_FDS, if LISTEN_PID says that they are for this process. What is no number of
+// descriptors is an error.
+func Sockets() (int, error) {
+	text := os.Getenv("LISTEN_FDS")
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > Most {
+		return 0, fmt.Errorf("LISTEN_FDS=%q: want 0 to %d", text, Most)
+	}
+	return n, nil
+}
 
 // Check refuses numbers from 3 on that the caller has left empty. A descriptor of
 // our own may have taken such a number meanwhile. It is told from the caller's by
@@ -41,4 +61,38 @@ func Announce(spec *specs.Spec, sockets int) *specs.Spec {
 	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "LISTEN_FDS="+strconv.Itoa(sockets), "LISTEN_PID=1")
 	with.Process = &process
 	return &with
+}
+
+// HideOthers keeps the descriptors from first on from all programs that this process
+// executes. A hook, or the process that drains a terminal, may live as long as the container:
+// it would hold a lock of the caller's (flock(2)), and a pipe would not end. They stay
+// open here, because a spec can name one (/proc/self/fd/3 as a namespace). Linux 5.11.
+func HideOthers(first int) error {
+	if err := unix.CloseRange(uint(first), 1<<32-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("close_range: %w", err)
+	}
+	return nil
+}
+
+// CloseOthers closes the descriptors from first on that the caller has left open. Those of
+// our own are close-on-exec, and stay. The process that enters a container closes them, too,
+// but before that the container sees it, and with CAP_SYS_PTRACE could take them
+// (CVE-2016-9962).
+func CloseOthers(first int) error {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err != nil || fd < first {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			unix.Close(fd) // EIO is the caller's to find out
+		}
+	}
+	return err
 }

@@ -1,7 +1,9 @@
 package descriptors
 
 import (
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -32,5 +34,24 @@ func TestCheck(t *testing.T) {
 	}
 	if err := Check(1 << 20); err == nil || !strings.HasPrefix(err.Error(), "preserve 1048576 descriptors: descriptor ") {
 		t.Errorf("Check(1<<20) = %v, want an error", err)
+	}
+}
+
+// TestSockets: the sockets that are for this process, and no number that 3 more would not
+// fit to.
+func TestSockets(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "0": 0, "2": 2, "1073741824": 1 << 30, "-1": -1, "x": -1, "1073741825": -1, "9223372036854775807": -1, "9223372036854775808": -1} {
+		t.Setenv("LISTEN_PID", "1")
+		t.Setenv("LISTEN_FDS", text)
+		if n, err := Sockets(); n != 0 || err != nil {
+			t.Errorf("LISTEN_FDS=%s for another process: %d, %v, want 0", text, n, err)
+		}
+		t.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+		n, err := Sockets()
+		if want >= 0 && (n != want || err != nil) {
+			t.Errorf("LISTEN_FDS=%s: %d, %v, want %d", text, n, err, want)
+		} else if want < 0 && (err == nil || !strings.Contains(err.Error(), strconv.Quote(text)+": want 0 to 1073741824")) {
+			t.Errorf("LISTEN_FDS=%s: %d, %v, want an error", text, n, err)
+		}
 	}
 }

@@ -8,6 +8,8 @@
 //	offset 8   si_code    CLD_EXITED, CLD_KILLED or CLD_DUMPED
 //	offset 24  si_status  the exit status or the signal
 //
+// Until then the file is as long already, but only zeros: see [Open].
+//
 // Man page: [waitid(2)].
 //
 // [waitid(2)]: https://man7.org/linux/man-pages/man2/waitid.2.html
@@ -16,7 +18,6 @@ package exit
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -72,7 +73,7 @@ const (
 func parse(f *os.File) (Status, bool) {
 	info, err := f.Stat()
 	b := make([]byte, Size)
-	if _, readErr := io.ReadFull(f, b); err != nil || readErr != nil {
+	if _, readErr := f.ReadAt(b, 0); err != nil || readErr != nil || binary.NativeEndian.Uint32(b) == 0 { // no si_signo: it is not written yet
 		return Status{}, false
 	}
 	code, status := binary.NativeEndian.Uint32(b[8:]), int(binary.NativeEndian.Uint32(b[24:]))
@@ -84,6 +85,19 @@ func parse(f *os.File) (Status, bool) {
 
 const cldExited = 1
 
+// Open opens the file, and writes as much as will be written into it: how the container
+// ended must not be lost because the disk is full by then.
+func Open(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.WriteAt(make([]byte, Size), 0); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
 // Write writes what a monitor would have written.
 func Write(dir string, status unix.WaitStatus) error {
 	b := make([]byte, Size)
@@ -94,7 +108,7 @@ func Write(dir string, status unix.WaitStatus) error {
 		binary.NativeEndian.PutUint32(b[8:], cldExited+1)
 		binary.NativeEndian.PutUint32(b[24:], uint32(status.Signal()))
 	}
-	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, File), os.O_WRONLY|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600) // not truncated: it has its room on the disk
 	if err != nil {
 		return err
 	}
