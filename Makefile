@@ -2,6 +2,7 @@
 # make core     how much code each room has, and whether the house keeps its rules (examples/core)
 # make demo     builds them and an httpd image, and shows four containers as processes
 # make test     the tests: pure, native, and on a kernel of our own
+# make arm64    the tests on an emulated machine with Linux 6.1 and two processors (examples/emulated); make amd64 likewise
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)
 # make engines  containerd, Docker and Podman with minirunc as their runtime (examples/engines)
@@ -42,6 +43,10 @@ demo: build
 
 test: build
 	examples/test ./minirun
+
+# Linux 6.1 on both, the oldest kernel that the tests run on. A processor of the same kind does not show what depends on it.
+arm64 amd64:
+	examples/emulated $@
 
 bench: build
 	go run ./examples/bench -o bench.svg
@@ -85,4 +90,4 @@ install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin minirun minirunc
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build core demo test bench validate engines faults races attacks fuzz install
+.PHONY: build core demo test arm64 amd64 bench validate engines faults races attacks fuzz install

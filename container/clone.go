@@ -102,7 +102,8 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 //	write        the siginfo_t that waitid has filled goes to the file "exit"
 //	exit_group   or, with Options.AtExit, execve of the command that cleans up
 //
-// The file "exit" becomes descriptor 3, so that one close_range can close all others. The
+// The file "exit" becomes descriptor 3, so that one close_range can close all others. It may
+// have that number already, and so may the null device, which is therefore copied first. The
 // whole siginfo_t is written, because a plan cannot compute.
 func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	p.Heading("a monitor")
@@ -116,10 +117,10 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	child := b.joins.Clone(p, b.namespaces, c).As("container").Reported()
 	p.Heading("a monitor")
 	p.Note("the monitor keeps nothing open: not the caller's terminal, not its pipes")
-	p.Dup3(plan.Inherited("exit"), 3, 0)
 	for fd := range 3 {
 		p.Dup3(plan.Inherited("null"), fd, 0)
 	}
+	p.Dup3(plan.Inherited("exit"), 3, 0).Tolerate(unix.EINVAL)
 	p.CloseRange(plan.Num(4), 0, nil)
 	p.Chdir("/") // else the caller's file system could not be unmounted
 	info := &plan.Memory{Bytes: make([]byte, exit.Size), Show: func() string { return "{...}" }}

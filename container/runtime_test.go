@@ -24,7 +24,7 @@ import (
 
 // A request is what a runtime in a process of its own is to do.
 type request struct {
-	Do       string // run, create, start, exec, delete, state
+	Do       string // run, create, start, exec, delete, state; detach: see monitor_test.go
 	Root     string
 	ID       string
 	Bundle   string
@@ -33,8 +33,9 @@ type request struct {
 	Trace    bool // print which steps are made
 	Shared   bool // run: where all mounts are shared, and print what has changed in them
 	Fault    plan.Fault
-	Die      int // the step before which the runtime is killed, from 1; 0: none
-	Late     int // the step after which it is killed, a moment later; 0: none
+	Die      int                    // the step before which the runtime is killed, from 1; 0: none
+	Numbers  map[plan.Inherited]int // detach: the descriptors behind the plan's names
+	Late     int                    // the step after which it is killed, a moment later; 0: none
 }
 
 // runtimeProcess does what a command of minirun would, without flags. It prints
@@ -89,6 +90,9 @@ func (r request) carryOut() (int, error) {
 		}
 		status, err := p.Wait()
 		return exit.Code(status), err
+	}
+	if r.Do == "detach" {
+		return 0, r.detach()
 	}
 	c, err := root.Lock(r.ID)
 	if err != nil {

@@ -37,8 +37,8 @@
 // Left out: networks beyond the loopback device. Somebody else makes them, an
 // engine or ip(8).
 //
-// Kernel: Linux 5.14; time namespaces need 6.1, the first in which execve(2)
-// enters them. Man pages: [namespaces(7)], [user_namespaces(7)], [clone(2)].
+// Kernel: Linux 5.14. Man pages: [namespaces(7)], [user_namespaces(7)],
+// [clone(2)].
 //
 // [namespaces(7)]: https://man7.org/linux/man-pages/man7/namespaces.7.html
 // [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html

@@ -206,7 +206,7 @@ var errForged = errors.New("a message in the channel is not to be believed")
 // child cannot report that step. It is the one after the last that it reported.
 func (r *Process) ended() {
 	if i := r.child; r.ready && len(r.channels) == 0 && i < len(r.plan.Steps) && r.plan.Steps[i].Side == Child {
-		r.trace(Event{Step: r.plan.Steps[i], Start: r.last, Duration: monotonic() - r.last})
+		r.trace(Event{Step: r.plan.Steps[i], Start: r.last, Duration: realtime() - r.last})
 	}
 }
 

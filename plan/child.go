@@ -76,7 +76,7 @@ type message struct {
 	kind       uint32
 	step       uint32 // from 0
 	value      uint64 // a result, or of kindFailed the errno
-	start, end uint64 // CLOCK_MONOTONIC in nanoseconds; of failed, start is the system call's number
+	start, end uint64 // CLOCK_REALTIME in nanoseconds; of failed, start is the system call's number
 	errno      uint64 // of kindTrace: a tolerated errno, or skipped; 0: the call succeeded
 }
 
@@ -344,14 +344,14 @@ func wait(p *program) {
 	}
 }
 
-// now is CLOCK_MONOTONIC in nanoseconds. It is read into the message buffer, which is free
+// now is CLOCK_REALTIME in nanoseconds. It is read into the message buffer, which is free
 // between two messages.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 func now(p *program) uint64 {
-	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, p.message, 0)
+	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_REALTIME, p.message, 0)
 	t := (*[2]uint64)(pointer(p.message))
 	return t[0]*1e9 + t[1]
 }

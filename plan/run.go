@@ -95,7 +95,7 @@ type Process struct {
 	code     *compiled
 	options  Options
 	channels []channel     // the runtime's ends: to the child and, if there is one, to the monitor or the intermediate process
-	started  time.Duration // by CLOCK_MONOTONIC
+	started  time.Duration // by CLOCK_REALTIME
 	last     time.Duration // when the last traced step ended
 	child    int           // the last traced step of the child, from 1; 0: none yet
 	cloned   int           // the process that the runtime's clone3 made; 0 before it
@@ -167,7 +167,7 @@ func (p *Plan) Start(o Options) (*Process, error) {
 	if err := o.Fault.find(p); err != nil {
 		return nil, err
 	}
-	r := &Process{PidFD: -1, plan: p, options: o, started: monotonic()}
+	r := &Process{PidFD: -1, plan: p, options: o, started: realtime()}
 	r.alone = !slices.ContainsFunc(p.Steps, func(s *Step) bool { return s.program })
 	theirs, err := r.prepare()
 	if err != nil {
@@ -271,14 +271,14 @@ func (r *Process) undo() error {
 	r.Close()
 	var errs []error
 	for _, s := range slices.Backward(r.done) {
-		start := monotonic()
+		start := realtime()
 		err := s.undo()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("undo step %d: %s: %w", s.Index, s.Undoing, err))
 		}
 		var errno unix.Errno
 		errors.As(err, &errno)
-		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: -1, Errno: errno, Undone: true})
+		r.trace(Event{Step: s, Start: start, Duration: realtime() - start, Returned: -1, Errno: errno, Undone: true})
 	}
 	return errors.Join(errs...)
 }
@@ -322,10 +322,11 @@ func (r *Process) trace(e Event) {
 	}
 }
 
-// monotonic is CLOCK_MONOTONIC, the clock that the child reads too.
-func monotonic() time.Duration {
+// realtime is CLOCK_REALTIME, the clock that the child reads too. CLOCK_MONOTONIC would not
+// do: once the child is in another time namespace, that clock has an offset there.
+func realtime() time.Duration {
 	var t unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // EFAULT and EINVAL cannot be
+	unix.ClockGettime(unix.CLOCK_REALTIME, &t) // EFAULT and EINVAL cannot be
 	return time.Duration(t.Nano())
 }
 

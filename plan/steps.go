@@ -24,7 +24,7 @@ func (r *Process) steps() error {
 		if err := r.before(s); err != nil {
 			return r.failed(s, err)
 		}
-		start := monotonic()
+		start := realtime()
 		err := r.do(s)
 		if err == errSkipped {
 			r.trace(Event{Step: s, Start: start, Skipped: true})
@@ -40,7 +40,7 @@ func (r *Process) steps() error {
 		if s.undo != nil && errno == 0 {
 			r.done = append(r.done, s)
 		}
-		r.trace(Event{Step: s, Start: start, Duration: monotonic() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
+		r.trace(Event{Step: s, Start: start, Duration: realtime() - start, Returned: int64(r.code.results[s.Index-1]), Errno: errno})
 		for ; errno == 0 && s.Else != nil; s = s.Else {
 			r.next++ // one alternative has succeeded: skip the others
 		}

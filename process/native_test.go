@@ -190,7 +190,7 @@ func TestDescriptors(t *testing.T) {
 		i.KeepFDs = keep
 		got, err := start(t, i, plan.Clone{}, plan.Options{}, func(p *plan.Plan) {
 			for n := range keep {
-				p.Dup3(plan.Num(open[0]), 3+n, 0)
+				p.Dup3(plan.Num(open[len(open)-1]), 3+n, 0) // not the first, which may be descriptor 3 itself
 			}
 			p.Dup3(plan.Inherited("output"), 1, 0)
 			p.Dup3(plan.Inherited("output"), 2, 0)

@@ -67,7 +67,7 @@ var commands = []command{
 }
 
 func main() {
-	protect.RestoreTimerSlack()
+	protect.Restore()
 	words := os.Args[1:]
 	c := &call{out: &report.Output{To: os.Stdout}}
 	err := c.globals(words)

@@ -16,7 +16,7 @@
 //			}
 //		}
 //		prctl(PR_SET_TIMERSLACK, largeSlack);
-//		envp = { "GOMAXPROCS=1", envp... }; // minirunc has nothing to do in parallel
+//		envp = { "GOMAXPROCS=01", envp... }; // minirunc has nothing to do in parallel; Restore removes it
 //		goto _rt0_amd64_linux;              // where a Go program begins
 //	}
 //
@@ -33,7 +33,7 @@ DATA readonly<>+0(SB)/8, $1 // struct mount_attr: attr_set = MOUNT_ATTR_RDONLY, 
 GLOBL readonly<>(SB), RODATA, $32
 
 DATA oneThread<>+0(SB)/8, $"GOMAXPRO"
-DATA oneThread<>+8(SB)/8, $"CS=1\x00\x00\x00\x00"
+DATA oneThread<>+8(SB)/8, $"CS=01\x00\x00\x00"
 GLOBL oneThread<>(SB), RODATA, $16
 
 TEXT _minirunc_linux_amd64(SB), NOSPLIT|NOFRAME, $0

@@ -11,7 +11,7 @@ import (
 
 // TestEntry: linked as the Makefile does it, the program is protected before
 // its Go runtime has begun to boot, if one of the words is there; and begins
-// with the command line and environment that it was given, and with one thread.
+// with one thread, the command line, and no more variables than it was given.
 func TestEntry(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes a mount")
@@ -26,7 +26,7 @@ func TestEntry(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	const safe, unsafe = "true 1 last x", "false 1 last x"
+	const safe, unsafe = "true 1 [FIRST=x LAST=last]", "false 1 [FIRST=x LAST=last]"
 	for line, want := range map[string]string{
 		"create x":                safe,
 		"--root /r create":        safe,
@@ -50,7 +50,7 @@ func TestEntry(t *testing.T) {
 	}
 	cmd := exec.Command(program, "create")
 	cmd.Env = []string{} // as few as there can be
-	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "true 1   [create]\n" {
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "true 1 [] [create]\n" {
 		t.Errorf("entry create without an environment: %q, %v", out, err)
 	}
 }

@@ -1,6 +1,10 @@
 package protect
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // Go's runtime has a thread of its own (sysmon) that wakes up every 20 µs at first.
 // In a program that lives for a few milliseconds this takes a fifth of the processor
@@ -14,7 +18,14 @@ const (
 	largeSlack  = 5_000_000 // nanoseconds
 )
 
-// RestoreTimerSlack gives this thread the timer slack that every process starts
-// with, and so whatever the thread clones or executes from now on. Call it first in
-// main. No kernel refuses.
-func RestoreTimerSlack() { unix.Prctl(unix.PR_SET_TIMERSLACK, normalSlack, 0, 0, 0) }
+// Restore takes back what the entry has set for Go's runtime as it boots, so that
+// what this thread clones or executes from now on does not inherit it: hooks on the
+// host get our environment. Call it first in main. The timer slack is the one that
+// every process starts with; no kernel refuses. GOMAXPROCS is the entry's if it is
+// "01"; a caller would write 1.
+func Restore() {
+	unix.Prctl(unix.PR_SET_TIMERSLACK, normalSlack, 0, 0, 0)
+	if os.Getenv("GOMAXPROCS") == "01" {
+		os.Unsetenv("GOMAXPROCS")
+	}
+}

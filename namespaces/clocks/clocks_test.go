@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"minirun/examples/leftovers"
 	"minirun/examples/nstest"
@@ -89,7 +90,37 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// TestMake: execve enters the new time namespace, and no other.
+// TestTimes: the times of the steps are those of one clock, whatever the offsets of
+// the namespace that the child is in.
+func TestTimes(t *testing.T) {
+	nstest.NeedRoot(t)
+	for _, seconds := range []int64{1e9, -1} {
+		p := record(t, newSpec(map[string]specs.LinuxTimeOffset{"monotonic": {Secs: seconds}}))
+		last := time.Duration(0)
+		nstest.Output(t, p, "true", nil, func(o plan.Options) (*plan.Process, error) {
+			o.Trace = func(e plan.Event) {
+				if e.Start < last || e.Duration < 0 || e.Start+e.Duration > time.Hour {
+					t.Errorf("offset %d s: %s starts at %v and takes %v, after %v", seconds, e.Call, e.Start, e.Duration, last)
+				}
+				last = e.Start
+			}
+			return p.Start(o)
+		})
+	}
+}
+
+// TestThreads: the program can make threads, which the kernel refuses a process that
+// is in another time namespace than its children would be.
+func TestThreads(t *testing.T) {
+	nstest.NeedRoot(t)
+	p := record(t, newSpec(nil))
+	links := nstest.Output(t, p, "readlink /proc/self/ns/time /proc/self/ns/time_for_children", nil, p.Start)
+	if l := strings.Fields(links); len(l) != 2 || l[0] != l[1] {
+		t.Errorf("namespaces %q: want the same for the program and its children", links)
+	}
+}
+
+// TestMake: the child enters the new time namespace, and no other.
 func TestMake(t *testing.T) {
 	nstest.NeedRoot(t)
 	p := record(t, newSpec(nil))
