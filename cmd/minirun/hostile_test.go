@@ -80,7 +80,7 @@ func hostileBundle(t *testing.T) string {
 // edited them, except those by which the containers are found.
 func poisonFiles(t *testing.T) {
 	t.Helper()
-	kept := map[string]bool{"id": true, "cgroup": true, "created": true, "started": true, "ociVersion": true, "type": true, "org.minirun.created": true, "namespaces": true,
+	kept := map[string]bool{"id": true, "cgroup": true, "mark": true, "boot": true, "created": true, "started": true, "ociVersion": true, "type": true, "org.minirun.created": true, "namespaces": true,
 		"options": true, "linux": true}
 	var poison func(v any) any
 	poison = func(v any) any {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/go-units"
@@ -214,16 +215,19 @@ func inStore(c *cli.Context, word string) (*bundle.Bundle, error) {
 	return f.Find(word)
 }
 
-// finder is the command's view of the store: the list of all containers is read at most once.
+// A sharedFinder is the command's view of the store: the list of all containers is read at
+// most once, also by commands that work on many of them at the same time.
+type sharedFinder struct {
+	once sync.Once
+	*bundle.Finder
+	err error
+}
+
+// finder opens the store for the command; it is closed with the program.
 func finder(c *cli.Context) (*bundle.Finder, error) {
-	if f, ok := c.App.Metadata["finder"].(*bundle.Finder); ok {
-		return f, nil
-	}
-	f, err := store(c).Finder()
-	if err == nil {
-		c.App.Metadata["finder"] = f // it is closed with the program
-	}
-	return f, err
+	f := c.App.Metadata["finder"].(*sharedFinder)
+	f.once.Do(func() { f.Finder, f.err = store(c).Finder() })
+	return f.Finder, f.err
 }
 
 // bundleOf is find for a container's bundle, which exists without a state once the

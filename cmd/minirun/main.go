@@ -59,6 +59,7 @@ func newApp(out *report.Output) *cli.App {
 			"   minirun plan httpd            the list of system calls that makes it\n" +
 			"   minirun run --step httpd      make it, one call at a time",
 		Version:              version,
+		Metadata:             map[string]any{"finder": &sharedFinder{}},
 		EnableBashCompletion: true,
 		HideHelpCommand:      true,
 

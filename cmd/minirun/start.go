@@ -41,7 +41,9 @@ func restartCommand() *cli.Command {
 		Name:      "restart",
 		Usage:     "stop containers, if they run, and start them again",
 		ArgsUsage: "CONTAINER...",
-		Flags:     stopFlags(),
+		Description: "Example:\n" +
+			"   minirun restart -t 2 web",
+		Flags: stopFlags(),
 		Action: func(c *cli.Context) error {
 			return each(c, func(word string) error {
 				if err := stop(c, word); err != nil {

@@ -56,12 +56,12 @@ func Scripts(t *testing.T, dir string) {
 		WorkdirRoot: root, ContinueOnError: true,
 		Setup:     func(e *testscript.Env) error { return setUp(t, e) },
 		Cmds:      scriptCommands,
-		Condition: kernelSince,
+		Condition: KernelSince,
 	})
 }
 
-// kernelSince is the condition [linux6.15]: the kernel is that, or newer.
-func kernelSince(condition string) (bool, error) {
+// KernelSince is the condition [linux6.15]: the kernel is that, or newer.
+func KernelSince(condition string) (bool, error) {
 	var major, minor, wantMajor, wantMinor int
 	if _, err := fmt.Sscanf(condition, "linux%d.%d", &wantMajor, &wantMinor); err != nil {
 		return false, fmt.Errorf("condition %q: %w", condition, err)

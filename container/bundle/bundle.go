@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -336,8 +337,10 @@ func isOurs(s *specs.Spec) bool {
 
 // A Finder looks for many bundles, and reads the list of all of them at most once: a
 // command that is given a hundred ids does not do ten thousand times as much as with one.
+// It serves several goroutines at the same time.
 type Finder struct {
 	*opened
+	mutex  sync.Mutex          // of what follows
 	sorted []string            // all ids
 	listed bool                // sorted has been read
 	named  map[string][]string // the names that lead to an id; nil: not read yet
@@ -354,6 +357,8 @@ func (f *Finder) Close() { f.close() }
 
 // ids are the names of the bundles' directories, sorted; none if there is no store.
 func (f *Finder) ids() (_ []string, err error) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
 	if !f.listed && f.containers != nil {
 		f.sorted, err = f.containers.Readdirnames(-1)
 		f.listed = err == nil
@@ -464,6 +469,8 @@ func (f *Finder) namesOf(b *Bundle) ([]string, error) {
 	if name := b.Annotation(Name); f.names == nil || f.holder(name) == b.ID {
 		return []string{name}, nil
 	}
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
 	if f.named != nil {
 		return f.named[b.ID], nil
 	}

@@ -249,12 +249,13 @@ static void own_stdio(int dev) {
 	}
 }
 
-/* mask covers a directory with an empty tmpfs, a file with the null device,
- * read-only. What does not exist needs no cover. */
-static void mask(const char *path, int null) {
+/* mask covers a directory with a copy of an empty tmpfs, a file with one of the null
+ * device, read-only. What does not exist needs no cover. A mount that is attached
+ * nowhere can be copied since Linux 6.15. */
+static void mask(const char *path, int null, int empty) {
 	int target = find(path, O_PATH | O_DIRECTORY);
 	if (target >= 0) {
-		attach(new_fs("tmpfs", OPTIONS("nr_inodes", "2"), RDONLY | NOSUID | NODEV | NOEXEC), target);
+		attach(CALL(open_tree, empty, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH), target);
 		return;
 	}
 	target = find(path, O_PATH);
@@ -277,8 +278,9 @@ static void make_readonly(const char *path) {
 
 static void hide(int dev) {
 	int null = open_null(dev, O_PATH);
+	int empty = new_fs("tmpfs", OPTIONS("nr_inodes", "2"), RDONLY | NOSUID | NODEV | NOEXEC);
 	for (unsigned i = 0; i < LENGTH(masked); i++)
-		mask(masked[i], null);
+		mask(masked[i], null, empty);
 	for (unsigned i = 0; i < LENGTH(readonly); i++)
 		make_readonly(readonly[i]);
 	set_attributes(root, 0, RDONLY); /* last: nothing can be made in the root after it */
@@ -387,6 +389,7 @@ int main(int argc, char **argv) {
 	}
 	CALL(mkdirat, AT_FDCWD, argv[2], 0755);
 	int cgroup = CALL(openat, AT_FDCWD, argv[2], O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	CALL(setxattr, argv[2], "trusted.minirun", "00000000000000000000000000000000", 32, 0); /* whose group it is */
 	filter_devices(cgroup);
 	int pair[2];
 	char message[16];
