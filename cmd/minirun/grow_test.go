@@ -51,7 +51,7 @@ func workOf(t *testing.T, command, by string, n int) (work int) {
 			text = "{"
 		}
 		testbed.Must(t, os.WriteFile(dir+"/config.json", []byte(text), 0o600))
-		testbed.Must(t, os.WriteFile(dir+"/stdout", nil, 0o600))
+		testbed.Must(t, os.WriteFile(dir+"/log", nil, 0o600))
 		if by == "name" {
 			words = append(words, name)
 		} else {

@@ -203,6 +203,7 @@ var insteadOfFlags = map[string][]advice{
 	"ps":      {{"-s, --size", "`du -sh $(minirun inspect -f '{{.GraphDriver.Data.UpperDir}}' CONTAINER)`"}},
 	"images":  {{"--digests, --tree", "`minirun inspect IMAGE` has its id and its layers"}},
 	"inspect": {{"-s, --size", "`du -sh $(minirun inspect -f '{{.GraphDriver.Data.UpperDir}}' CONTAINER)`"}},
+	"logs":    {{"-t, --timestamps, --since, --until, --details", "no time is noted: `minirun logs -n 20 CONTAINER` prints the last lines"}},
 	"import":  {{"-m, --message, --platform", "`minirun import --change 'LABEL NAME=VALUE' FILE NAME`"}},
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -124,7 +125,7 @@ type inspected struct {
 
 	NetworkSettings inspectedNetwork
 
-	LogPath string // directory of the files stdout and stderr
+	LogPath string // of a detached container; "": it ran attached
 	Bundle  string
 	Cgroup  string
 	Spec    *specs.Spec // the whole config.json
@@ -189,10 +190,13 @@ type inspectedHost struct {
 }
 
 func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
-	i := inspected{ID: b.ID, Name: "/" + b.Annotation(bundle.Name), Created: b.CreatedAt(), Image: "sha256:" + b.Annotation(bundle.ImageID), LogPath: b.Dir, Bundle: b.Dir, Spec: b.Spec}
+	i := inspected{ID: b.ID, Name: "/" + b.Annotation(bundle.Name), Created: b.CreatedAt(), Image: "sha256:" + b.Annotation(bundle.ImageID), Bundle: b.Dir, Spec: b.Spec}
 	i.State.Status = "created"
 	if b.HasRun {
 		i.State.Status = "exited"
+	}
+	if info, err := os.Lstat(filepath.Join(b.Dir, logFile)); err == nil && info.Mode().IsRegular() {
+		i.LogPath = filepath.Join(b.Dir, logFile)
 	}
 	k, err := root(c).Load(b.ID)
 	if err == nil {

@@ -55,7 +55,7 @@ func outside(t *testing.T) (dir string, unchanged func() string) {
 	for _, sub := range []string{"rootfs", "upper/etc", "work", "sha256", "blobs"} {
 		testbed.Must(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
-	for _, name := range []string{"file", "stdout", "stderr", "config.json", "state.json", "upper/etc/passwd", "sha256/x", strings.Repeat("0", 64)} {
+	for _, name := range []string{"file", "log", "config.json", "state.json", "upper/etc/passwd", "sha256/x", strings.Repeat("0", 64)} {
 		testbed.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600))
 	}
 	before := text()
@@ -69,8 +69,8 @@ func outside(t *testing.T) (dir string, unchanged func() string) {
 
 // objects are the files and directories of a store and of a state.
 var objects = strings.Fields(`store/tmp store/blobs store/blobs/sha256 store/layers store/containers store/names store/lock store/index.lock store/index.json
-	store/oci-layout store/blobs/sha256/BLOB store/layers/LAYER store/containers/ID store/containers/ID/config.json store/containers/ID/stdout
-	store/containers/ID/stderr store/containers/ID/upper store/containers/ID/work store/names/victim root/ID root/ID/state.json root/ID/exit root/ID/exec.fifo root/ID/config.json`)
+	store/oci-layout store/blobs/sha256/BLOB store/layers/LAYER store/containers/ID store/containers/ID/config.json store/containers/ID/log
+	store/containers/ID/upper store/containers/ID/work store/names/victim root/ID root/ID/state.json root/ID/exit root/ID/exec.fifo root/ID/config.json`)
 
 // TestStrangeStore puts something strange in the place of each of them, and carries out all
 // commands that use them.

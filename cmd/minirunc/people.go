@@ -98,21 +98,15 @@ func (p people) clean() error {
 	return nil
 }
 
-// logs opens the files that a detached container's output goes to. What is no regular file
-// there is not written to, nor what a link leads to.
-func logs(bundle string) (stdout, stderr *os.File, err error) {
-	open := func(name string) (*os.File, error) {
-		path := filepath.Join(bundle, name)
-		if err := files.CheckRegular(path); err != nil {
-			return nil, err
-		}
-		return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+// openLog opens the file that a detached container's output and errors go to: one, so that
+// they stay in the order in which they were written. What is no regular file there is
+// not written to, nor what a link leads to.
+func openLog(bundle string) (*os.File, error) {
+	path := filepath.Join(bundle, "log")
+	if err := files.CheckRegular(path); err != nil {
+		return nil, err
 	}
-	if stdout, err = open("stdout"); err != nil {
-		return nil, nil, err
-	}
-	stderr, err = open("stderr")
-	return stdout, stderr, err
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 }
 
 // endless is a standard input that says nothing and does not end: a pipe opened

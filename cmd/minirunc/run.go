@@ -113,7 +113,8 @@ func (s *runSession) runFiles(f runFlags) (err error) {
 		s.options.Stdin, err = endless()
 	}
 	if err == nil && s.monitor && s.detach {
-		s.options.Stdout, s.options.Stderr, err = logs(s.dir)
+		s.options.Stdout, err = openLog(s.dir)
+		s.options.Stderr = s.options.Stdout
 	}
 	return err
 }

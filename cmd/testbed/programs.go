@@ -191,12 +191,15 @@ func deaf([]string) int {
 	return 0
 }
 
-// lines prints n lines on standard output, and one on standard error.
+// lines prints n lines on standard output, and one on standard error before the last two.
 func lines(args []string) int {
-	for i := range number(args[0]) {
+	n := number(args[0])
+	for i := range n {
+		if i == n-2 {
+			fmt.Fprintln(os.Stderr, "to stderr")
+		}
 		fmt.Println("line", i+1)
 	}
-	fmt.Fprintln(os.Stderr, "to stderr")
 	return 0
 }
 

@@ -433,7 +433,7 @@ func othersStore(t *testing.T) {
 	for _, link := range []string{"theirs/tmp", "theirs/layers", "theirs/blobs", "theirs/containers/" + b.id + "/upper", "theirs/containers/linked"} {
 		must(t, os.Symlink(canary, filepath.Join(parent, link)))
 	}
-	must(t, os.Symlink(secret, filepath.Join(parent, "theirs/containers", b.id, "stdout")))
+	must(t, os.Symlink(secret, filepath.Join(parent, "theirs/containers", b.id, "log")))
 	must(t, exec.Command("/bin/chown", "-Rh", fmt.Sprint(ordinary, ":", ordinary), parent).Run())
 	archive := imageTar(t, nil)
 	commands := func(dir string) {

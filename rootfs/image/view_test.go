@@ -54,9 +54,14 @@ func seen(stat unix.Stat_t, f *os.File, err error) string {
 	return fmt.Sprintf("%o %d %d %s", stat.Mode, stat.Uid, stat.Gid, text)
 }
 
-// viewed is what a View says about a path, in the same words.
+// viewed is what a View says about a path, in the same words. What belongs to an ordinary
+// user here is root's in the user namespace in which the kernel is asked.
 func viewed(v *View, name string) string {
 	_, stat, err := v.Find(name)
+	if ownership() != Keep {
+		stat.Uid -= uint32(os.Geteuid())
+		stat.Gid -= uint32(os.Getegid())
+	}
 	if err != nil {
 		return seen(stat, nil, errors.Unwrap(err))
 	}
