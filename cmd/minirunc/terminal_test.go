@@ -86,7 +86,7 @@ func TestLineEnds(t *testing.T) {
 		t.Helper()
 		cmd := called(t, nil, words...)
 		testbed.Must(t, cmd.Run())
-		if got, want := readFile(t, cmd.Stdout.(*os.File).Name()), "line 1\nline 2\nline 3\nto stderr\n"; got != want {
+		if got, want := readFile(t, cmd.Stdout.(*os.File).Name()), "line 1\nto stderr\nline 2\nline 3\n"; got != want {
 			t.Errorf("minirunc %q prints %q, want %q", words, got, want)
 		}
 	}
