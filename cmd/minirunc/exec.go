@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"minirun/cmd/fresh"
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/descriptors"
@@ -82,6 +83,7 @@ func (s *session) exec(f execFlags) (int, error) {
 	if err := protect.Protect(); err != nil {
 		return 0, err
 	}
+	fresh.Start()
 	k, err := s.load()
 	if err != nil {
 		return 0, err
