@@ -230,7 +230,7 @@ func isSeparator(r rune) bool { return r == ',' || r == ' ' }
 func volumes(b *bundle.Bundle) []inspectedMount {
 	list := []inspectedMount{}
 	for _, m := range b.Spec.Mounts {
-		if m.Type != "bind" || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
+		if m.Type != "bind" || b.IsEtc(m) || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
 			continue
 		}
 		v := inspectedMount{Type: "bind", Source: m.Source, Destination: m.Destination, RW: true}

@@ -37,7 +37,7 @@ func requestFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "call the host `NAME`"},
 		&cli.BoolFlag{Name: "read-only", Usage: "make the root file system read-only"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`none`: loopback only; host: the host's", Value: "none"},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`none`: loopback only; host: the host's", Value: "none", EnvVars: []string{"MINIRUN_NETWORK"}},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` instead of the image's entrypoint"},
 		&cli.StringSliceFlag{Name: "cap-add", Usage: "add a `CAPABILITY`, or ALL"},
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
