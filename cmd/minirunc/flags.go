@@ -102,7 +102,8 @@ Flags:
   --log FILE             append errors to FILE
   --log-format FORMAT    text or json
   --log-level LEVEL      error, warning or debug: how much the log is told
-  --debug                the same as --log-level debug
+  --debug                the same as --log-level debug: also each system call of a start, as it happens;
+                         without --log on stderr
   --systemd-cgroup       let systemd make the cgroups
   --cgroup-manager NAME  who makes the cgroups: cgroupfs, systemd or disabled
   --rootless VALUE       true, false or auto: accepted, and not needed
