@@ -7,9 +7,12 @@ import (
 
 	"minirun/namespaces/network"
 	"minirun/rootfs/image"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// This file is about the ports that lead to a container, as its annotations have them.
+// This file is about a container's network as its bundle has it, in annotations for the most
+// part.
 
 // Exposed adds to ports those that an image says it listens on, each on a port of the
 // host's that is still to be chosen. What is no port is left out.
@@ -61,4 +64,16 @@ func (b *Bundle) Rate() network.Rate {
 		return network.Rate{}
 	}
 	return r
+}
+
+// JoinNetwork lets a container that does not run have another network namespace than its
+// config.json names: that of another container has another path after that was started again.
+func (b *Bundle) JoinNetwork(path string) error {
+	for i, n := range b.Spec.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace && n.Path != path {
+			b.Spec.Linux.Namespaces[i].Path = path
+			return b.save()
+		}
+	}
+	return nil
 }
