@@ -35,16 +35,16 @@ type Element struct {
 
 // key is the lower or the upper end of the key: address, port and number, each in 4 bytes.
 func (e Element) key(upper bool) []byte {
-	address, number := [4]byte{}, e.First
+	address, number := [4]byte{}, uint16(e.First)
 	if upper {
-		address, number = [4]byte{255, 255, 255, 255}, e.Last
+		address, number = [4]byte{255, 255, 255, 255}, uint16(e.Last)
 	}
 	if e.Port.Address.IsValid() {
 		address = e.Port.Address.As4()
 	}
 	b := append(address[:], 0, 0, 0, 0, 0, 0, 0, 0)
 	binary.BigEndian.PutUint16(b[4:], e.Port.Host)
-	binary.BigEndian.PutUint32(b[8:], number)
+	binary.BigEndian.PutUint16(b[8:], number)
 	return b
 }
 
@@ -147,7 +147,7 @@ func element(protocol string, s nftables.SetElement) (e Element, ok bool) {
 	if bytes.Equal(s.Key[:4], s.KeyEnd[:4]) {
 		e.Port.Address = netip.AddrFrom4([4]byte(s.Key[:4]))
 	}
-	e.First, e.Last = binary.BigEndian.Uint32(s.Key[8:]), binary.BigEndian.Uint32(s.KeyEnd[8:])
+	e.First, e.Last = uint32(binary.BigEndian.Uint16(s.Key[8:])), uint32(binary.BigEndian.Uint16(s.KeyEnd[8:]))
 	e.To = netip.AddrFrom4([4]byte(s.Val[:4]))
 	return e, true
 }

@@ -13,7 +13,7 @@ import (
 // This file writes the table of nftables. As nft(8) would list it:
 //
 //	table ip minirun {
-//		map tcp_ports { type ipv4_addr . inet_service . integer : ipv4_addr . inet_service; flags interval; }
+//		map tcp_ports { type ipv4_addr . inet_service . inet_service : ipv4_addr . inet_service; flags interval; }
 //		map udp_ports { the same }
 //		chain ports {
 //			fib daddr type local dnat ip to ip daddr . tcp dport . numgen random mod 65536 map @tcp_ports  # three times
@@ -31,6 +31,9 @@ import (
 //			oifname "minirun0" iifname != "minirun0" ct state & (established | related) == 0 ct status & dnat == 0 drop
 //		}
 //	}
+//
+// The number is said to be a port (inet_service): it is as large as one, and nft(8) can then read and
+// write it. (A table that nft makes says `typeof` instead, which the library cannot say.)
 //
 // Why is a rule there three times? If a container of a service ends, its numbers are free until
 // the service is spread anew. Who draws one of them draws again at the next rule.
@@ -68,7 +71,7 @@ func table() *nftables.Table {
 
 // portMap is the map of a protocol's ports.
 func portMap(protocol string) *nftables.Set {
-	key, err1 := nftables.ConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService, nftables.TypeInteger)
+	key, err1 := nftables.ConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService, nftables.TypeInetService)
 	data, err2 := nftables.ConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
 	if err1 != nil || err2 != nil {
 		panic("nftables: too many types in a key") // a constant of ours
@@ -129,7 +132,7 @@ func addTable(bridge string, network netip.Prefix) error {
 func command(bridge string, network netip.Prefix) string {
 	text := "nft 'table ip " + Table + " {"
 	for _, protocol := range protocols {
-		text += fmt.Sprintf(" map %s_ports { typeof ip daddr . %[1]s dport . numgen random mod %d : ip daddr . %[1]s dport; flags interval; }", protocol, draws)
+		text += fmt.Sprintf(" map %s_ports { typeof ip daddr . %[1]s dport . numgen random mod %d : ip daddr . %[1]s dport; flags interval; };", protocol, draws)
 	}
 	text += " chain ports {"
 	for _, protocol := range protocols {
@@ -138,13 +141,13 @@ func command(bridge string, network netip.Prefix) string {
 		}
 	}
 	b := fmt.Sprintf("%q", bridge)
-	return text + " }" +
-		" chain prerouting { type nat hook prerouting priority dstnat; jump ports; }" +
-		" chain output { type nat hook output priority -100; jump ports; }" +
+	return text + " };" +
+		" chain prerouting { type nat hook prerouting priority dstnat; jump ports; };" +
+		" chain output { type nat hook output priority -100; jump ports; };" +
 		" chain postrouting { type nat hook postrouting priority srcnat; ip saddr " + network.Masked().String() + " oifname != " + b + " masquerade;" +
-		" ct status dnat oifname " + b + " ip saddr 127.0.0.0/8 masquerade; ct status dnat oifname " + b + " ip saddr " + network.Masked().String() + " masquerade; }" +
-		" chain guard { type filter hook prerouting priority raw; iifname " + b + " ip daddr 127.0.0.0/8 drop; }" +
-		" chain forward { type filter hook forward priority filter; oifname " + b + " iifname != " + b + " ct state & (established|related) == 0 ct status & dnat == 0 drop; } }'"
+		" ct status dnat oifname " + b + " ip saddr 127.0.0.0/8 masquerade; ct status dnat oifname " + b + " ip saddr " + network.Masked().String() + " masquerade; };" +
+		" chain guard { type filter hook prerouting priority raw; iifname " + b + " ip daddr 127.0.0.0/8 drop; };" +
+		" chain forward { type filter hook forward priority filter; oifname " + b + " iifname != " + b + " ct state & (established|related) == 0 ct status & dnat == 0 drop; }; }'"
 }
 
 // rule is the expressions of several parts, one after the other: each that does not hold ends it.
@@ -156,7 +159,9 @@ func rule(parts ...[]expr.Any) (all []expr.Any) {
 }
 
 // publish looks up address, port and a random number, and changes the destination to what is
-// found. 8, 9 and 10 are neighbouring registers of 4 bytes: the fields of a key lie side by side.
+// found. 8, 9 and 10 are neighbouring registers of 4 bytes: the fields of a key lie side by side. The
+// number is in the machine's byte order, with its lower half first (amd64 and arm64); in the key the order is
+// the network's.
 func publish(protocol string, set *nftables.Set) []expr.Any {
 	const first, second, third = 8, 9, 10
 	return []expr.Any{
@@ -167,7 +172,7 @@ func publish(protocol string, set *nftables.Set) []expr.Any {
 		&expr.Payload{DestRegister: first, Base: expr.PayloadBaseNetworkHeader, Offset: destination, Len: 4},
 		&expr.Payload{DestRegister: second, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}, // the destination port
 		&expr.Numgen{Register: third, Modulus: draws, Type: unix.NFT_NG_RANDOM},
-		&expr.Byteorder{SourceRegister: third, DestRegister: third, Op: expr.ByteorderHton, Len: 4, Size: 4},
+		&expr.Byteorder{SourceRegister: third, DestRegister: third, Op: expr.ByteorderHton, Len: 2, Size: 2},
 		&expr.Lookup{SourceRegister: first, DestRegister: first, IsDestRegSet: true, SetName: set.Name, SetID: set.ID},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: first, RegProtoMin: second},
 	}
