@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/birth"
 	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/descriptors"
@@ -110,8 +111,9 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 //
 // The state is saved before the plan runs, because from its first step on there may be a
 // cgroup to remove: state.json says which. If the first attempt fails because device
-// nodes cannot be made, the second one does without them (mknodDenied); the first has
-// been undone by then.
+// nodes cannot be made, the second one does without them (mknodDenied); if the kernel
+// has killed the child in its new group, the child is moved there (endedAtBirth). The
+// first attempt has been undone by then.
 func (b *builder) make() (*plan.Process, error) {
 	if err := b.announce(); err != nil {
 		return nil, err
@@ -123,8 +125,7 @@ func (b *builder) make() (*plan.Process, error) {
 		return nil, err
 	}
 	p, err := b.attempt()
-	if b.mknodDenied(err) {
-		b.facts.NoMknod = true
+	for b.mknodDenied(err) || b.endedAtBirth(err) {
 		os.Remove(b.path(newFifo)) // of the first attempt. ENOENT: only create has a fifo
 		if err = b.check(); err == nil {
 			p, err = b.attempt()
@@ -162,7 +163,17 @@ func (b *builder) attempt() (*plan.Process, error) {
 // if mknod(2) answers EPERM, the next attempt binds the host's device nodes instead.
 func (b *builder) mknodDenied(err error) bool {
 	var failed *plan.StepError
-	return errors.Is(err, unix.EPERM) && errors.As(err, &failed) && failed.Step.Call == "mknodat" && !b.facts.NoMknod
+	denied := errors.Is(err, unix.EPERM) && errors.As(err, &failed) && failed.Step.Call == "mknodat" && !b.facts.NoMknod
+	b.facts.NoMknod = b.facts.NoMknod || denied
+	return denied
+}
+
+// endedAtBirth says whether the kernel has killed the child because it was cloned into its
+// group, as package birth explains: then the next attempt moves it there.
+func (b *builder) endedAtBirth(err error) bool {
+	ended := errors.Is(err, plan.ErrKilled) && !b.moved && b.unit == nil && b.Cgroup != "" && birth.Ends(b.Cgroup)
+	b.moved = b.moved || ended
+	return ended
 }
 
 // plan writes the whole plan of a new container. It is the table of contents of

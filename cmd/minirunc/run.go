@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/cmd/early"
+	"minirun/cmd/fresh"
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/exit"
@@ -45,10 +46,11 @@ func run(c *call) error {
 	if err := protect.Protect(); err != nil {
 		return err
 	}
+	fresh.Start()
 	early.Listen()
 	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}
 	if s.monitor {
-		c.log.speak = "minirun"
+		c.log.people = true
 		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:], guarded(*f.guard)}
 	}
 	code, err := s.run(f)
