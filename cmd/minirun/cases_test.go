@@ -431,7 +431,7 @@ func TestCompressed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, program := range []string{"xz", "bzip2"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
+			t.Skipf("%v: install the package of that name", err)
 		}
 		layer := layerOf(t, member{name: "a"})
 		for command, content := range map[string][]byte{
