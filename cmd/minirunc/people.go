@@ -40,7 +40,7 @@ import (
 //	               the end.
 //
 // With --monitor or --insulate errors are told in minirun's name, with the exit
-// codes of [peopleCode].
+// codes of [peopleCode]. With --people before a command, they are told in that name only.
 type people struct {
 	insulate    bool
 	interactive bool

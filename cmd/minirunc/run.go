@@ -50,7 +50,7 @@ func run(c *call) error {
 	early.Listen()
 	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}
 	if s.monitor {
-		c.log.speak = "minirun"
+		c.log.people = true
 		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:], guarded(*f.guard)}
 	}
 	code, err := s.run(f)
