@@ -70,6 +70,9 @@ func start(c *cli.Context, word string) error {
 	if err := store(c).Check(b); err != nil {
 		return fmt.Errorf("start %s: %w", word, err)
 	}
+	if err := joinAgain(c, b); err != nil {
+		return fmt.Errorf("start %s: %w", word, err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
