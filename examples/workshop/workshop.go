@@ -2,12 +2,16 @@
 package workshop
 
 import (
+	one "minirun/examples/workshop/01-in-ps"
+	threads "minirun/examples/workshop/02-threads"
 	two "minirun/examples/workshop/03-two-names"
 	"minirun/examples/workshop/course"
 )
 
 // Labs are all labs, by number.
 var Labs = []*course.Lab{
+	&one.Lab,
+	&threads.Lab,
 	&two.Lab,
 }
 
