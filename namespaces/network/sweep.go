@@ -63,6 +63,17 @@ func (h *Host) Address(id string) netip.Addr {
 	return netip.Addr{}
 }
 
+// Addresses are those of all links, by the ids of their containers.
+func (h *Host) Addresses() map[string]netip.Addr {
+	at := map[string]netip.Addr{}
+	for n, id := range h.Links {
+		if id != "" {
+			at[id] = nth(h.Bridge.Address, n)
+		}
+	}
+	return at
+}
+
 // Stale are the elements that lead to an address that no container has.
 func (h *Host) Stale() (list []Element) {
 	for _, e := range h.Elements {
