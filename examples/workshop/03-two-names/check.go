@@ -29,21 +29,14 @@ var Lab = course.Lab{
 // check looks for the shell, then for the sleep, then at the answer, then whether the
 // sleep, which it has seen, is gone and the shell is not.
 func check(a *course.Attempt) course.Verdict {
-	if v := course.HidesProcesses(); v != nil {
-		return *v
-	}
-	name, seconds := a.Values["name"], a.Values["seconds"]
-	c, err := course.FindContainer(name)
-	if err != nil {
-		return course.IsCannot("%v", "%v", err)
-	}
+	seconds := a.Values["seconds"]
+	c, missing := a.Running("name", "minirun run -it --name «name» busybox sh")
 	switch {
-	case (c == nil || !c.Running) && a.Seen["sleep"] != "":
+	case missing != nil && missing.Kind == course.NotYet && a.Seen["sleep"] != "":
 		return course.IsWrong("The container is gone: pid 1 ended, and with pid 1 the kernel ends all. That is lab 13. Start again: lab reset 3.",
 			"컨테이너가 사라졌습니다. 1번 프로세스가 끝나면 커널이 나머지도 모두 끝냅니다(13번에서 다룹니다). 다시 시작하세요: lab reset 3.")
-	case c == nil || !c.Running:
-		return course.IsNotYet("no container %s runs. Start its shell: minirun run -it --name %s busybox sh",
-			"%s 컨테이너가 아직 없습니다. 셸부터 띄우세요: minirun run -it --name %s busybox sh", name, name)
+	case missing != nil:
+		return *missing
 	}
 	shell := course.Names(c.Pid)
 	if len(shell) < 2 {

@@ -12,7 +12,6 @@ import (
 	"minirun/container/bundle"
 	"minirun/container/exit"
 	"minirun/container/files"
-	"minirun/container/procfs"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -57,42 +56,24 @@ func FindContainer(name string) (*Container, error) {
 	return c, nil
 }
 
-// Processes are those in the pid namespace of a process, which is on the host: of a
-// container all of its own, unless it shares the host's namespace.
-func Processes(pid int) ([]*procfs.Process, error) {
-	all, err := procfs.Read("/proc")
+// Running finds the container of the attempt's value key. The verdict is nil if it runs;
+// else it says how to run it.
+func (a *Attempt) Running(key, command string) (*Container, *Verdict) {
+	if v := HidesProcesses(); v != nil {
+		return nil, v
+	}
+	name := a.Values[key]
+	c, err := FindContainer(name)
 	if err != nil {
-		return nil, err
+		v := IsCannot("%v", "%v", err)
+		return nil, &v
 	}
-	var list []*procfs.Process
-	for _, p := range procfs.Members("/proc", all)[namespaceOf(pid, "pid")] {
-		list = append(list, p)
+	if c == nil || !c.Running {
+		v := IsNotYet("no container %s runs. Start it: %s", "%s 컨테이너가 아직 없습니다. 먼저 띄우세요: %s", name, Fill(command, a.Values))
+		return c, &v
 	}
-	return list, nil
+	return c, nil
 }
-
-// Find returns the process with these words as its command; nil if there is none.
-func Find(list []*procfs.Process, words ...string) *procfs.Process {
-	for _, p := range list {
-		if strings.Join(p.Command, "\x00") == strings.Join(words, "\x00") {
-			return p
-		}
-	}
-	return nil
-}
-
-// namespaceOf is a process's namespace, as in "pid:[4026531836]"; "" if it cannot be read.
-func namespaceOf(pid int, kind string) string {
-	link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
-	if err != nil {
-		return ""
-	}
-	return link
-}
-
-// Namespace is the namespace of a process by its kind, such as "uts", as the kernel
-// writes it: "uts:[4026531838]"; "" if the process is gone or may not be looked at.
-func Namespace(pid int, kind string) string { return namespaceOf(pid, kind) }
 
 // HasImage says whether minirun's store has an image.
 func HasImage(name string) (bool, error) {

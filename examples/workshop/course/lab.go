@@ -66,6 +66,9 @@ type Lab struct {
 	// Controllers of cgroup v2 that the lab cannot do without, such as "memory".
 	Controllers []string
 
+	// Root says that only root can do it.
+	Root bool
+
 	// Predict and Answer name the values that `lab predict` and `lab answer` take.
 	// Nil: the lab has no such question.
 	Predict, Answer []string

@@ -62,6 +62,10 @@ func (s *session) ready(l *course.Lab) error {
 	if _, err := course.Minirun(); err != nil {
 		return errors.New(course.T("minirun: not in PATH, nor beside lab: make build, make install", "minirun이 PATH에도 lab 옆에도 없습니다: make build, make install").In(s.language))
 	}
+	if l.Root && os.Geteuid() != 0 {
+		s.say("This user cannot: lab %d needs root. Use: sudo -s, or lab vm", "이 사용자로는 할 수 없습니다: %d번에는 root 권한이 필요합니다. sudo -s 하거나 lab vm을 쓰세요", l.Number)
+		return exitCode(course.Cannot.Code())
+	}
 	for _, name := range l.Images {
 		has, err := course.HasImage(name)
 		if err != nil {

@@ -36,6 +36,9 @@ const limit = 90 * time.Second
 
 func newPlayer(l *course.Lab) (*player, error) {
 	home, err := os.MkdirTemp("", "workshop")
+	if err == nil { // not exported: a shell in a container, or in a chroot, has a prompt of its own
+		err = os.WriteFile(filepath.Join(home, ".shrc"), []byte("PS1='$ '\n"), 0o644)
+	}
 	return &player{lab: l, home: home}, err
 }
 
@@ -102,7 +105,7 @@ func (p *player) values() map[string]string {
 // environment is that of a student: a directory of their own, a language.
 func (p *player) environment(language string) []string {
 	locale := map[string]string{"en": "C.UTF-8", "ko": "ko_KR.UTF-8"}[language]
-	return append(append(os.Environ(), "LC_ALL="+locale, "XDG_DATA_HOME="+p.home, "TERM=dumb", "PS1=$ ", "ENV="), p.env...)
+	return append(append(os.Environ(), "LC_ALL="+locale, "XDG_DATA_HOME="+p.home, "TERM=dumb", "ENV="+p.home+"/.shrc"), p.env...)
 }
 
 // run runs a program, and returns its exit code and what it printed. The error is nil
@@ -208,37 +211,62 @@ func header(text, language string) string {
 	return ""
 }
 
-// mutation plays the solution with a minirun that has the words of the file mutation
-// behind its run: it leaves out the step that the lab is about.
+// mutation plays the solution with a minirun that leaves out the step that the lab is
+// about. The file mutation says how: words that go behind run, or, on lines that begin
+// with "config ", what sed does to the container's config.json.
 func (p *player) mutation() error {
 	text, err := fs.ReadFile(p.lab.Files, "mutation")
 	if err != nil {
 		return err
 	}
-	var words []string
+	var words, edits []string
 	for line := range strings.Lines(string(text)) {
-		if !strings.HasPrefix(line, "#") {
+		edit, isEdit := strings.CutPrefix(strings.TrimSpace(line), "config ")
+		switch {
+		case isEdit:
+			edits = append(edits, edit)
+		case !strings.HasPrefix(line, "#"):
 			words = append(words, strings.Fields(line)...)
 		}
 	}
-	if len(words) == 0 {
-		return errors.New("no words to put behind run")
+	if len(words)+len(edits) == 0 {
+		return errors.New("it changes nothing")
 	}
-	real, err := exec.LookPath("minirun")
-	if err != nil {
-		return err
-	}
-	wrapper := fmt.Sprintf("#!/bin/sh\n[ \"$1\" != run ] || { shift; exec %s run %s \"$@\"; }\nexec %s \"$@\"\n", real, strings.Join(words, " "), real)
 	dir, err := os.MkdirTemp("", "mutation")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "minirun"), []byte(wrapper), 0o755); err != nil {
+	if err := mutate(dir, words, strings.Join(edits, ";")); err != nil {
 		return err
 	}
 	p.env = append(p.env, "PATH="+dir+":"+os.Getenv("PATH"))
 	return p.fails("solution", string(text))
+}
+
+// mutate makes the programs of a mutation in a directory: minirun is a script that puts
+// words behind run, and becomes a copy of minirun in real/. Beside that is a minirunc which
+// edits config.json first.
+func mutate(dir string, words []string, edit string) error {
+	minirun, err := exec.LookPath("minirun")
+	if err != nil {
+		return err
+	}
+	minirunc, err := exec.LookPath("minirunc")
+	if err != nil {
+		return err
+	}
+	binary, err := os.ReadFile(minirun)
+	if err != nil {
+		return err
+	}
+	real := filepath.Join(dir, "real")
+	first := fmt.Sprintf("#!/bin/sh\n[ \"$1\" != run ] || { shift; set -- run %s \"$@\"; }\nexec %s/minirun \"$@\"\n", strings.Join(words, " "), real)
+	second := fmt.Sprintf("#!/bin/sh\n[ \"$1\" != run ] || sed -z -E -i '%s' \"$(printf '%%s\\n' \"$@\" | grep -A1 -x -e --bundle | tail -n 1)/config.json\"\nexec %s \"$@\"\n", edit, minirunc)
+	return errors.Join(os.Mkdir(real, 0o755),
+		os.WriteFile(filepath.Join(dir, "minirun"), []byte(first), 0o755),
+		os.WriteFile(filepath.Join(real, "minirun"), binary, 0o755),
+		os.WriteFile(filepath.Join(real, "minirunc"), []byte(second), 0o755))
 }
 
 // killedReset kills reset with SIGKILL again and again, each time a little later, and
