@@ -16,10 +16,10 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
-	"minirun/namespaces/network/link"
 	watching "minirun/container/events"
 	"minirun/container/exit"
 	"minirun/container/procfs"
+	"minirun/namespaces/network/link"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -147,8 +147,8 @@ type inspectedMount struct {
 type inspectedNetwork struct {
 	IPAddress   string
 	IPPrefixLen int
-	Gateway     string // the bridge's address, and so the host's
-	Link        string // the host's end of the container's eth0
+	Gateway     string               // the bridge's address, and so the host's
+	Link        string               // the host's end of the container's eth0
 	Ports       map[string][]binding // null: not published
 }
 
