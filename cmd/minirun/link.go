@@ -1,19 +1,18 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
 	"minirun/container/bundle"
-	"minirun/container/files"
 	"minirun/namespaces/network"
 	"minirun/namespaces/network/link"
 	"minirun/plan"
@@ -48,14 +47,10 @@ func attach(c *cli.Context, b *bundle.Bundle) ([]string, error) {
 	if err := b.Attached(w.Ports); err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(config)
-	if err != nil {
+	if err := saveLink(b, config); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(b.Dir, link.File)
-	if err := files.Replace(path, text, 0o600); err != nil {
-		return nil, err
-	}
+	warnOfForeign()
 	if err := meet(c, b, config.Address.Addr()); err != nil {
 		return nil, fmt.Errorf("hosts files: %w", err)
 	}
@@ -63,7 +58,16 @@ func attach(c *cli.Context, b *bundle.Bundle) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{"--network", path, "--lease", strconv.Itoa(fd)}, nil
+	return []string{"--network", filepath.Join(b.Dir, link.File), "--lease", strconv.Itoa(fd)}, nil
+}
+
+// warnOfForeign says who else may drop what containers send and receive. Why a warning? What
+// does not arrive is found nowhere else.
+func warnOfForeign() {
+	chains, err := network.Foreign()
+	if err == nil && len(chains) > 0 {
+		warn(strings.Join(chains, "; ") + ": drops what is forwarded: the container may not reach other machines, nor they its published ports")
+	}
 }
 
 // wish is what a container wants of the network.

@@ -67,8 +67,36 @@ func printPlan(c *cli.Context) error {
 	}
 	options := print.Terminal(os.Stdout, c.Bool("all"))
 	options.Source = c.Bool("source")
-	p.Steps = append(host.Steps, p.Steps...)
-	return print.Write(c.App.Writer, p, c.String("output"), options)
+	return writePlan(c, host, p, options)
+}
+
+// writePlan prints the steps that make what the host lacks, and then those of the container. Both
+// have numbers of their own, because run makes the first in a plan of their own; but in JSON
+// all are one list.
+func writePlan(c *cli.Context, host, p *plan.Plan, o print.Options) error {
+	w, format := c.App.Writer, c.String("output")
+	switch {
+	case len(host.Steps) == 0:
+	case format == "json":
+		for _, s := range p.Steps {
+			s.Index += len(host.Steps)
+		}
+		p.Steps = append(host.Steps, p.Steps...)
+	case format == "sh":
+		for _, s := range host.Steps { // all are commands, which the runtime carries out itself
+			if s.Note != "" {
+				fmt.Fprintf(w, "# %s\n", s.Note)
+			}
+			fmt.Fprintln(w, s.Call)
+		}
+		fmt.Fprintln(w)
+	default:
+		if err := print.Write(w, host, format, o); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	return print.Write(w, p, format, o)
 }
 
 // planNetwork adds the link of a container on the bridge to the options, and returns the steps

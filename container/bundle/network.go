@@ -94,3 +94,9 @@ func (b *Bundle) Attached(ports []network.Port) error {
 	b.Spec.Annotations[Published] = words
 	return b.save()
 }
+
+// SetRate writes down the bandwidth that the container's link has from now on.
+func (b *Bundle) SetRate(rate network.Rate) error {
+	b.Spec.Annotations[Rate] = rate.String()
+	return b.save()
+}
