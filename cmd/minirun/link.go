@@ -108,9 +108,10 @@ func release(attached []string) {
 }
 
 // meet writes the names of the containers on the bridge into the hosts files of all. The one
-// that is about to start has no link yet, so its address is given.
+// that is about to start has no link yet, so its address is given; that of others which are
+// about to start is in their network.json, and counts as long as they hold its number.
 func meet(c *cli.Context, starts *bundle.Bundle, own netip.Addr) error {
-	return store(c).Meet(func() (map[string]netip.Addr, error) {
+	return store(c).Meet(func() (bundle.Address, error) {
 		h, err := network.Look()
 		if err != nil {
 			return nil, err
@@ -119,7 +120,19 @@ func meet(c *cli.Context, starts *bundle.Bundle, own netip.Addr) error {
 		if starts != nil {
 			at[starts.ID] = own
 		}
-		return at, nil
+		return func(id string) netip.Addr {
+			if at[id].IsValid() {
+				return at[id]
+			}
+			l, err := link.Read(filepath.Join(c.String("store"), "containers", id, link.File))
+			if err != nil {
+				return netip.Addr{} // it was never on the bridge
+			}
+			if coming, err := h.Coming(l); err != nil || !coming {
+				return netip.Addr{} // it has ended
+			}
+			return l.Address.Addr()
+		}, nil
 	}, starts)
 }
 

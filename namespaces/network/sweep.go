@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // This file looks at what is there, and removes what nobody needs any more.
@@ -24,8 +25,19 @@ type Host struct {
 	Elements []Element
 }
 
-// Look reads it. It needs CAP_NET_ADMIN.
+// Look reads it. It needs CAP_NET_ADMIN. Whoever adds or removes a link, or the table, meanwhile
+// makes the answer of no use (NLM_F_DUMP_INTR of netlink(7), ENOENT): then it is read once more.
 func Look() (h *Host, err error) {
+	for range 1000 {
+		h, err = look()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, unix.ENOENT) {
+			return h, err
+		}
+	}
+	return h, err
+}
+
+func look() (h *Host, err error) {
 	h = &Host{Links: map[int]string{}}
 	if h.Bridge, err = Find(netip.Prefix{}); err != nil {
 		return nil, err
@@ -88,18 +100,24 @@ func (h *Host) Stale() (list []Element) {
 	return list
 }
 
-// sweepElements removes those that are stale. The caller holds the lock.
+// sweepElements removes those that are stale. The caller holds the lock; but a monitor removes
+// its elements without it, and then the kernel refuses the whole transaction (ENOENT): what is left
+// is looked for once more.
 func (h *Host) sweepElements() error {
-	stale := h.Stale()
-	if len(stale) == 0 {
-		return nil
+	for range 1000 {
+		stale := h.Stale()
+		if len(stale) == 0 {
+			return nil
+		}
+		err := replace(stale, nil)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+		if h.Elements, err = Elements(); err != nil {
+			return err
+		}
 	}
-	if err := replace(stale, nil); err != nil {
-		return err
-	}
-	var err error
-	h.Elements, err = Elements()
-	return err
+	return errors.New("nftables: elements that lead to nobody come back again and again")
 }
 
 // Sweep removes what nobody needs: the links of these containers, which have ended, stale
