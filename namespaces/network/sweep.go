@@ -45,7 +45,7 @@ func look() (h *Host, err error) {
 	if h.Elements, err = Elements(); err != nil || !h.Bridge.Exists {
 		return h, err
 	}
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
@@ -56,6 +56,18 @@ func look() (h *Host, err error) {
 		}
 	}
 	return h, nil
+}
+
+// whole asks the kernel for a list until it is whole. If a link or an address comes or goes while
+// the kernel lists them, the list may lack some (NLM_F_DUMP_INTR, netlink(7)): as soon as many
+// containers start at once. The bound is there in case that never stops.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 1000 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 // Possible is nil if this machine can give containers a network, or says what is missing:
