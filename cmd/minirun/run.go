@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,6 +71,8 @@ func runCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun run --rm -it busybox                  a shell in a container\n" +
 			"   minirun run -d --name web httpd               in the background\n" +
+			"   minirun run -d -p 8080:80 httpd               its port 80 is the host's port 8080\n" +
+			"   minirun run -d -P --network-rate 10mbit httpd\n" +
 			"   minirun run -m 64m --cpus 0.5 httpd           with limits\n" +
 			"   minirun run --rm -v $PWD:/src:ro busybox ls /src\n" +
 			"   minirun run --explain --rm busybox true       see every system call",
@@ -99,22 +102,26 @@ func run(c *cli.Context) error {
 	}
 	remove := removeWords(c, b, self)
 	fd, err := guard(remove...)
+	var attached []string
+	if err == nil {
+		attached, err = attach(c, b)
+	}
 	early.Reset()
 	if s := early.Signal(); s != 0 {
 		err = report.Exit(128 + int(s))
 	}
 	if err == nil {
-		err = become(append(runWords(c, b, fd), append([]string{"--"}, remove...)...)...)
+		err = become(slices.Concat(runWords(c, b, fd, attached), []string{"--"}, remove)...)
 	}
-	return errors.Join(err, store(c).Delete(b))
+	return errors.Join(err, store(c).Delete(b), leave(c, b))
 }
 
 // runWords returns minirunc's command line. Behind the id follows the command with
 // which minirunc removes the container and the bundle (see people.go of minirunc).
-func runWords(c *cli.Context, b *bundle.Bundle, guard int) []string {
+func runWords(c *cli.Context, b *bundle.Bundle, guard int, attached []string) []string {
 	words := append(globalFlags(c), "run", "--monitor", "--guard", strconv.Itoa(guard), "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	words = append(words, givenFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
-	return append(words, b.ID)
+	return append(append(words, attached...), b.ID)
 }
 
 // removeWords is the command that removes the container and the bundle.
@@ -184,6 +191,9 @@ func imageAndRequest(c *cli.Context) (*image.Image, bundle.Request, error) {
 		return nil, bundle.Request{}, err
 	}
 	r, err := request(c)
+	if c.Bool("publish-all") {
+		r.Publish = bundle.Exposed(img, r.Publish)
+	}
 	return img, r, err
 }
 

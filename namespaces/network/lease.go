@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"minirun/namespaces/network/link"
@@ -201,4 +202,23 @@ func expected() (bool, error) {
 	defer f.Close()
 	l := byteLock(f, unix.F_OFD_GETLK, 0, 0) // 0 bytes: all
 	return l.other, l.err
+}
+
+// Coming says whether a container that is not among the links of h has an address all the same:
+// its link is about to be made, or has been made since h was read.
+func (h *Host) Coming(c *link.Config) (bool, error) {
+	f, err := openLock()
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	l := byteLock(f, unix.F_OFD_GETLK, int64(c.N), 1)
+	if l.err != nil || l.other || h.Links[c.N] != "" {
+		return l.other && h.Links[c.N] == "", l.err
+	}
+	made, err := netlink.LinkByName(c.Name())
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return false, nil
+	}
+	return err == nil && made.Attrs().Alias == c.ID, err
 }
