@@ -266,7 +266,21 @@ func possible(o manifest.Object) error {
 	if len(s.Containers) > 1 {
 		return fmt.Errorf("%v: %s: has %d containers: minirun makes pods of one", o.Place, difference.Owner(o), len(s.Containers))
 	}
+	refuse := func(field string) error {
+		return fmt.Errorf("%v: %s: %s: minirun apply does not do it yet", o.Place, difference.Owner(o), field)
+	}
+	switch k := s.Containers[0]; {
+	case k.Resources.Requests != manifest.Amounts{}:
+		return refuse("resources.requests")
+	case k.ImagePullPolicy == "Always":
+		return refuse("imagePullPolicy: Always")
+	case o.Pod != nil && s.RestartPolicy != "" && s.RestartPolicy != "Never":
+		return refuse("restartPolicy: " + s.RestartPolicy)
+	}
 	for _, v := range s.Volumes {
+		if v.HostPath != nil && v.HostPath.Type != "" {
+			return refuse("hostPath.type")
+		}
 		if v.EmptyDir != nil && v.EmptyDir.Medium != "Memory" {
 			return fmt.Errorf("%v: %s: volume %s: minirun makes an emptyDir with medium: Memory only", o.Place, difference.Owner(o), v.Name)
 		}
