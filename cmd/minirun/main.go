@@ -89,6 +89,7 @@ func newApp(out *report.Output) *cli.App {
 func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
 		runCommand, psCommand, logsCommand, execCommand, stopCommand, startCommand, restartCommand, rmCommand, portCommand, inspectCommand,
+		applyCommand, deleteCommand,
 		imagesCommand, loadCommand, importCommand, tagCommand, rmiCommand,
 		treeCommand, threadsCommand, nsCommand, planCommand, doctorCommand,
 		killCommand, pauseCommand, resumeCommand, updateCommand, eventsCommand,

@@ -31,10 +31,13 @@ func rmCommand() *cli.Command {
 	}
 }
 
-func remove(c *cli.Context, word string) error {
+func remove(c *cli.Context, word string) error { return removeBy(c, word, c.Bool("force")) }
+
+// removeBy removes a container; with force also one that runs.
+func removeBy(c *cli.Context, word string, force bool) error {
 	b, err := bundleOf(c, word)
 	if err != nil {
-		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
+		if force && errors.Is(err, bundle.ErrNoSuch) {
 			if err := store(c).Forget(word); err != nil {
 				return err
 			}
@@ -47,7 +50,7 @@ func remove(c *cli.Context, word string) error {
 	switch {
 	case errors.Is(err, container.ErrNotExist):
 		return deleteBundle(c, b)
-	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+	case force && errors.Is(err, container.ErrDamaged):
 		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
 	case err != nil:
 		return err
@@ -55,12 +58,12 @@ func remove(c *cli.Context, word string) error {
 	defer k.Unlock()
 	s, err := k.Status()
 	switch {
-	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+	case force && errors.Is(err, container.ErrDamaged):
 		k.Kill(unix.SIGKILL, false) // it may not work: discard says so
 		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
 	case err != nil:
 		return fmt.Errorf("remove %s: %w", word, err)
-	case !c.Bool("force") && (s == "running" || s == "paused"):
+	case !force && (s == "running" || s == "paused"):
 		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
 	}
 	if err := k.Delete(true); err != nil {
