@@ -21,6 +21,8 @@ import (
 	"minirun/container/manifest"
 	"minirun/container/manifest/difference"
 	"minirun/namespaces/network"
+	"minirun/plan"
+	"minirun/plan/print"
 )
 
 // A manifest says which pods there shall be. apply compares that with the containers that carry
@@ -72,7 +74,7 @@ func apply(c *cli.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := sweepUnfinished(c, objects); err != nil {
+	if err := sweep(c, objects); err != nil {
 		return err
 	}
 	actions, err := wanted(c, objects)
@@ -211,6 +213,15 @@ func wanted(c *cli.Context, objects []manifest.Object) ([]difference.Action, err
 		return nil, err
 	}
 	return difference.Of(objects, pods)
+}
+
+// sweep removes what was left by those that were killed: an apply's half-made pods, and the
+// elements of pods whose monitors were killed with them.
+func sweep(c *cli.Context, objects []manifest.Object) error {
+	if err := sweepUnfinished(c, objects); err != nil || network.Possible() != nil {
+		return err
+	}
+	return network.Sweep()
 }
 
 // sweepUnfinished removes what an apply that was killed has begun: bundles with a pod's name and
@@ -391,7 +402,8 @@ func makePod(c *cli.Context, a difference.Action) error {
 		return fmt.Errorf("pod %s: %w", r.Name, err)
 	}
 	if err := start(c, b.ID); err != nil {
-		return errors.Join(fmt.Errorf("pod %s: %w", r.Name, err), ignore(removeBy(c, b.ID, true), bundle.ErrNoSuch))
+		gone := &departed{}
+		return errors.Join(fmt.Errorf("pod %s: %w", r.Name, err), ignore(removeBy(c, b.ID, true, gone), bundle.ErrNoSuch), leave(c, gone.list...))
 	}
 	return nil
 }
@@ -464,13 +476,15 @@ func mountPod(r *bundle.Request, v manifest.Volume, m manifest.VolumeMount) {
 
 // removePods removes pods, for some at the same time.
 func removePods(c *cli.Context, names []string) error {
-	return parallel(len(names), func(i int) error {
+	gone := &departed{}
+	err := parallel(len(names), func(i int) error {
 		b, err := store(c).Find(names[i])
 		if err == nil {
-			err = removeBy(c, b.ID, true)
+			err = removeBy(c, b.ID, true, gone)
 		}
 		return ignore(err, bundle.ErrNoSuch) // somebody else has removed it
 	})
+	return errors.Join(err, leave(c, gone.list...))
 }
 
 // serveAll lets the services lead to the pods that stay, and to no other.
@@ -546,6 +560,9 @@ func serve(c *cli.Context, o manifest.Object, going map[string]bool) error {
 	}
 	defer release()
 	to, err := backends(c, o.Service, going)
+	if err == nil && len(to) > 0 {
+		_, err = network.Ensure(netip.Prefix{}, plan.Options{Notation: print.Step})
+	}
 	if err != nil {
 		return err
 	}
@@ -609,7 +626,7 @@ func deleteObjects(c *cli.Context) error {
 		return err
 	}
 	defer unlock()
-	if err := sweepUnfinished(c, objects); err != nil {
+	if err := sweep(c, objects); err != nil {
 		return err
 	}
 	pods, err := existing(c)

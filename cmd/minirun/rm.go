@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -26,15 +27,32 @@ func rmCommand() *cli.Command {
 			if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 				return err
 			}
-			return each(c, func(word string) error { return remove(c, word) })
+			gone := &departed{}
+			err := each(c, func(word string) error { return removeBy(c, word, c.Bool("force"), gone) })
+			if left := leave(c, gone.list...); left != nil {
+				err = errors.Join(err, left)
+			}
+			return err
 		},
 	}
 }
 
-func remove(c *cli.Context, word string) error { return removeBy(c, word, c.Bool("force")) }
+// departed are the bundles of containers that have been removed, by several goroutines: all of
+// them leave the network at once, because each time the others' hosts files are written.
+type departed struct {
+	mu   sync.Mutex
+	list []*bundle.Bundle
+}
 
-// removeBy removes a container; with force also one that runs.
-func removeBy(c *cli.Context, word string, force bool) error {
+func (d *departed) add(b *bundle.Bundle) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list = append(d.list, b)
+}
+
+// removeBy removes a container; with force also one that runs. The caller then calls leave for
+// those that are gone.
+func removeBy(c *cli.Context, word string, force bool, gone *departed) error {
 	b, err := bundleOf(c, word)
 	if err != nil {
 		if force && errors.Is(err, bundle.ErrNoSuch) {
@@ -49,9 +67,9 @@ func removeBy(c *cli.Context, word string, force bool) error {
 	k, err := root(c).Lock(b.ID)
 	switch {
 	case errors.Is(err, container.ErrNotExist):
-		return deleteBundle(c, b)
+		return deleteBundle(c, b, gone)
 	case force && errors.Is(err, container.ErrDamaged):
-		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b, gone))
 	case err != nil:
 		return err
 	}
@@ -60,7 +78,7 @@ func removeBy(c *cli.Context, word string, force bool) error {
 	switch {
 	case force && errors.Is(err, container.ErrDamaged):
 		k.Kill(unix.SIGKILL, false) // it may not work: discard says so
-		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b, gone))
 	case err != nil:
 		return fmt.Errorf("remove %s: %w", word, err)
 	case !force && (s == "running" || s == "paused"):
@@ -69,12 +87,12 @@ func removeBy(c *cli.Context, word string, force bool) error {
 	if err := k.Delete(true); err != nil {
 		return err
 	}
-	return deleteBundle(c, b)
+	return deleteBundle(c, b, gone)
 }
 
 // deleteBundle removes a container's bundle. One that is none of the store's needs no store:
 // it may be another user's (see bundleOf).
-func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
+func deleteBundle(c *cli.Context, b *bundle.Bundle, gone *departed) error {
 	if b.Dir == "" {
 		return nil
 	}
@@ -82,7 +100,8 @@ func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Delete(b), leave(c, b))
+	gone.add(b)
+	return f.Delete(b)
 }
 
 // discard removes what is left of a container whose state cannot be read.
