@@ -129,6 +129,7 @@ func setUp(t *testing.T, e *testscript.Env) error {
 	e.Setenv("EXAMPLES", examples)
 	e.Setenv("PROGRAMS", Programs)
 	e.Setenv("HOME", home)
+	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "settings"))
 	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	e.Setenv("XDG_DATA_HOME", filepath.Join(home, "share"))
 	for _, dir := range []string{home, filepath.Join(home, "run"), filepath.Join(home, "share")} {
@@ -140,6 +141,9 @@ func setUp(t *testing.T, e *testscript.Env) error {
 				return err
 			}
 		}
+	}
+	if err := writeClosed(filepath.Join(e.WorkDir, "settings")); err != nil {
+		return err
 	}
 	return os.Chmod(e.WorkDir, 0o755)
 }
