@@ -2,6 +2,7 @@
 # make core     how much code each room has, and whether the house keeps its rules (examples/core)
 # make demo     builds them and an httpd image, and shows four containers as processes
 # make test     the tests: pure, native, and on a kernel of our own
+# make workshop ./lab, the program of the workshop (examples/workshop); make workshop-test plays all its labs
 # make arm64    the tests on an emulated machine with Linux 6.1 and two processors (examples/emulated); make amd64 likewise
 # make bench    against crun, runc, bubblewrap and a C program; writes bench.svg
 # make validate the OCI's own validation suite, case by case (examples/validation)
@@ -44,6 +45,12 @@ demo: build
 
 test: build
 	examples/test ./minirun
+
+workshop: build
+	go build -buildvcs=false -trimpath -ldflags '-s -w' -o lab ./examples/workshop/lab
+
+workshop-test: build
+	examples/workshop/test ./minirun
 
 # Linux 6.1 on both, the oldest kernel that the tests run on. A processor of the same kind does not show what depends on it.
 arm64 amd64:
@@ -91,4 +98,4 @@ install:
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin minirun minirunc minirun-pull
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
-.PHONY: build core demo test arm64 amd64 bench validate engines faults races attacks fuzz install
+.PHONY: build core demo test workshop workshop-test arm64 amd64 bench validate engines faults races attacks fuzz install

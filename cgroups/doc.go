@@ -20,8 +20,8 @@
 //
 // (package resources does that). [Group.Add] records these writes in the plan,
 // between mkdir(2) and the clone3(2) that starts a process right in the group
-// (CLONE_INTO_CGROUP). The runtime never writes to cgroup.procs: to move a process
-// that exists costs an RCU grace period, 7 to 25 ms.
+// (CLONE_INTO_CGROUP). The runtime writes to cgroup.procs only where that does not
+// work (package birth): to move a process that exists costs an RCU grace period, 7 to 25 ms.
 //
 //	hierarchy.go    where cgroup2 is mounted, and what cgroupsPath means
 //	group.go        make a group and write its limits
@@ -35,13 +35,14 @@
 //	devices     which devices the group may use: in v2 a program, not a file
 //	stats       what the group uses
 //	owner       whose a group is: a path does not say it
+//	birth       the way around a kernel that ends a process at its birth in a group
 //	signals     a signal to each process, and to no other
 //	oom         processes that the kernel killed because of the memory limit
 //	systemd     the same group made by systemd
 //	delegation  the group belongs to the container's user
 //	resctrl     another tree of groups, for the processor's caches
 //
-// Left out: cgroup v1; threaded groups; moving processes.
+// Left out: cgroup v1; threaded groups.
 //
 // Kernel: Linux 5.14 for cgroup.kill. Man pages: [cgroups(7)], [clone(2)]; the
 // kernel's [cgroup-v2.rst] says what each file means.

@@ -79,7 +79,7 @@ func walk(dir string, visit func(dir string) error) error {
 //
 // Start nothing in the group afterwards. Since 6.14 (still in 6.18, and in older
 // kernels that got the same fix) clone3 compares the new group's count with that
-// of the caller's group, and CLONE_INTO_CGROUP ends in SIGKILL.
+// of the caller's group, and CLONE_INTO_CGROUP ends in SIGKILL (package birth).
 func (g *Group) Kill() error {
 	for end := time.Now().Add(timeout); ; {
 		err := write(g.Dir, "cgroup.kill", "1")

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/birth"
 	"minirun/cgroups/owner"
 	"minirun/container/exit"
 	"minirun/container/files"
@@ -44,7 +45,7 @@ import (
 func (b *builder) clone(p *plan.Plan) (err error) {
 	c := plan.Clone{}
 	p.Heading("cgroup")
-	if b.unit != nil {
+	if b.unit != nil || b.moved {
 		b.namespaces.DeferCgroup()
 	} else if b.cgroup != nil {
 		if c.Cgroup, err = b.makeGroup(p); err != nil {
@@ -59,7 +60,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 	c.PidFD = true
 	b.joins.Clone(p, b.namespaces, c)
 	unknown := b.cgroup == nil && !b.namespaces.Makes(specs.UserNamespace) // else it waits for its id maps, which come later
-	if unknown || b.unit != nil || b.joins.Indirectly() {
+	if unknown || b.unit != nil || b.moved || b.joins.Indirectly() {
 		return b.pidGate(p)
 	}
 	p.Do("state.json: the container process", b.cloned)
@@ -68,7 +69,7 @@ func (b *builder) clone(p *plan.Plan) (err error) {
 
 // makeGroup records the container's group and what is done to it: before the process
 // is cloned into it; or, if systemd makes it, while the child waits at a gate for
-// systemd to move it there. group is an open descriptor of it, for clone3.
+// systemd to move it there; or for the runtime to do so (endedAtBirth). group is an open descriptor of it, for clone3.
 //
 // The device filter is attached before any process is in the group, so that none can open
 // a device before it is in force. Delegation comes last: it gives files of the group to
@@ -88,6 +89,9 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 	p.Call("setxattr", unix.SYS_SETXATTR, b.Mark.Set(b.Cgroup, root)...).Undo(b.Mark.Restore(b.Cgroup, root))
 	b.filter.Record(p, group)
 	b.delegation.Record(p, group)
+	if b.moved {
+		birth.Enter(p, b.Cgroup)
+	}
 	return group, nil
 }
 
@@ -100,6 +104,7 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 //	chdir        the caller's directory would stay in use
 //	waitid       until the container process has ended, whatever time that takes
 //	write        the siginfo_t that waitid has filled goes to the file "exit"
+//	sendto       published ports lead to the container no more (package link)
 //	exit_group   or, with Options.AtExit, execve of the command that cleans up
 //
 // The file "exit" becomes descriptor 3, so that one close_range can close all others. It may
@@ -126,6 +131,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	info := &plan.Memory{Bytes: make([]byte, exit.Size), Show: func() string { return "{...}" }}
 	p.Call("waitid", unix.SYS_WAITID, plan.Name{Value: unix.P_PID, Text: "P_PID"}, child, info, plan.Name{Value: unix.WEXITED, Text: "WEXITED"}, plan.Null)
 	p.Call("write", unix.SYS_WRITE, plan.Num(3), info, plan.Num(exit.Size)).MustReturn(exit.Size)
+	b.options.Network.End(p)
 	if b.options.AtExit != nil {
 		p.Note("--rm: the monitor becomes the command that cleans up")
 		p.RtSigprocmask()
@@ -137,7 +143,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 }
 
 // pidGate records the gate at which the child waits until its process id is written
-// down, and until systemd has moved it into its group. A child that is born in a group
+// down, and until systemd, or the runtime, has moved it into its group. A child that is born in a group
 // need not wait: if the runtime is killed, the group tells whose process it is. Only
 // after the gate may the child make its cgroup namespace: the group that a process is
 // in at unshare(2) becomes the root of what it sees (cgroup_namespaces(7)).
@@ -145,7 +151,7 @@ func (b *builder) pidGate(p *plan.Plan) (err error) {
 	p.On(plan.Child)
 	p.Gate("container process known", func() {
 		p.Do("state.json: the container process", b.cloned)
-		if b.unit != nil {
+		if b.unit != nil || b.moved {
 			_, err = b.makeGroup(p)
 		}
 	})

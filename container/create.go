@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/birth"
 	"minirun/cgroups/owner"
 	"minirun/cgroups/resctrl"
 	"minirun/container/descriptors"
@@ -14,6 +15,7 @@ import (
 	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/namespaces/mapping"
+	"minirun/namespaces/network/link"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -45,6 +47,7 @@ type Options struct {
 	AtExit                []string             // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
 	NoCgroup              bool                 // the container stays in the caller's cgroup: no limits, no device filter (devices.Filter.Without)
 	Systemd               bool                 // systemd makes the cgroup, as a scope; see package systemd
+	Network               *link.Config         // the link that the container gets; nil: none
 
 	Config []byte // the text of config.json, kept for exec and hooks; nil: they read the bundle's config.json again
 
@@ -110,8 +113,9 @@ func (root Root) Plan(id, bundle string, spec *specs.Spec, o Options) (*plan.Pla
 //
 // The state is saved before the plan runs, because from its first step on there may be a
 // cgroup to remove: state.json says which. If the first attempt fails because device
-// nodes cannot be made, the second one does without them (mknodDenied); the first has
-// been undone by then.
+// nodes cannot be made, the second one does without them (mknodDenied); if the kernel
+// has killed the child in its new group, the child is moved there (endedAtBirth). The
+// first attempt has been undone by then.
 func (b *builder) make() (*plan.Process, error) {
 	if err := b.announce(); err != nil {
 		return nil, err
@@ -123,8 +127,7 @@ func (b *builder) make() (*plan.Process, error) {
 		return nil, err
 	}
 	p, err := b.attempt()
-	if b.mknodDenied(err) {
-		b.facts.NoMknod = true
+	for b.mknodDenied(err) || b.endedAtBirth(err) {
 		os.Remove(b.path(newFifo)) // of the first attempt. ENOENT: only create has a fifo
 		if err = b.check(); err == nil {
 			p, err = b.attempt()
@@ -162,7 +165,17 @@ func (b *builder) attempt() (*plan.Process, error) {
 // if mknod(2) answers EPERM, the next attempt binds the host's device nodes instead.
 func (b *builder) mknodDenied(err error) bool {
 	var failed *plan.StepError
-	return errors.Is(err, unix.EPERM) && errors.As(err, &failed) && failed.Step.Call == "mknodat" && !b.facts.NoMknod
+	denied := errors.Is(err, unix.EPERM) && errors.As(err, &failed) && failed.Step.Call == "mknodat" && !b.facts.NoMknod
+	b.facts.NoMknod = b.facts.NoMknod || denied
+	return denied
+}
+
+// endedAtBirth says whether the kernel has killed the child because it was cloned into its
+// group, as package birth explains: then the next attempt moves it there.
+func (b *builder) endedAtBirth(err error) bool {
+	ended := errors.Is(err, plan.ErrKilled) && !b.moved && b.unit == nil && b.Cgroup != "" && birth.Ends(b.Cgroup)
+	b.moved = b.moved || ended
+	return ended
 }
 
 // plan writes the whole plan of a new container. It is the table of contents of
@@ -203,6 +216,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.joins.Enter(p)
 	b.namespaces.SetUp(p)
 	b.netdevices.Move(p)
+	b.options.Network.Connect(p)
 	p.Heading("root and mounts")
 	if b.detached != nil {
 		b.detached.Open(p)

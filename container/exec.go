@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cgroups/birth"
 	"minirun/cgroups/resctrl"
 	"minirun/container/config"
 	"minirun/container/descriptors"
@@ -136,13 +137,17 @@ func (b *builder) runExec() (*plan.Process, error) {
 	if b.identity.SetgroupsDenied, err = namespaces.SetgroupsDenied(b.Pid); err != nil {
 		return nil, fmt.Errorf("exec in %s: %w", b.ID, err)
 	}
-	p, err := b.execPlan()
-	if err != nil {
-		return nil, err
-	}
 	// The same pidfd twice: the plan joins by it, and the engine watches it for the end.
 	b.options.Engine.Joined, b.given["container"] = process, process
-	return b.run(p)
+	for {
+		p, err := b.execPlan()
+		if err != nil {
+			return nil, err
+		}
+		if child, err := b.run(p); !b.endedAtBirth(err) {
+			return child, err
+		}
+	}
 }
 
 // execPlan writes the plan of one more process: what [builder.plan] is for the first.
@@ -189,7 +194,7 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 	p, clone := &plan.Plan{}, plan.Clone{}
 	p.On(plan.Runtime)
 	p.Heading("joining")
-	if group != "" {
+	if group != "" && !c.moved {
 		clone.Cgroup = p.Openat(plan.CWD, group, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0).As("cgroup")
 	}
 	var root plan.FD
@@ -204,6 +209,9 @@ func (c *Container) joinPlan(below string) (*plan.Plan, error) {
 	}
 	join.Exec(p, set, plan.Inherited("container"), root, clone, plan.Facts{Euid: os.Geteuid()})
 	p.On(plan.Child)
+	if group != "" && c.moved {
+		birth.Move(p, group)
+	}
 	resctrl.Enter(p, tasks)
 	return p, nil
 }

@@ -82,6 +82,8 @@ type Container struct {
 	dir  string
 	lock *private.Dir // the container's directory; nil if it is only read
 	text []byte       // of state.json, as last read or written
+
+	moved bool // processes are moved into the cgroup, not born there: see endedAtBirth
 }
 
 // idCharacters are those of a container id.

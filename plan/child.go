@@ -155,13 +155,20 @@ func walk(at uintptr) {
 		if p.trace {
 			start = now(p)
 		}
+		// The trace of a gate goes before the gate's own message: at the gate Created the
+		// runtime leaves then, and what it has not read would make our next read fail
+		// (ECONNRESET).
+		gate := in.gate && in.fault == 0
+		if gate && p.trace {
+			send(p, kindTrace, in.step, 0, start, now(p), 0)
+		}
 		r, errno := call(p, in)
 		if errno == 0 && r == 0 && in.program != 0 {
 			p = (*program)(pointer(in.program)) // we are the new process
 			i = 0
 			continue
 		}
-		if p.trace {
+		if p.trace && !gate {
 			send(p, kindTrace, in.step, uint64(r), start, now(p), uint64(errno))
 		}
 		i, worst = next(p, in, i, r, errno, worst)

@@ -41,6 +41,7 @@ type Plan struct {
 	// takes time. Set it before the first step is recorded.
 	Sources bool
 
+	left  bool   // the gate Created was recorded: the runtime is not asked about later steps
 	side  Side   // who does the steps recorded from here on
 	fresh bool   // the last clone3 was the runtime's, and its process has no steps yet
 	note  string // for the next step that is recorded; then ""
@@ -159,7 +160,7 @@ type Step struct {
 	report      bool                        // the result is sent to the runtime: see Reported
 	program     bool                        // clone3: the new process goes on with the steps of the next side
 	opens       bool                        // the result is a new descriptor
-	quiet       bool                        // Options.Before is not called: see On
+	quiet       bool                        // Options.Before is not called: see On and Created
 	gate        string                      // name of the gate whose request this is
 	do          func(*Process) error        // what Do was given
 	open        func(*Process) (int, error) // what Open was given
@@ -284,7 +285,8 @@ func (p *Plan) Alternatives(errnos []unix.Errno, record func()) {
 }
 
 // Created is the gate after which [Plan.Start] returns while the child goes on
-// to wait for something else: the start command.
+// to wait for something else: the start command. [Options].Before is not called for the
+// steps after it, because nobody would answer.
 const Created = "created"
 
 // readyGate is the message without an answer that [Plan.Ready] records.
@@ -305,6 +307,7 @@ func (p *Plan) Gate(name string, atGate func()) {
 		atGate()
 	}
 	p.side = side
+	p.left = name == Created
 	p.call("read", unix.SYS_READ, Channel, &Memory{Bytes: make([]byte, 8), Show: as("[go]")}, Num(1)).MustReturn(1)
 }
 
@@ -345,7 +348,7 @@ func (p *Plan) Call(name string, number uintptr, args ...Arg) *Step {
 
 // call records one system call.
 func (p *Plan) call(name string, number uintptr, args ...Arg) *Step {
-	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Heading: p.head, Note: p.note, number: number}
+	s := &Step{Index: len(p.Steps) + 1, Side: p.side, Call: name, Args: args, Heading: p.head, Note: p.note, number: number, quiet: p.left}
 	p.note, p.head = "", ""
 	for _, a := range args {
 		if text, ok := a.(String); ok && strings.IndexByte(string(text), 0) >= 0 {

@@ -57,6 +57,9 @@ func TestArrange(t *testing.T) {
 		"run httpd -it --rm":            "run -- httpd -it --rm",
 		"run --rm -- httpd -d":          "run --rm -- httpd -d",
 		"run -h web httpd":              "run --hostname web -- httpd",
+		"run -dp80:80 httpd":            "run --detach --publish 80:80 -- httpd",
+		"run -dP --publish=80 httpd":    "run --detach --publish-all --publish=80 -- httpd",
+		"plan -p 80:80 httpd":           "plan --publish 80:80 -- httpd",
 		"run --memory=64m httpd":        "run --memory=64m -- httpd",
 		"run -m64m httpd":               "run --memory 64m -- httpd",
 		"exec -e A=1 --env B=2 a":       "exec --env A=1 --env B=2 -- a",
@@ -119,10 +122,8 @@ func TestNotDone(t *testing.T) {
 		text, hint string
 		code       int
 	}{
-		"run -p 80:80 httpd":     {"run: minirun does not do -p", "no port is published: `minirun run -d --network host ", 125},
-		"run -dp80:80 httpd":     {"run: minirun does not do -p", "no port is published", 125},
-		"run --publish=80 httpd": {"run: minirun does not do --publish", "no port is published", 125},
-		"plan -p 80:80 httpd":    {"plan: minirun does not do -p", "no port is published", 125},
+		"run --ip 1.2.3.4 httpd": {"run: minirun does not do --ip", "each container has one link", 125},
+		"network create x":       {"minirun does not do network create", "there is one network", 125},
 		"run --nosuch httpd":     {"run: minirun does not do --nosuch", "`minirun run --help` shows how it is used", 125},
 		"run --nmae web httpd":   {"run: minirun does not do --nmae", "did you mean --name?", 125},
 		"run --memroy 1m httpd":  {"run: minirun does not do --memroy", "did you mean --memory?", 125},

@@ -11,6 +11,7 @@ import (
 var examples = map[string][]string{
 	"logs":    {"minirun logs web", "minirun logs -f -n 10 web"},
 	"stop":    {"minirun stop web", "minirun stop -t 2 -s INT web db"},
+	"port":    {"minirun port web", "minirun port web 80"},
 	"rm":      {"minirun rm web", "minirun rm -f web db"},
 	"images":  {"minirun images", "minirun images --format '{{.Repository}} {{.Size}}' httpd"},
 	"tag":     {"minirun tag httpd:latest httpd:old"},

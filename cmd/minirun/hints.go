@@ -142,8 +142,7 @@ var insteadOfCommands = []advice{
 	{"info, system, system info", "`minirun doctor` is about this machine, `minirun ps -a` and `minirun images` about what is on it"},
 	{"login, logout", "`docker login` writes a name and a password into ~/.docker/config.json, from where minirun reads them"},
 	{"search", "`minirun pull IMAGE`, if you know its name"},
-	{"network, network ls", "`minirun run --network none IMAGE` has loopback alone, `minirun run --network host IMAGE` the machine's network"},
-	{"port", "no port is published; `minirun ps` shows those that images name"},
+	{"network, network ls, network create, network connect", "there is one network, the bridge: several, IPv6, and networks across machines are Docker's and Kubernetes'; `minirun run --network none IMAGE` has loopback alone, `minirun run --network host IMAGE` the machine's network"},
 	{"push", "`docker push IMAGE`"},
 	{"rename", "`minirun run -d --name NAME IMAGE` makes another one of that name"},
 	{"save", "`tar -c -C STORE oci-layout index.json blobs >FILE` writes all images; docker load and minirun load read it"},
@@ -160,21 +159,20 @@ func inBundle(property string) string {
 	return "`mkdir -p DIR/rootfs; minirun inspect -f '{{json .Spec}}' CONTAINER >DIR/config.json` writes down what a stopped container is; with " + property + " in that, `minirun run --bundle DIR NAME` makes it anew"
 }
 
-const published = "no port is published: `minirun run -d --network host IMAGE` listens on the machine's own, where a second container cannot have the same one; else each has a network of its own, and `minirun exec CONTAINER COMMAND` is in it"
+const oneNetwork = "each container has one link, with an IPv4 address that minirun chooses, and finds others by their names: other networks are Docker's and Kubernetes'; `minirun run -d --name NAME IMAGE`"
 
 // insteadOfFlags are docker's that minirun's commands do not have.
 var insteadOfFlags = map[string][]advice{
 	"run": {
 		{"-a, --attach", "`minirun run -i IMAGE` is attached to all three"},
-		{"--add-host", "`minirun run -v ./FILE:/etc/hosts:ro IMAGE`"},
 		{"--cgroup-parent", inBundle("linux.cgroupsPath")},
 		{"--cgroupns", "`minirun run --without cgroup IMAGE` is in the host's"},
 		{"--cidfile", "`minirun run -d IMAGE >FILE`"},
 		{"-c, --cpu-shares, --cpu-period, --cpu-quota, --cpuset-cpus, --cpuset-mems", inBundle("linux.resources.cpu")},
 		{"--device, --device-cgroup-rule, --gpus", inBundle("linux.devices and linux.resources.devices")},
-		{"--dns, --dns-opt, --dns-option, --dns-search", "`minirun run -v ./FILE:/etc/resolv.conf:ro IMAGE`"},
+		{"--dns-opt, --dns-option", "`minirun run -v ./FILE:/etc/resolv.conf:ro IMAGE`"},
 		{"--domainname", inBundle("domainname")},
-		{"--expose, -p, --publish, -P, --publish-all, --link, --ip, --ip6, --mac-address, --network-alias", published},
+		{"--expose, --link, --ip, --ip6, --mac-address, --network-alias", oneNetwork},
 		{"--group-add", inBundle("process.user.additionalGids")},
 		{"--init", "a program of the image that reaps, such as tini or a shell, as its first"},
 		{"--ipc, --uts", inBundle("another list of linux.namespaces")},

@@ -55,7 +55,7 @@ var effects = map[string]string{
 	"save":                          "minirun load -i FILE | grep box",
 	"rename":                        "minirun ps -aq -f name=another | grep .",
 	"--cidfile":                     "[ $(wc -c <FILE) = 65 ]",
-	"--expose, -p, --publish, -P, --publish-all, --link, --ip, --ip6, --mac-address, --network-alias": "minirun ps -a | grep -c box | grep 2",
+	"--expose, --link, --ip, --ip6, --mac-address, --network-alias": "minirun ps -a | grep -c box | grep 2",
 }
 
 // TestHints: every command of every hint does what it is advised for, or at least ends

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	watching "minirun/container/events"
 	"minirun/container/exit"
 	"minirun/container/procfs"
+	"minirun/namespaces/network/link"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -140,11 +142,14 @@ type inspectedMount struct {
 	Propagation string
 }
 
-// An inspectedNetwork has no address and no published port: loopback is all that there
-// is, or the host's network.
+// An inspectedNetwork has no address if loopback is all that there is, or if the network is
+// the host's or another container's.
 type inspectedNetwork struct {
-	IPAddress string
-	Ports     map[string][]struct{ HostIp, HostPort string } // null: not published
+	IPAddress   string
+	IPPrefixLen int
+	Gateway     string               // the bridge's address, and so the host's
+	Link        string               // the host's end of the container's eth0
+	Ports       map[string][]binding // null: not published
 }
 
 type inspectedState struct {
@@ -176,6 +181,7 @@ type inspectedHost struct {
 	PidsLimit      int64
 	ReadonlyRootfs bool
 	NetworkMode    string
+	PortBindings   map[string][]binding
 	AutoRemove     bool
 	Capabilities   []string
 	SecurityOpt    []string
@@ -215,11 +221,19 @@ func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 		Image: b.Annotation(bundle.Image), WorkingDir: p.Cwd, StopSignal: b.Annotation(bundle.Signal)}
 	i.HostConfig = hostConfig(b)
 	i.GraphDriver.Data = overlayData(b)
-	i.Mounts, i.NetworkSettings.Ports = volumes(b), map[string][]struct{ HostIp, HostPort string }{}
-	for _, port := range strings.FieldsFunc(b.Annotation(bundle.Ports), isSeparator) {
-		i.NetworkSettings.Ports[port] = nil
+	i.Mounts, i.NetworkSettings.Ports = volumes(b), bindings(b.Annotation(bundle.Ports), b.Published())
+	if i.State.Running {
+		i.NetworkSettings.take(linkOf(b))
 	}
 	return i, nil
+}
+
+// take adds the link of a container on the bridge; nil if it is on none.
+func (n *inspectedNetwork) take(l *link.Config) {
+	if l == nil {
+		return
+	}
+	n.IPAddress, n.IPPrefixLen, n.Gateway, n.Link = l.Address.Addr().String(), l.Address.Bits(), l.Gateway.String(), l.Name()
 }
 
 // isSeparator is for annotations that are lists.
@@ -230,7 +244,7 @@ func isSeparator(r rune) bool { return r == ',' || r == ' ' }
 func volumes(b *bundle.Bundle) []inspectedMount {
 	list := []inspectedMount{}
 	for _, m := range b.Spec.Mounts {
-		if m.Type != "bind" || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
+		if m.Type != "bind" || b.IsEtc(m) || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
 			continue
 		}
 		v := inspectedMount{Type: "bind", Source: m.Source, Destination: m.Destination, RW: true}
@@ -294,9 +308,10 @@ func statusWord(k *container.Container) (string, error) {
 func hostConfig(b *bundle.Bundle) inspectedHost {
 	l := b.Spec.Linux
 	h := inspectedHost{ReadonlyRootfs: b.Spec.Root.Readonly, NetworkMode: "host", AutoRemove: b.Annotation(bundle.Remove) != "", Capabilities: b.Spec.Process.Capabilities.Bounding}
-	if mode(l, specs.NetworkNamespace) != "host" {
-		h.NetworkMode = "none"
+	if mode(l, specs.NetworkNamespace) != "host" { // a bundle of an earlier minirun does not say which
+		h.NetworkMode = cmp.Or(b.Annotation(bundle.Network), "none")
 	}
+	h.PortBindings = bindings("", b.Published())
 	h.PidMode, h.IpcMode, h.UTSMode = mode(l, specs.PIDNamespace), mode(l, specs.IPCNamespace), mode(l, specs.UTSNamespace)
 	h.CgroupnsMode, h.UsernsMode = mode(l, specs.CgroupNamespace), mode(l, specs.UserNamespace)
 	h.MaskedPaths, h.ReadonlyPaths = l.MaskedPaths, l.ReadonlyPaths

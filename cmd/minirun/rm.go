@@ -79,7 +79,7 @@ func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
 	if err != nil {
 		return err
 	}
-	return f.Delete(b)
+	return errors.Join(f.Delete(b), leave(c, b))
 }
 
 // discard removes what is left of a container whose state cannot be read.

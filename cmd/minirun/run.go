@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ import (
 
 // requestFlags are the flags that describe the container.
 func requestFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
 		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the container a terminal"},
 		&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
@@ -37,7 +38,6 @@ func requestFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "call the host `NAME`"},
 		&cli.BoolFlag{Name: "read-only", Usage: "make the root file system read-only"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`none`: loopback only; host: the host's", Value: "none"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` instead of the image's entrypoint"},
 		&cli.StringSliceFlag{Name: "cap-add", Usage: "add a `CAPABILITY`, or ALL"},
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
@@ -45,7 +45,7 @@ func requestFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "rm", Usage: "remove the container when it ends"},
 		&cli.StringFlag{Name: "pull", Usage: "fetch the image from its registry: `missing` (if it is not here), always or never", Value: "missing"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of the fetching"},
-	}
+	}, networkFlags()...)
 }
 
 // lookFlags make a plan visible while it runs.
@@ -71,6 +71,8 @@ func runCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun run --rm -it busybox                  a shell in a container\n" +
 			"   minirun run -d --name web httpd               in the background\n" +
+			"   minirun run -d -p 8080:80 httpd               its port 80 is the host's port 8080\n" +
+			"   minirun run -d -P --network-rate 10mbit httpd\n" +
 			"   minirun run -m 64m --cpus 0.5 httpd           with limits\n" +
 			"   minirun run --rm -v $PWD:/src:ro busybox ls /src\n" +
 			"   minirun run --explain --rm busybox true       see every system call",
@@ -99,22 +101,26 @@ func run(c *cli.Context) error {
 	}
 	remove := removeWords(c, b, self)
 	fd, err := guard(remove...)
+	var attached []string
+	if err == nil {
+		attached, err = attach(c, b)
+	}
 	early.Reset()
 	if s := early.Signal(); s != 0 {
 		err = report.Exit(128 + int(s))
 	}
 	if err == nil {
-		err = become(append(runWords(c, b, fd), append([]string{"--"}, remove...)...)...)
+		err = become(slices.Concat(runWords(c, b, fd, attached), []string{"--"}, remove)...)
 	}
-	return errors.Join(err, store(c).Delete(b))
+	return errors.Join(err, store(c).Delete(b), leave(c, b))
 }
 
 // runWords returns minirunc's command line. Behind the id follows the command with
 // which minirunc removes the container and the bundle (see people.go of minirunc).
-func runWords(c *cli.Context, b *bundle.Bundle, guard int) []string {
+func runWords(c *cli.Context, b *bundle.Bundle, guard int, attached []string) []string {
 	words := append(globalFlags(c), "run", "--monitor", "--guard", strconv.Itoa(guard), "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	words = append(words, givenFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
-	return append(words, b.ID)
+	return append(append(words, attached...), b.ID)
 }
 
 // removeWords is the command that removes the container and the bundle.
@@ -217,6 +223,9 @@ func imageAndRequest(c *cli.Context) (*image.Image, bundle.Request, error) {
 		return nil, bundle.Request{}, err
 	}
 	r, err := request(c)
+	if c.Bool("publish-all") {
+		r.Publish = bundle.Exposed(img, r.Publish)
+	}
 	return img, r, err
 }
 
@@ -225,9 +234,12 @@ func request(c *cli.Context) (bundle.Request, error) {
 	r := bundle.Request{
 		Name: c.String("name"), Args: c.Args().Tail(), Terminal: c.Bool("tty"), Env: c.StringSlice("env"),
 		Volumes: c.StringSlice("volume"), Tmpfs: c.StringSlice("tmpfs"), User: c.String("user"), Workdir: c.String("workdir"),
-		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"), Network: c.String("network"),
+		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"),
 		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), CapAdd: c.StringSlice("cap-add"), CapDrop: c.StringSlice("cap-drop"),
 		Remove: c.Bool("rm"), Systemd: bySystemd(c), Without: split(c.StringSlice("without")),
+	}
+	if err := networkOf(c, &r); err != nil {
+		return r, err
 	}
 	fromFiles, err := readEnv(c.StringSlice("env-file"))
 	if err != nil {

@@ -53,7 +53,7 @@ var runtimeFlags = map[string][]string{
 }
 
 // valued are the flags before the command whose value may be the next word.
-var valued = []string{"root", "store", "cgroup-manager", "log", "log-format", "log-level", "rootless"}
+var valued = []string{"root", "store", "network-subnet", "cgroup-manager", "log", "log-format", "log-level", "rootless"}
 
 func takesNext(name string) bool { return slices.Contains(valued, name) }
 

@@ -28,7 +28,7 @@ func startCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			if k, err := root(c).Load(c.Args().First()); err == nil && c.Args().Len() == 1 {
 				if s, err := k.Status(); err == nil && s == "created" { // an engine's
-					return become(append(globalFlags(c), "start", k.ID)...)
+					return become(append(forPeople(c), "start", k.ID)...)
 				}
 			}
 			return each(c, func(word string) error { return start(c, word) })
@@ -70,6 +70,9 @@ func start(c *cli.Context, word string) error {
 	if err := store(c).Check(b); err != nil {
 		return fmt.Errorf("start %s: %w", word, err)
 	}
+	if err := joinAgain(c, b); err != nil {
+		return fmt.Errorf("start %s: %w", word, err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -78,7 +81,12 @@ func start(c *cli.Context, word string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(path, startWords(c, b, self)...)
+	attached, err := attach(c, b)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", word, err)
+	}
+	defer release(attached)
+	cmd := exec.Command(path, startWords(c, b, self, attached)...)
 	cmd.Args[0] = "minirunc"
 	cmd.Stderr = os.Stderr
 	var failed *exec.ExitError
@@ -108,8 +116,9 @@ func makeRoom(c *cli.Context, b *bundle.Bundle) (running bool, err error) {
 
 // startWords returns minirunc's command line. Only of a container that is to be removed when it
 // ends does the bundle go if it cannot be made.
-func startWords(c *cli.Context, b *bundle.Bundle, self string) []string {
+func startWords(c *cli.Context, b *bundle.Bundle, self string, attached []string) []string {
 	words := append(globalFlags(c), "run", "--monitor", "--detach", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
+	words = append(words, attached...)
 	if b.Annotation(bundle.Remove) == "" {
 		return append(words, b.ID)
 	}

@@ -69,7 +69,7 @@ func (f processFlags) options(c *call) (o container.Options, err error) {
 			return o, fmt.Errorf("--pid-file: %w", err)
 		}
 	}
-	if o.Engine, err = f.look(); err != nil {
+	if o.Engine, err = f.look(c.log); err != nil {
 		return o, err
 	}
 	if *f.pidfdSocket != "" {

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 
+	"minirun/cmd/early"
+	"minirun/cmd/fresh"
 	"minirun/container"
 	"minirun/container/listener"
 	"minirun/container/protect"
@@ -17,6 +19,8 @@ func create(c *call) error {
 	if err := protect.Protect(); err != nil {
 		return err
 	}
+	fresh.Start()
+	early.Listen()
 	dir, spec, text, err := flags.read(c)
 	if err != nil {
 		return err
@@ -40,6 +44,16 @@ func create(c *call) error {
 	if o.Agent, err = listener.Connect(spec.Linux.Seccomp); err != nil {
 		return err
 	}
-	_, _, err = container.Root(c.root).New(c.args[0], dir, spec, o)
-	return err
+	if err := stopped(); err != nil {
+		return err
+	}
+	o.Engine.Stopped = stopped
+	k, _, err := container.Root(c.root).New(c.args[0], dir, spec, o)
+	if err != nil {
+		return err
+	}
+	if err := stopped(); err != nil {
+		return errors.Join(err, k.Delete(true))
+	}
+	return nil
 }

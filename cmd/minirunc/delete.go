@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"minirun/cmd/fresh"
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/descriptors"
@@ -15,6 +16,7 @@ func remove(c *call) error {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
+	fresh.Start()
 	if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 		return err
 	}

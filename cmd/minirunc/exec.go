@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"minirun/cmd/fresh"
 	"minirun/cmd/report"
 	"minirun/container"
 	"minirun/container/descriptors"
@@ -65,7 +66,7 @@ func execute(c *call) error {
 	}
 	s := &session{call: c, detach: *f.detach, people: people{insulate: *f.insulate, interactive: *f.interactive}}
 	if *f.insulate {
-		c.log.speak = "minirun"
+		c.log.people = true
 	}
 	code, err := s.exec(f)
 	switch {
@@ -82,6 +83,7 @@ func (s *session) exec(f execFlags) (int, error) {
 	if err := protect.Protect(); err != nil {
 		return 0, err
 	}
+	fresh.Start()
 	k, err := s.load()
 	if err != nil {
 		return 0, err

@@ -57,6 +57,7 @@ func (c *call) globals(words []string) error {
 	f.BoolVar(&c.version, "v", false, "")
 	f.BoolVar(&c.help, "help", false, "")
 	f.BoolVar(&c.help, "h", false, "")
+	f.BoolVar(&c.log.people, "people", false, "")
 	err := f.Parse(words)
 	f.Visit(func(f *flag.Flag) { c.rootGiven = c.rootGiven || f.Name == "root" })
 	c.args, c.manager = f.Args(), *manager
@@ -102,7 +103,8 @@ Flags:
   --log FILE             append errors to FILE
   --log-format FORMAT    text or json
   --log-level LEVEL      error, warning or debug: how much the log is told
-  --debug                the same as --log-level debug
+  --debug                the same as --log-level debug: also each system call of a start, as it happens;
+                         without --log on stderr
   --systemd-cgroup       let systemd make the cgroups
   --cgroup-manager NAME  who makes the cgroups: cgroupfs, systemd or disabled
   --rootless VALUE       true, false or auto: accepted, and not needed

@@ -68,8 +68,8 @@ func (c *catcher) forward(t *target) {
 // watchTerminal waits until our terminal is gone, which is a SIGHUP. The kernel sends one
 // only to some of the processes that use it.
 func (c *catcher) watchTerminal() {
-	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err != nil || signal.Ignored(unix.SIGHUP) {
-		return
+	if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err != nil && err != unix.EIO || signal.Ignored(unix.SIGHUP) {
+		return // ENOTTY: it is none. EIO: it is gone already
 	}
 	for fds := []unix.PollFd{{Fd: 0}}; ; { // no event but POLLHUP
 		if n, err := unix.Poll(fds, -1); n > 0 || err != unix.EINTR {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/signal"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -26,9 +27,16 @@ func (c *call) lookFlags() lookFlags {
 	}
 }
 
-// look turns the flags into the plan's options.
-func (f lookFlags) look() (plan.Options, error) {
+// look turns the flags into the plan's options. --debug explains, too, into the log if
+// there is one.
+func (f lookFlags) look(log log) (plan.Options, error) {
 	o := look.Options{Explain: *f.explain, Step: *f.step, Fault: *f.fault, Out: &report.Output{To: os.Stderr}, In: os.Stdin}
+	if log.most == debug && !o.Explain && !o.Step {
+		o.Explain = true
+		if log.path != "" {
+			o.Out = &report.Output{To: logWriter{log}}
+		}
+	}
 	if o.Explain || o.Step {
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) // a reader that has seen enough, as head has, ends the explaining, not the run
 	}
@@ -42,4 +50,16 @@ func (f lookFlags) look() (plan.Options, error) {
 		}
 	}
 	return look.New(o)
+}
+
+// A logWriter writes lines to the log: each Write is of whole lines, as package look prints.
+type logWriter struct{ log }
+
+func (w logWriter) Write(lines []byte) (int, error) {
+	for line := range strings.Lines(string(lines)) {
+		if err := w.add(debug, strings.TrimSpace(line)); err != nil {
+			return 0, err
+		}
+	}
+	return len(lines), nil
 }

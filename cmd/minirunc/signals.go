@@ -15,18 +15,17 @@ import (
 // What SIGTERM, SIGINT and SIGHUP to minirunc do:
 //
 //	                            run        run -d   exec       create
-//	until the child is cloned   cancels    cancels  ends       ends
-//	until the program runs      cancels    cancels  cancels    ends
+//	until the child is cloned   cancels    cancels  ends       cancels
+//	until the program runs      cancels    cancels  cancels    cancels; it has to wait for start
 //	while the program runs      passed on  -        passed on  -
 //
 //	cancels    what was made is removed again; the exit code is 128 and the signal's number
-//	ends       minirunc dies at once, as every program does. What it had made stays, as
-//	           after SIGKILL, until somebody calls delete, as engines do
+//	ends       minirunc dies at once, as every program does. It has made nothing
 //	passed on  the program ends if it wants to (forward.go). When it has ended, minirunc
 //	           ends with its exit code
 //	-          minirunc has ended by then
 //
-// In the first millisecond of run, before minirunc listens (package early), a signal ends it.
+// In the first millisecond of run and create, before minirunc listens (package early), a signal ends it.
 // By then it has made nothing. A bundle that minirun has made is removed by minirun's
 // guard (guard.go there), as after SIGKILL.
 //

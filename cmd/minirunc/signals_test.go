@@ -55,6 +55,7 @@ func TestInterrupted(t *testing.T) {
 	testbed.WithoutPID(t, b)
 	testbed.Interrupted(t, "false", "minirunc", "run", "--bundle", b, "ID")
 	testbed.Interrupted(t, "minirunc delete --force ID", "minirunc", "run", "-d", "--bundle", b, "ID")
+	testbed.Interrupted(t, "minirunc delete --force ID", "minirunc", "create", "--bundle", b, "ID")
 }
 
 // TestYoung: a signal that comes before the program has set up its handlers waits for

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"minirun/cmd/fresh"
 	"minirun/container"
 	"minirun/container/descriptors"
 	"minirun/container/hooks"
@@ -11,6 +12,7 @@ func start(c *call) error {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
+	fresh.Start()
 	if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 		return err
 	}

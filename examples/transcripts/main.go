@@ -3,12 +3,11 @@
 //	transcripts FILE...
 //
 // A transcript is a block that begins with ```console. Lines that begin with
-// "$ " are commands for sh(1); the lines below them are what they print. What
-// differs from run to run need not be the same: numbers, sizes, ids and blanks
-// stand for others of their kind, … for any text, and a line of … alone for any
-// lines. Since programs take a moment to start, a command whose output is not
-// yet the expected one is run again, for some seconds; so the first that can be
-// run only once, such as run -d, must come out right at once.
+// "$ " are commands for sh(1); the lines below them are what they print. Package
+// pattern says what of it may differ. Since programs take a moment to start, a
+// command whose output is not yet the expected one is run again, for some seconds;
+// so the first that can be run only once, such as run -d, must come out right at
+// once.
 package main
 
 import (
@@ -19,10 +18,13 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"minirun/examples/transcripts/pattern"
 )
 
 func main() {
 	failed := false
+	words := map[string]string{}
 	for _, path := range os.Args[1:] {
 		commands, err := read(path)
 		if err == nil && len(commands) == 0 {
@@ -33,8 +35,8 @@ func main() {
 			os.Exit(1)
 		}
 		for _, c := range commands {
-			if out, ok := c.check(); !ok {
-				fmt.Printf("FAIL\t%s:%d: $ %s\nprints:\n%swhere the transcript has:\n%s", path, c.line, c.text, out, strings.Join(c.want, ""))
+			if out, ok := c.check(words); !ok {
+				fmt.Printf("FAIL\t%s:%d: $ %s\nprints:\n%swhere the transcript has:\n%s", path, c.line, c.text, out, strings.Join(c.want, "\n")+"\n")
 				failed = true
 			}
 		}
@@ -74,7 +76,7 @@ func read(path string) ([]command, error) {
 			return nil, fmt.Errorf("%s:%d: output before the first command", path, line)
 		default:
 			last := &list[len(list)-1]
-			last.want = append(last.want, s.Text()+"\n")
+			last.want = append(last.want, s.Text())
 		}
 	}
 	return list, s.Err()
@@ -82,56 +84,18 @@ func read(path string) ([]command, error) {
 
 // check runs the command until it prints what it should, or some seconds are
 // over. One that may not be run twice is run once.
-func (c command) check() (out string, ok bool) {
-	want := pattern(c.want)
+func (c command) check(words map[string]string) (out string, ok bool) {
 	once := regexp.MustCompile(`\b(run|rm|stop|load|import)\b`).MatchString(c.text)
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		printed, err := exec.Command("sh", "-c", c.text).CombinedOutput()
+		printed, err := exec.Command("sh", "-c", pattern.Fill(c.text, words)).CombinedOutput()
 		if err != nil {
 			printed = fmt.Appendf(printed, "(%v)\n", err)
 		}
-		if want.Match(printed) {
+		if pattern.Match(c.want, string(printed), words) {
 			return string(printed), true
 		}
 		if once || time.Now().After(end) {
 			return string(printed), false
 		}
 	}
-}
-
-// alike says for what in a transcript others of its kind may stand.
-var alike = []struct{ found, stands string }{
-	{`^…$`, `(?:.*\n)*?.*`},
-	{`…`, `.*`},
-	{`\b[0-9a-f]{64}\b`, `[0-9a-f]{64}`},
-	{`\b[0-9a-f]{12}\b`, `[0-9a-f]{12}`},
-	{`[0-9.]+[KM]iB\b`, `[0-9.]+[KM]iB`},
-	{`[0-9]+`, `[0-9]+`},
-	{` +`, ` +`},
-}
-
-// pattern is the regular expression of what some lines stand for.
-func pattern(lines []string) *regexp.Regexp {
-	var b strings.Builder
-	b.WriteString(`\A`)
-	for _, l := range lines {
-		b.WriteString(stands(strings.TrimSuffix(l, "\n"), 0) + `\n`)
-	}
-	return regexp.MustCompile(b.String() + `\z`)
-}
-
-// stands is the pattern for some text: each kind in turn splits what the kinds
-// before it have left.
-func stands(text string, kind int) string {
-	if kind == len(alike) {
-		return regexp.QuoteMeta(text)
-	}
-	found := regexp.MustCompile(alike[kind].found)
-	var b strings.Builder
-	at := 0
-	for _, m := range found.FindAllStringIndex(text, -1) {
-		b.WriteString(stands(text[at:m[0]], kind+1) + alike[kind].stands)
-		at = m[1]
-	}
-	return b.String() + stands(text[at:], kind+1)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -175,6 +176,47 @@ func TestDamagedImage(t *testing.T) {
 					load()
 				}
 			}
+		}
+	}
+}
+
+// TestDamagedIndex: a line of index.json with a digest that is none hides no other image,
+// is named, and can be removed by its name and by what it says. It is no path, either.
+func TestDamagedIndex(t *testing.T) {
+	layer := plainLayer(archive(t, file("a", "a")))
+	f := layoutFiles{}
+	bad := f.addImage(t, "bad", layer)
+	f.index(t, withName(bad, nameAnnotation, "x/bad:1"), withName(f.addImage(t, "good", layer), nameAnnotation, "x/good:1"))
+	for _, digest := range []string{"sha256:12", "", "sha256:../../../../etc/passwd", "md5:" + bad.Digest.Hex()} {
+		for _, word := range []string{"x/bad:1", digest} {
+			if word == "" {
+				continue // no word means it
+			}
+			var told []error
+			s := newStore(t, Options{Ownership: ownership(), Damaged: func(err error) { told = append(told, err) }})
+			if _, err := s.Load(bytes.NewReader(f.tar(t))); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(s.path(indexFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(s.path(indexFile), bytes.ReplaceAll(text, []byte(bad.Digest), []byte(digest)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			list, err := s.List()
+			if err != nil || len(list) != 1 || list[0].Names[0].Familiar() != "x/good:1" || len(told) != 1 || !strings.Contains(told[0].Error(), strconv.Quote(digest)) {
+				t.Errorf("digest %q: List() = %v, %v, and told %v", digest, list, err, told)
+			}
+			if _, err := s.Find("x/good:1"); err != nil {
+				t.Errorf("digest %q: Find(x/good:1) = %v", digest, err)
+			}
+			for _, remove := range []string{word, "x/good:1"} {
+				if _, err := s.Remove(remove, nil); err != nil {
+					t.Errorf("digest %q: Remove(%s) = %v", digest, remove, err)
+				}
+			}
+			wantEmpty(t, s)
 		}
 	}
 }

@@ -253,6 +253,9 @@ func (p *opened) readBlob(d Digest) ([]byte, error) {
 	if p.blobs == nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, fs.ErrNotExist)
 	}
+	if _, err := parseDigest(d.String()); err != nil {
+		return nil, fmt.Errorf("read blob: %w", err)
+	}
 	content, err := p.blobs.ReadFile(d.Hex(), private.Longest)
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, cause(err))
