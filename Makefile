@@ -20,6 +20,7 @@ export CGO_ENABLED = 0
 # The programs, for all that the recipes below start.
 export MINIRUN = $(CURDIR)/minirun
 export MINIRUNC = $(CURDIR)/minirunc
+export MINIRUN_PULL = $(CURDIR)/minirun-pull
 
 # Without the tag minirun's command line library brings a Markdown parser along,
 # whose tables cost half a millisecond at every start.

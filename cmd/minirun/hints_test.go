@@ -131,25 +131,24 @@ func hintDirectory(t *testing.T) string {
 	return dir
 }
 
-// fakeRegistry serves what is in a store, as docker.io, and returns a directory of settings
-// that say so.
+// fakeRegistry serves the only image of a store, as docker.io, and returns a directory of
+// settings that say so. It has a copy, because some hints remove images.
 func fakeRegistry(t *testing.T, store string) (settings string) {
 	t.Helper()
+	var index image.Index
+	text, err := os.ReadFile(store + "/index.json")
+	testbed.Must(t, err)
+	testbed.Must(t, json.Unmarshal(text, &index))
+	blobs := t.TempDir()
+	must(t, blobs, "cp -r "+store+"/blobs/sha256 .")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name := path.Base(r.URL.Path)
-		if name == "latest" {
-			var index image.Index
-			text, err := os.ReadFile(store + "/index.json")
-			if err == nil {
-				err = json.Unmarshal(text, &index)
-			}
-			if err != nil || len(index.Manifests) == 0 {
-				http.NotFound(w, r)
-				return
-			}
-			name = index.Manifests[0].Digest.String()
+		switch name := path.Base(r.URL.Path); name {
+		case "v2": // no login is needed
+		case "latest":
+			http.ServeFile(w, r, filepath.Join(blobs, "sha256", index.Manifests[0].Digest.Hex()))
+		default:
+			http.ServeFile(w, r, filepath.Join(blobs, "sha256", strings.TrimPrefix(name, "sha256:")))
 		}
-		http.ServeFile(w, r, filepath.Join(store, "blobs/sha256", strings.TrimPrefix(name, "sha256:")))
 	}))
 	t.Cleanup(server.Close)
 	settings = t.TempDir()

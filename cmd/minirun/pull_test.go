@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -14,7 +16,9 @@ func TestNoHTTP(t *testing.T) {
 		want    bool
 	}{{"minirun", false}, {"minirunc", false}, {"minirun-pull", true}} {
 		out, err := exec.Command("go", "list", "-deps", "../"+c.program).Output()
-		if err != nil {
+		if err != nil && (os.Geteuid() != 0 || errors.Is(err, exec.ErrNotFound)) {
+			t.Skipf("go list: %v: needs the Go command, and a cache that this user can read", err)
+		} else if err != nil {
 			t.Fatalf("go list -deps ../%s: %v", c.program, err)
 		}
 		if got := strings.Contains("\n"+string(out), "\nnet/http\n"); got != c.want {
