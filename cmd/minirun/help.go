@@ -16,6 +16,7 @@ var examples = map[string][]string{
 	"images":  {"minirun images", "minirun images --format '{{.Repository}} {{.Size}}' httpd"},
 	"tag":     {"minirun tag httpd:latest httpd:old"},
 	"rmi":     {"minirun rmi httpd busybox:latest"},
+	"prune":   {"minirun prune", "minirun image prune"},
 	"tree":    {"minirun tree", "minirun tree -o json web"},
 	"threads": {"minirun threads", "minirun threads web"},
 	"ns":      {"minirun ns web"},

@@ -90,7 +90,7 @@ func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
 		runCommand, psCommand, logsCommand, execCommand, stopCommand, startCommand, restartCommand, rmCommand, portCommand, inspectCommand,
 		applyCommand, deleteCommand,
-		imagesCommand, loadCommand, importCommand, tagCommand, rmiCommand,
+		imagesCommand, pullCommand, loadCommand, importCommand, tagCommand, rmiCommand, pruneCommand,
 		treeCommand, threadsCommand, nsCommand, planCommand, doctorCommand,
 		killCommand, pauseCommand, resumeCommand, updateCommand, eventsCommand,
 	} {

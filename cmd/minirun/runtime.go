@@ -153,38 +153,49 @@ func leading(words []string, takesValue func(name string) bool) (flags, rest []s
 
 // become executes minirunc in the place of minirun. It returns only if that does
 // not work.
-func become(words ...string) error {
-	path, err := findRuntime()
+func become(words ...string) error { return becomeProgram(runtimeProgram, words...) }
+
+// becomeProgram is become for another program.
+func becomeProgram(p program, words ...string) error {
+	path, err := p.find()
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, append([]string{"minirunc"}, words...), os.Environ()))
+	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, append([]string{p.name}, words...), os.Environ()))
 }
 
-// findRuntime is where minirunc is: in the directory of minirun's own file, in
+// A program is one that minirun executes.
+type program struct{ name, what string }
+
+var (
+	runtimeProgram = program{"minirunc", "which makes the containers"}
+	pullProgram    = program{"minirun-pull", "which fetches images"}
+)
+
+// find is where a program is: in the directory of minirun's own file, in
 // ../libexec/minirun from there, or in PATH.
-func findRuntime() (string, error) {
+func (p program) find() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Dir(self)
-	for _, path := range []string{filepath.Join(dir, "minirunc"), filepath.Join(dir, "../libexec/minirun/minirunc")} {
+	for _, path := range []string{filepath.Join(dir, p.name), filepath.Join(dir, "../libexec/minirun", p.name)} {
 		if unix.Access(path, unix.X_OK) == nil {
 			return path, checkPlanted(path, self)
 		}
 	}
-	path, err := exec.LookPath("minirunc")
+	path, err := exec.LookPath(p.name)
 	switch {
 	case errors.Is(err, exec.ErrDot):
 		return "", err
 	case err != nil:
-		return "", fmt.Errorf("minirunc, which makes the containers, is not in %s, in %s or in PATH", dir, filepath.Join(dir, "../libexec/minirun"))
+		return "", fmt.Errorf("%s, %s, is not in %s, in %s or in PATH", p.name, p.what, dir, filepath.Join(dir, "../libexec/minirun"))
 	}
 	return path, checkPlanted(path, self)
 }
 
-// checkPlanted refuses a minirunc that another user can have put where it was found:
+// checkPlanted refuses a program that another user can have put where it was found:
 // anybody can, beside a minirun in /tmp. Its file, and a link to it, belong to root, to
 // the caller, or to the user that minirun itself belongs to.
 func checkPlanted(path, self string) error {

@@ -77,7 +77,7 @@ func start(c *cli.Context, word string) error {
 	if err != nil {
 		return err
 	}
-	path, err := findRuntime()
+	path, err := runtimeProgram.find()
 	if err != nil {
 		return err
 	}

@@ -139,6 +139,7 @@ func setUp(t *testing.T, e *testscript.Env) error {
 	e.Setenv("EXAMPLES", examples)
 	e.Setenv("PROGRAMS", Programs)
 	e.Setenv("HOME", home)
+	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "settings"))
 	e.Setenv("MINIRUN_NETWORK", "none") // see Isolate
 	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	e.Setenv("XDG_DATA_HOME", filepath.Join(home, "share"))
@@ -151,6 +152,9 @@ func setUp(t *testing.T, e *testscript.Env) error {
 				return err
 			}
 		}
+	}
+	if err := writeClosed(filepath.Join(e.WorkDir, "settings")); err != nil {
+		return err
 	}
 	return os.Chmod(e.WorkDir, 0o755)
 }
