@@ -104,6 +104,7 @@ func (b *builder) makeGroup(p *plan.Plan) (group plan.FD, err error) {
 //	chdir        the caller's directory would stay in use
 //	waitid       until the container process has ended, whatever time that takes
 //	write        the siginfo_t that waitid has filled goes to the file "exit"
+//	sendto       published ports lead to the container no more (package link)
 //	exit_group   or, with Options.AtExit, execve of the command that cleans up
 //
 // The file "exit" becomes descriptor 3, so that one close_range can close all others. It may
@@ -130,6 +131,7 @@ func (b *builder) monitor(p *plan.Plan, c plan.Clone) error {
 	info := &plan.Memory{Bytes: make([]byte, exit.Size), Show: func() string { return "{...}" }}
 	p.Call("waitid", unix.SYS_WAITID, plan.Name{Value: unix.P_PID, Text: "P_PID"}, child, info, plan.Name{Value: unix.WEXITED, Text: "WEXITED"}, plan.Null)
 	p.Call("write", unix.SYS_WRITE, plan.Num(3), info, plan.Num(exit.Size)).MustReturn(exit.Size)
+	b.options.Network.End(p)
 	if b.options.AtExit != nil {
 		p.Note("--rm: the monitor becomes the command that cleans up")
 		p.RtSigprocmask()

@@ -15,6 +15,7 @@ import (
 	"minirun/container/hooks"
 	"minirun/container/listener"
 	"minirun/namespaces/mapping"
+	"minirun/namespaces/network/link"
 	"minirun/plan"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -46,6 +47,7 @@ type Options struct {
 	AtExit                []string             // with Monitor: the command that the monitor becomes when all is over, by its path; nil: none
 	NoCgroup              bool                 // the container stays in the caller's cgroup: no limits, no device filter (devices.Filter.Without)
 	Systemd               bool                 // systemd makes the cgroup, as a scope; see package systemd
+	Network               *link.Config         // the link that the container gets; nil: none
 
 	Config []byte // the text of config.json, kept for exec and hooks; nil: they read the bundle's config.json again
 
@@ -214,6 +216,7 @@ func (b *builder) plan() (*plan.Plan, error) {
 	b.joins.Enter(p)
 	b.namespaces.SetUp(p)
 	b.netdevices.Move(p)
+	b.options.Network.Connect(p)
 	p.Heading("root and mounts")
 	if b.detached != nil {
 		b.detached.Open(p)

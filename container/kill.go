@@ -121,8 +121,8 @@ func (c *Container) Delete(force bool) error {
 
 // clear ends what still runs and removes the cgroup. The kernel removes a group only when no
 // process is in it (EBUSY), so the order is: end, then remove. A unit of systemd is stopped
-// before; what systemd leaves of its group is then removed, too. The unit has the group's
-// name, so it is another container's if the group is.
+// before; what systemd leaves of its group is then removed, too. Nor is it
+// stopped if its group is another one by now.
 //
 // If create was killed early, there may be a group that has no mark yet, and no process.
 func (c *Container) clear(stopped bool) error {
@@ -145,7 +145,7 @@ func (c *Container) clear(stopped bool) error {
 	if err != nil || group == nil {
 		return err
 	}
-	return errors.Join(systemd.Forget(c.Unit, c.UserUnit), remove(group))
+	return errors.Join(systemd.Forget(c.Unit, c.UserUnit, group.Dir), remove(group))
 }
 
 // end kills every process of the container, and waits at most 10 seconds for the first to

@@ -155,8 +155,11 @@ func walk(at uintptr) {
 		if p.trace {
 			start = now(p)
 		}
+		// The trace of a gate goes before the gate's own message: at the gate Created the
+		// runtime leaves then, and what it has not read would make our next read fail
+		// (ECONNRESET).
 		gate := in.gate && in.fault == 0
-		if gate && p.trace { // before the message itself: at the gate Created the runtime leaves, and what it has not read would make our next read fail (ECONNRESET)
+		if gate && p.trace {
 			send(p, kindTrace, in.step, 0, start, now(p), 0)
 		}
 		r, errno := call(p, in)

@@ -159,35 +159,72 @@ func (u *Unit) Stop() error {
 	err := u.job("stop", func(m *manager, done chan<- string) (int, error) {
 		return m.StopUnitContext(m.ctx, u.Name, "replace", done)
 	})
-	var answer dbus.Error
-	if errors.As(err, &answer) && answer.Name == "org.freedesktop.systemd1.NoSuchUnit" {
+	if isNoSuchUnit(err) {
 		return nil
 	}
 	return err
 }
 
-// Forget stops a unit that is empty by now; name "" is no unit. It is no error if no
-// systemd can be asked, such as the one of a user who has logged out: then nobody
-// remembers the unit either.
-func Forget(name string, user bool) error {
+// Forget stops a unit that is empty by now, and whose group is the directory dir; name "" is
+// no unit. It is no error if no systemd can be asked, such as the one of a user who has
+// logged out: then nobody remembers the unit either.
+func Forget(name string, user bool, dir string) error {
 	if name == "" {
 		return nil
 	}
-	if err := (&Unit{Name: name, User: user}).Stop(); !errors.Is(err, ErrNotRunning) {
-		return err
+	u := &Unit{Name: name, User: user}
+	its, err := u.has(dir)
+	if err == nil && its {
+		err = u.Stop()
 	}
-	return nil
+	if errors.Is(err, ErrNotRunning) {
+		return nil
+	}
+	return err
+}
+
+// has asks whether a group is the unit's. The name of a unit alone does not say whose it is:
+// a group can be left when systemd has forgotten its unit, and another container, with a
+// group in another slice, can have that name by then.
+func (u *Unit) has(dir string) (bool, error) {
+	m, err := connect(u.User, timeout)
+	if err != nil {
+		return false, err
+	}
+	defer m.Close()
+	property, err := m.GetUnitTypePropertyContext(m.ctx, u.Name, "Scope", "ControlGroup")
+	if isNoSuchUnit(err) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("systemd: the ControlGroup of %s: %w", u.Name, m.cause(err))
+	}
+	group, _ := property.Value.Value().(string)
+	if group == "" {
+		return false, nil // its processes have ended
+	}
+	h, err := cgroups.Find()
+	return err == nil && dir == filepath.Join(h.Mount, group), err
+}
+
+// isNoSuchUnit says whether systemd has answered that it does not know a unit.
+func isNoSuchUnit(err error) bool {
+	var answer dbus.Error
+	return errors.As(err, &answer) && answer.Name == "org.freedesktop.systemd1.NoSuchUnit"
 }
 
 // Update records that systemd is told the new limits, so that it does not write
 // back the old ones when it is reloaded. It goes before [cgroups.Group.Update]: that
-// writes all limits exactly, and its errors say why the kernel refuses one.
-func (u *Unit) Update(p *plan.Plan, limits []cgroups.Write) {
+// writes all limits exactly, and its errors say why the kernel refuses one. It is not told if
+// the group is not that of the unit any more.
+func (u *Unit) Update(p *plan.Plan, g *cgroups.Group, limits []cgroups.Write) {
 	all := limitProperties(limits)
 	if len(all) == 0 {
 		return
 	}
 	p.Do(fmt.Sprintf("SetUnitProperties(%q, true, {%s})", u.Name, printed(all)), func(*plan.Process) error {
+		if its, err := u.has(g.Dir); !its || err != nil {
+			return err
+		}
 		m, err := connect(u.User, timeout)
 		if err != nil {
 			return err

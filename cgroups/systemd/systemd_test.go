@@ -220,22 +220,75 @@ func TestStop(t *testing.T) {
 
 // TestUpdate: systemd is told only what it knows, and is not asked if that is nothing.
 func TestUpdate(t *testing.T) {
-	f := &fakeSystemd{answer: func(n uint32) []*dbus.Message { return []*dbus.Message{returned(n)} }}
+	f := &fakeSystemd{}
+	f.answer = func(n uint32) []*dbus.Message {
+		if f.asked[len(f.asked)-1] == "Get" {
+			return []*dbus.Message{returned(n, dbus.MakeVariant("/a.slice/x.scope"))}
+		}
+		return []*dbus.Message{returned(n)}
+	}
 	f.listen(t)
-	u, p := &Unit{Name: "x.scope", User: true}, &plan.Plan{}
-	u.Update(p, []cgroups.Write{{File: "cpu.max.burst", Value: "5"}})
+	u, p, g := &Unit{Name: "x.scope", User: true}, &plan.Plan{}, cgroups.Open(below(t, "/a.slice/x.scope"))
+	u.Update(p, g, []cgroups.Write{{File: "cpu.max.burst", Value: "5"}})
 	if len(p.Steps) > 0 {
 		t.Errorf("Update(burst) records %v, want nothing", p.Steps[0])
 	}
-	u.Update(p, []cgroups.Write{{File: "pids.max", Value: "5"}, {File: "cpu.max.burst", Value: "5"}})
+	u.Update(p, g, []cgroups.Write{{File: "pids.max", Value: "5"}, {File: "cpu.max.burst", Value: "5"}})
 	if len(p.Steps) != 1 || p.Steps[0].Call != `SetUnitProperties("x.scope", true, {TasksMax=5})` {
 		t.Fatalf("Update(pids) records %v", p.Steps)
 	}
-	if _, err := p.Start(plan.Options{}); err != nil || len(f.heard()) != 1 {
-		t.Fatalf("Start() = %v after %v, want one call", err, f.heard())
+	if _, err := p.Start(plan.Options{}); err != nil || !slices.Equal(f.heard(), []string{"Get", "SetUnitProperties"}) {
+		t.Fatalf("Start() = %v after %v", err, f.heard())
 	}
-	if got, want := fmt.Sprint(f.bodies[0]), "[x.scope true [[TasksMax @t 5]]]"; got != want {
+	if got, want := fmt.Sprint(f.bodies[1]), "[x.scope true [[TasksMax @t 5]]]"; got != want {
 		t.Errorf("Update(pids) sent %s, want %s", got, want)
+	}
+}
+
+// below is where a group of systemd's is on this machine.
+func below(t *testing.T, group string) string {
+	t.Helper()
+	h, err := cgroups.Find()
+	if err != nil {
+		t.Skipf("no cgroup v2 hierarchy: %v", err)
+	}
+	return filepath.Join(h.Mount, group)
+}
+
+// TestNamesake: a unit whose group is another one is neither stopped nor told limits.
+func TestNamesake(t *testing.T) {
+	for group, want := range map[string][]string{
+		"/a.slice/x.scope": {"Get", "StopUnit", "Get", "SetUnitProperties"},
+		"/b.slice/x.scope": {"Get", "Get"},
+		"/x.scope":         {"Get", "Get"}, // in no slice
+		"":                 {"Get", "Get"}, // its processes have ended
+		"none":             {"Get", "Get"}, // no such unit
+	} {
+		f := &fakeSystemd{}
+		f.answer = func(n uint32) []*dbus.Message {
+			const job = dbus.ObjectPath("/org/freedesktop/systemd1/job/7")
+			switch last := f.asked[len(f.asked)-1]; {
+			case last == "Get" && group == "none":
+				return []*dbus.Message{refused(n, "NoSuchUnit", "Unit x.scope not loaded.")}
+			case last == "Get":
+				return []*dbus.Message{returned(n, dbus.MakeVariant(group))}
+			case last == "StopUnit":
+				return []*dbus.Message{returned(n, job), removedJob(job, "done")}
+			}
+			return []*dbus.Message{returned(n)}
+		}
+		f.listen(t)
+		if err := Forget("x.scope", true, below(t, "/a.slice/x.scope")); err != nil {
+			t.Errorf("the unit's group is %q: Forget = %v", group, err)
+		}
+		p := &plan.Plan{}
+		(&Unit{Name: "x.scope", User: true}).Update(p, cgroups.Open(below(t, "/a.slice/x.scope")), []cgroups.Write{{File: "pids.max", Value: "5"}})
+		if _, err := p.Start(plan.Options{}); err != nil {
+			t.Errorf("the unit's group is %q: Update = %v", group, err)
+		}
+		if got := f.heard(); !slices.Equal(got, want) {
+			t.Errorf("the unit's group is %q: asked for %v, want %v", group, got, want)
+		}
 	}
 }
 

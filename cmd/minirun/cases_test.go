@@ -106,7 +106,7 @@ func eachUser(t *testing.T, run func(u caller)) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			testbed.OpenUp(t, dir)
-			u := caller{T: t, uid: uid, store: filepath.Join(dir, "XDG_DATA_HOME/minirun"), env: []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}}
+			u := caller{T: t, uid: uid, store: filepath.Join(dir, "XDG_DATA_HOME/minirun"), env: []string{"MINIRUN_NETWORK=none", "HOME=" + dir, "PATH=" + os.Getenv("PATH")}}
 			for _, name := range []string{"XDG_RUNTIME_DIR", "XDG_DATA_HOME"} {
 				path := filepath.Join(dir, name)
 				testbed.Must(t, os.Mkdir(path, 0o700))
@@ -431,7 +431,7 @@ func TestCompressed(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, program := range []string{"xz", "bzip2"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
+			t.Skipf("%v: install the package of that name", err)
 		}
 		layer := layerOf(t, member{name: "a"})
 		for command, content := range map[string][]byte{

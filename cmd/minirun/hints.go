@@ -166,13 +166,12 @@ const published = "no port is published: `minirun run -d --network host IMAGE` l
 var insteadOfFlags = map[string][]advice{
 	"run": {
 		{"-a, --attach", "`minirun run -i IMAGE` is attached to all three"},
-		{"--add-host", "`minirun run -v ./FILE:/etc/hosts:ro IMAGE`"},
 		{"--cgroup-parent", inBundle("linux.cgroupsPath")},
 		{"--cgroupns", "`minirun run --without cgroup IMAGE` is in the host's"},
 		{"--cidfile", "`minirun run -d IMAGE >FILE`"},
 		{"-c, --cpu-shares, --cpu-period, --cpu-quota, --cpuset-cpus, --cpuset-mems", inBundle("linux.resources.cpu")},
 		{"--device, --device-cgroup-rule, --gpus", inBundle("linux.devices and linux.resources.devices")},
-		{"--dns, --dns-opt, --dns-option, --dns-search", "`minirun run -v ./FILE:/etc/resolv.conf:ro IMAGE`"},
+		{"--dns-opt, --dns-option", "`minirun run -v ./FILE:/etc/resolv.conf:ro IMAGE`"},
 		{"--domainname", inBundle("domainname")},
 		{"--expose, -p, --publish, -P, --publish-all, --link, --ip, --ip6, --mac-address, --network-alias", published},
 		{"--group-add", inBundle("process.user.additionalGids")},

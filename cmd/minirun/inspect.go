@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,11 +141,14 @@ type inspectedMount struct {
 	Propagation string
 }
 
-// An inspectedNetwork has no address and no published port: loopback is all that there
-// is, or the host's network.
+// An inspectedNetwork has no address if loopback is all that there is, or if the network is
+// the host's or another container's.
 type inspectedNetwork struct {
-	IPAddress string
-	Ports     map[string][]struct{ HostIp, HostPort string } // null: not published
+	IPAddress   string
+	IPPrefixLen int
+	Gateway     string // the bridge's address, and so the host's
+	MacAddress  string
+	Ports       map[string][]binding // null: not published
 }
 
 type inspectedState struct {
@@ -176,6 +180,7 @@ type inspectedHost struct {
 	PidsLimit      int64
 	ReadonlyRootfs bool
 	NetworkMode    string
+	PortBindings   map[string][]binding
 	AutoRemove     bool
 	Capabilities   []string
 	SecurityOpt    []string
@@ -215,10 +220,7 @@ func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 		Image: b.Annotation(bundle.Image), WorkingDir: p.Cwd, StopSignal: b.Annotation(bundle.Signal)}
 	i.HostConfig = hostConfig(b)
 	i.GraphDriver.Data = overlayData(b)
-	i.Mounts, i.NetworkSettings.Ports = volumes(b), map[string][]struct{ HostIp, HostPort string }{}
-	for _, port := range strings.FieldsFunc(b.Annotation(bundle.Ports), isSeparator) {
-		i.NetworkSettings.Ports[port] = nil
-	}
+	i.Mounts, i.NetworkSettings.Ports = volumes(b), bindings(b.Annotation(bundle.Ports), b.Published())
 	return i, nil
 }
 
@@ -230,7 +232,7 @@ func isSeparator(r rune) bool { return r == ',' || r == ' ' }
 func volumes(b *bundle.Bundle) []inspectedMount {
 	list := []inspectedMount{}
 	for _, m := range b.Spec.Mounts {
-		if m.Type != "bind" || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
+		if m.Type != "bind" || b.IsEtc(m) || m.Destination == "/proc" || m.Destination == "/sys" || strings.HasPrefix(m.Destination, "/sys/") {
 			continue
 		}
 		v := inspectedMount{Type: "bind", Source: m.Source, Destination: m.Destination, RW: true}
@@ -294,9 +296,10 @@ func statusWord(k *container.Container) (string, error) {
 func hostConfig(b *bundle.Bundle) inspectedHost {
 	l := b.Spec.Linux
 	h := inspectedHost{ReadonlyRootfs: b.Spec.Root.Readonly, NetworkMode: "host", AutoRemove: b.Annotation(bundle.Remove) != "", Capabilities: b.Spec.Process.Capabilities.Bounding}
-	if mode(l, specs.NetworkNamespace) != "host" {
-		h.NetworkMode = "none"
+	if mode(l, specs.NetworkNamespace) != "host" { // a bundle of an earlier minirun does not say which
+		h.NetworkMode = cmp.Or(b.Annotation(bundle.Network), "none")
 	}
+	h.PortBindings = bindings("", b.Published())
 	h.PidMode, h.IpcMode, h.UTSMode = mode(l, specs.PIDNamespace), mode(l, specs.IPCNamespace), mode(l, specs.UTSNamespace)
 	h.CgroupnsMode, h.UsernsMode = mode(l, specs.CgroupNamespace), mode(l, specs.UserNamespace)
 	h.MaskedPaths, h.ReadonlyPaths = l.MaskedPaths, l.ReadonlyPaths

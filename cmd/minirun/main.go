@@ -175,6 +175,9 @@ func globalFlags(c *cli.Context) (words []string) {
 	return words
 }
 
+// forPeople are the words for a command of minirunc's that tells errors in minirun's name.
+func forPeople(c *cli.Context) []string { return append(globalFlags(c), "--people") }
+
 // bySystemd says whether systemd is to make the cgroup of a new container.
 func bySystemd(c *cli.Context) bool {
 	return c.Bool("systemd-cgroup") || c.String("cgroup-manager") == "systemd"

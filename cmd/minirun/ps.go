@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -33,7 +34,7 @@ func psCommand() *cli.Command {
 			&cli.IntFlag{Name: "last", Aliases: []string{"n"}, Usage: "the last `N` made"},
 			&cli.BoolFlag{Name: "no-trunc", Usage: "whole ids and commands"},
 			&cli.BoolFlag{Name: "wide", Usage: "host pid, threads and cgroup, too"},
-			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: name, id, status, ancestor, exited"},
+			&cli.StringSliceFlag{Name: "filter", Aliases: []string{"f"}, Usage: "only those with `KEY=VALUE`: name (a regular expression), id, status, ancestor, exited"},
 			&cli.StringFlag{Name: "format", Usage: "table, json, or a Go `TEMPLATE`"},
 		},
 		Action: func(c *cli.Context) error {
@@ -52,7 +53,7 @@ func processes(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	words := append(append(globalFlags(c), "ps"), givenFlags(c, "quiet", "format")...)
+	words := append(append(forPeople(c), "ps"), givenFlags(c, "quiet", "format")...)
 	for _, format := range c.StringSlice("filter") {
 		words = append(words, "--format", format)
 	}
@@ -139,6 +140,9 @@ func filter(all []*listed, filters []string) ([]*listed, error) {
 		if !ok || !slices.Contains([]string{"name", "id", "status", "ancestor", "exited"}, key) {
 			return nil, fmt.Errorf("filter %q: want name=, id=, status=, ancestor= or exited=", f)
 		}
+		if _, err := regexp.Compile(value); key == "name" && err != nil {
+			return nil, fmt.Errorf("filter %q: %w", f, err)
+		}
 		byKey[key] = append(byKey[key], value)
 	}
 	return slices.DeleteFunc(all, func(l *listed) bool {
@@ -154,7 +158,7 @@ func filter(all []*listed, filters []string) ([]*listed, error) {
 func (l *listed) matches(key, value string) bool {
 	switch key {
 	case "name":
-		return strings.Contains(l.Name, value)
+		return matchesName(l.Name, value)
 	case "id":
 		return strings.HasPrefix(l.ID, value)
 	case "status":
@@ -163,6 +167,13 @@ func (l *listed) matches(key, value string) bool {
 		return l.Image == value || strings.TrimSuffix(l.Image, ":latest") == value
 	}
 	return l.State == "exited" && fmt.Sprint(l.ExitCode) == value
+}
+
+// matchesName says whether a regular expression finds something in a name. As with docker,
+// the name may begin with a slash for it.
+func matchesName(name, pattern string) bool {
+	e, err := regexp.Compile(pattern)
+	return err == nil && (e.MatchString(name) || e.MatchString("/"+name))
 }
 
 func asksForStatus(filters []string) bool {

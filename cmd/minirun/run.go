@@ -22,7 +22,7 @@ import (
 
 // requestFlags are the flags that describe the container.
 func requestFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "keep standard input open"},
 		&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the container a terminal"},
 		&cli.StringFlag{Name: "name", Usage: "call the container `NAME`"},
@@ -37,7 +37,6 @@ func requestFlags() []cli.Flag {
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "start in `DIR`"},
 		&cli.StringFlag{Name: "hostname", Aliases: []string{"h"}, Usage: "call the host `NAME`"},
 		&cli.BoolFlag{Name: "read-only", Usage: "make the root file system read-only"},
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`none`: loopback only; host: the host's", Value: "none"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "run `PROGRAM` instead of the image's entrypoint"},
 		&cli.StringSliceFlag{Name: "cap-add", Usage: "add a `CAPABILITY`, or ALL"},
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
@@ -45,7 +44,7 @@ func requestFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "rm", Usage: "remove the container when it ends"},
 		&cli.StringFlag{Name: "pull", Usage: "`missing` or never: minirun pulls no image", Value: "missing"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true}, // of docker's pull
-	}
+	}, networkFlags()...)
 }
 
 // lookFlags make a plan visible while it runs.
@@ -193,7 +192,7 @@ func request(c *cli.Context) (bundle.Request, error) {
 	r := bundle.Request{
 		Name: c.String("name"), Args: c.Args().Tail(), Terminal: c.Bool("tty"), Env: c.StringSlice("env"),
 		Volumes: c.StringSlice("volume"), Tmpfs: c.StringSlice("tmpfs"), User: c.String("user"), Workdir: c.String("workdir"),
-		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"), Network: c.String("network"),
+		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"),
 		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), CapAdd: c.StringSlice("cap-add"), CapDrop: c.StringSlice("cap-drop"),
 		Remove: c.Bool("rm"), Systemd: bySystemd(c), Without: split(c.StringSlice("without")),
 	}
@@ -201,6 +200,9 @@ func request(c *cli.Context) (bundle.Request, error) {
 		return r, usageOf(c.Command.Name, notDone{flag: "--pull always"})
 	} else if p != "missing" && p != "never" {
 		return r, fmt.Errorf("--pull %q: want missing or never", p)
+	}
+	if err := networkOf(c, &r); err != nil {
+		return r, err
 	}
 	fromFiles, err := readEnv(c.StringSlice("env-file"))
 	if err != nil {

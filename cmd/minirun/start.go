@@ -28,7 +28,7 @@ func startCommand() *cli.Command {
 		Action: func(c *cli.Context) error {
 			if k, err := root(c).Load(c.Args().First()); err == nil && c.Args().Len() == 1 {
 				if s, err := k.Status(); err == nil && s == "created" { // an engine's
-					return become(append(globalFlags(c), "start", k.ID)...)
+					return become(append(forPeople(c), "start", k.ID)...)
 				}
 			}
 			return each(c, func(word string) error { return start(c, word) })
@@ -68,6 +68,9 @@ func start(c *cli.Context, word string) error {
 		return err
 	}
 	if err := store(c).Check(b); err != nil {
+		return fmt.Errorf("start %s: %w", word, err)
+	}
+	if err := joinAgain(c, b); err != nil {
 		return fmt.Errorf("start %s: %w", word, err)
 	}
 	self, err := os.Executable()

@@ -63,6 +63,6 @@ func hand(c *cli.Context) error {
 	for _, f := range c.Command.Flags {
 		names = append(names, f.Names()[0])
 	}
-	words := append(globalFlags(c), c.Command.Name)
+	words := append(forPeople(c), c.Command.Name)
 	return become(append(append(words, givenFlags(c, names...)...), k.ID)...)
 }

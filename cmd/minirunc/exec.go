@@ -66,7 +66,7 @@ func execute(c *call) error {
 	}
 	s := &session{call: c, detach: *f.detach, people: people{insulate: *f.insulate, interactive: *f.interactive}}
 	if *f.insulate {
-		c.log.speak = "minirun"
+		c.log.people = true
 	}
 	code, err := s.exec(f)
 	switch {

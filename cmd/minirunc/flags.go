@@ -57,6 +57,7 @@ func (c *call) globals(words []string) error {
 	f.BoolVar(&c.version, "v", false, "")
 	f.BoolVar(&c.help, "help", false, "")
 	f.BoolVar(&c.help, "h", false, "")
+	f.BoolVar(&c.log.people, "people", false, "")
 	err := f.Parse(words)
 	f.Visit(func(f *flag.Flag) { c.rootGiven = c.rootGiven || f.Name == "root" })
 	c.args, c.manager = f.Args(), *manager

@@ -25,10 +25,10 @@ import (
 
 // A log is the file that --log names. Without a path, errors go to stderr only.
 type log struct {
-	path  string
-	json  bool
-	most  level  // the last level that is written
-	speak string // whose name begins an error on stderr; "": minirunc's
+	path   string
+	json   bool
+	most   level // the last level that is written
+	people bool  // an error on stderr begins with minirun's name, by which people know us
 }
 
 // Levels of a log, by how much is said.
@@ -105,8 +105,8 @@ func (l log) warn(text string) {
 }
 
 func (l log) speaker() string {
-	if l.speak != "" {
-		return l.speak
+	if l.people {
+		return "minirun"
 	}
 	return "minirunc"
 }

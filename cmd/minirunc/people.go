@@ -34,19 +34,22 @@ import (
 //	--name         not used: it is there to be seen in ps
 //	--guard        the number of a descriptor: minirun's guard executes COMMAND if it is
 //	               closed before minirunc has written a byte (guard.go of minirun)
+//	--network      the file with the container's link (package link)
+//	--lease        the number of a descriptor that is closed once the link exists (package network)
 //	--rm           the container is removed at its end
 //	COMMAND        removes the container, and the bundle, which is minirun's. It is
 //	               executed if the making of the container fails and, with --rm, at
 //	               the end.
 //
 // With --monitor or --insulate errors are told in minirun's name, with the exit
-// codes of [peopleCode].
+// codes of [peopleCode]. With --people before a command, they are told in that name only.
 type people struct {
 	insulate    bool
 	interactive bool
 	remove      bool
 	command     []string
 	guard       guard
+	lease       guard
 }
 
 // A guard is the descriptor of --guard; nil without one.
@@ -65,6 +68,13 @@ func guarded(fd int) guard {
 func (g guard) release() {
 	if g.File != nil {
 		g.Write([]byte{1}) // EPIPE: somebody has killed the guard. ErrClosed: it was released before
+		g.Close()
+	}
+}
+
+// close closes the descriptor, which was held for that alone.
+func (g guard) close() {
+	if g.File != nil {
 		g.Close()
 	}
 }

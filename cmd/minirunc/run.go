@@ -16,6 +16,7 @@ import (
 	"minirun/container/listener"
 	"minirun/container/protect"
 	"minirun/container/sockets"
+	"minirun/namespaces/network/link"
 )
 
 // runFlags are the flags of run.
@@ -24,6 +25,8 @@ type runFlags struct {
 	detach, keep                      *bool
 	monitor, interactive, removeAtEnd *bool // see people.go
 	guard                             *int
+	network                           *string
+	lease                             *int
 }
 
 func run(c *call) error {
@@ -35,6 +38,8 @@ func run(c *call) error {
 		interactive: c.flags.yes("interactive", ""),
 		removeAtEnd: c.flags.yes("rm", ""),
 		guard:       c.flags.number("guard", ""),
+		network:     c.flags.text("network", ""),
+		lease:       c.flags.number("lease", ""),
 	}
 	c.flags.text("name", "")
 	if err := c.parse(1, math.MaxInt); err != nil {
@@ -50,8 +55,8 @@ func run(c *call) error {
 	early.Listen()
 	s := &runSession{session: session{call: c, detach: *f.detach}, keep: *f.keep, monitor: *f.monitor}
 	if s.monitor {
-		c.log.speak = "minirun"
-		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:], guarded(*f.guard)}
+		c.log.people = true
+		s.people = people{true, *f.interactive, *f.removeAtEnd, c.args[1:], guarded(*f.guard), guarded(*f.lease)}
 	}
 	code, err := s.run(f)
 	if err != nil && s.monitor {
@@ -84,6 +89,11 @@ func (s *runSession) run(f runFlags) (code int, err error) {
 	}
 	if err := s.runFiles(f); err != nil {
 		return 0, err
+	}
+	if s.monitor && *f.network != "" {
+		if s.options.Network, err = link.Read(*f.network); err != nil {
+			return 0, err
+		}
 	}
 	if s.options.Agent, err = listener.Connect(s.spec.Linux.Seccomp); err != nil {
 		return 0, err
@@ -132,6 +142,7 @@ func (s *runSession) detached() error {
 		s.options.AtExit = s.people.command
 	}
 	k, p, err := container.Root(s.root).New(s.args[0], s.dir, s.spec, s.options)
+	s.people.lease.close()
 	if err != nil {
 		return err
 	}
@@ -163,6 +174,7 @@ func (s *runSession) attached() (int, error) {
 	}
 	s.options.Engine.Stopped = signals.interrupted
 	k, p, err := container.Root(s.root).New(s.args[0], s.dir, s.spec, s.options)
+	s.people.lease.close()
 	pipes.started()
 	if err == nil {
 		if err = stopped(); err != nil { // a thread may have been in the handler when the others went on
@@ -184,6 +196,7 @@ func (s *runSession) attached() (int, error) {
 		}
 	}()
 	status, err := s.attach(p, signals, pipes, func() error { return k.Delete(true) })
+	err = errors.Join(err, s.options.Network.Withdraw())
 	if err != nil {
 		return 0, fmt.Errorf("wait for %s: %w", k.ID, err)
 	}

@@ -129,6 +129,7 @@ func setUp(t *testing.T, e *testscript.Env) error {
 	e.Setenv("EXAMPLES", examples)
 	e.Setenv("PROGRAMS", Programs)
 	e.Setenv("HOME", home)
+	e.Setenv("MINIRUN_NETWORK", "none") // see Isolate
 	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	e.Setenv("XDG_DATA_HOME", filepath.Join(home, "share"))
 	for _, dir := range []string{home, filepath.Join(home, "run"), filepath.Join(home, "share")} {

@@ -3,6 +3,7 @@ package testbed
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -98,7 +99,7 @@ func provide(programs []string) (dir string, err error) {
 // isolated runs the tests in namespaces of their own, in a cgroup of their own.
 func isolated() int {
 	return ExitCode(InGroup("cmd", func(group int) error {
-		return Isolate(group, unix.CLONE_NEWNS|unix.CLONE_NEWPID|unix.CLONE_NEWCGROUP)
+		return Isolate(group, unix.CLONE_NEWNS|unix.CLONE_NEWPID|unix.CLONE_NEWCGROUP|unix.CLONE_NEWNET)
 	}))
 }
 
@@ -131,12 +132,14 @@ func InGroup(name string, do func(group int) error) error {
 	return err
 }
 
-// Isolate executes the test binary as "tests' init", in a cgroup and new namespaces.
-// More is added to its environment.
+// Isolate executes the test binary as "tests' init", in a cgroup and new namespaces. One of
+// them is a network namespace, which plays the host: no test touches the machine's own links,
+// addresses, packet filters or sysctls. More is added to the environment. Containers have no network
+// there unless a test asks for one: the kernels of some test beds cannot translate addresses.
 func Isolate(group int, namespaces uintptr, more ...string) error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = "tests' init"
-	cmd.Env = append(os.Environ(), more...)
+	cmd.Env = append(append(os.Environ(), "MINIRUN_NETWORK=none"), more...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Cloneflags: namespaces, UseCgroupFD: true, CgroupFD: group, Pdeathsig: unix.SIGKILL}
 	return cmd.Run()
@@ -199,10 +202,35 @@ func World() error {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
+	if err := loopbackUp(); err != nil {
+		return err
+	}
 	if err := os.Mkdir("/sys/fs/cgroup/tests", 0o755); err != nil {
 		return err
 	}
 	return os.WriteFile("/sys/fs/cgroup/tests/cgroup.procs", []byte("0"), 0)
+}
+
+// loopbackUp gives the tests' network namespace what every host has: 127.0.0.1
+// (netdevice(7)).
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, lo); err != nil {
+		return fmt.Errorf("flags of lo: %w", err)
+	}
+	lo.SetUint16(lo.Uint16() | unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
+	return nil
 }
 
 // remains are what is in the tests' world that was not there when the
@@ -222,6 +250,12 @@ func remains() (list []string) {
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, "minirun") {
 			list = append(list, "mount "+line)
+		}
+	}
+	links, _ := net.Interfaces()
+	for _, l := range links {
+		if l.Name == "minirun0" || strings.HasPrefix(l.Name, "mr") {
+			list = append(list, "link "+l.Name)
 		}
 	}
 	for _, pattern := range []string{"/sys/fs/cgroup/minirun*", "/run/minirun/*", "/var/lib/minirun/containers/*", "/var/lib/minirun/names/*"} {

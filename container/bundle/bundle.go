@@ -55,9 +55,13 @@ const (
 	Created = "org.minirun.created" // RFC 3339
 	Ports   = "org.minirun.ports"   // "80/tcp", comma separated
 	Signal  = "org.minirun.stopSignal"
-	Remove  = "org.minirun.remove"  // "true": with --rm
-	Without = "org.minirun.without" // layers that were taken away, comma separated
-	Layers  = "org.minirun.layers"  // diff ids in use, comma separated; "": the overlay's options have them
+
+	Network   = "org.minirun.network"   // bridge, none, host, or container:ID
+	Published = "org.minirun.published" // as -p takes them, comma separated
+	Rate      = "org.minirun.rate"      // as --network-rate takes it
+	Remove    = "org.minirun.remove"    // "true": with --rm
+	Without   = "org.minirun.without"   // layers that were taken away, comma separated
+	Layers    = "org.minirun.layers"    // diff ids in use, comma separated; "": the overlay's options have them
 )
 
 // A Bundle is one directory of a Store.

@@ -18,6 +18,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle/names"
+	"minirun/namespaces/network"
 	"minirun/rootfs/image"
 
 	"minirun/examples/leftovers"
@@ -142,19 +143,31 @@ func TestUser(t *testing.T) {
 func TestRefused(t *testing.T) {
 	s, img := newStore(t)
 	for want, r := range map[string]Request{
-		`network "bridge": want none or host`:                                        {Network: "bridge"},
-		`volume "x": want source:/destination or source:/destination:ro`:             {Volumes: []string{"x"}},
-		`volume ":/x": want source:/destination or source:/destination:ro`:           {Volumes: []string{":/x"}},
-		`volume "/etc:x": want source:/destination or source:/destination:ro`:        {Volumes: []string{"/etc:x"}},
-		`volume "/etc:/x:rw:ro": want source:/destination or source:/destination:ro`: {Volumes: []string{"/etc:/x:rw:ro"}},
-		`volume "/etc:/x:z": option "z": want ro or rw`:                              {Volumes: []string{"/etc:/x:z"}},
-		`volume "/no/such:/x": stat /no/such: no such file or directory`:             {Volumes: []string{"/no/such:/x"}},
-		`user "eve": no such user in the image's /etc/passwd`:                        {User: "eve"},
-		`memory limit 1: want at least 256k`:                                         {Memory: 1},
-		`cpus 0.001: want 0.01 or more`:                                              {CPUs: 0.001},
-		`pids limit -5: want 1 or more, or -1 for none`:                              {Pids: -5},
-		`name "a/b": want letters, digits, or _+.- and none of these first`:          {Name: "a/b"},
-		`name "-a": want letters, digits, or _+.- and none of these first`:           {Name: "-a"},
+		`network "b": want bridge, none, host or container:NAME`:                        {Network: "b"},
+		`network "container:": want bridge, none, host or container:NAME`:               {Network: "container:"},
+		`network none: publishes no port: a port leads to a container on the bridge`:    {Publish: []network.Port{{Protocol: "tcp", Host: 80, Container: 80}}},
+		`network host: publishes no port: a port leads to a container on the bridge`:    {Network: "host", Publish: []network.Port{{Protocol: "tcp", Host: 80, Container: 80}}},
+		`network none: has no rate: only the link of a container on the bridge has one`: {Rate: network.Rate{Down: 1e6}},
+		`name server "8.8.8.8\nnameserver 6.6.6.6": want an address`:                    {Etc: Etc{DNS: []string{"8.8.8.8\nnameserver 6.6.6.6"}}},
+		`name server "fe80::1%eth0": want an address`:                                   {Etc: Etc{DNS: []string{"fe80::1%eth0"}}},
+		`search domain "a\nb": want a name such as example.com, or . for none`:          {Etc: Etc{Search: []string{"a\nb"}}},
+		`search domain "": want a name such as example.com, or . for none`:              {Etc: Etc{Search: []string{""}}},
+		`host "db": want NAME:ADDRESS, such as db:10.0.0.7`:                             {Etc: Etc{Hosts: []string{"db"}}},
+		`host "a b:1.2.3.4": want NAME:ADDRESS, such as db:10.0.0.7`:                    {Etc: Etc{Hosts: []string{"a b:1.2.3.4"}}},
+		`host "a:1.2.3.4\n6.6.6.6 b": want NAME:ADDRESS, such as db:10.0.0.7`:           {Etc: Etc{Hosts: []string{"a:1.2.3.4\n6.6.6.6 b"}}},
+		`host "\x1b[2J:1.2.3.4": want NAME:ADDRESS, such as db:10.0.0.7`:                {Etc: Etc{Hosts: []string{"\x1b[2J:1.2.3.4"}}},
+		`volume "x": want source:/destination or source:/destination:ro`:                {Volumes: []string{"x"}},
+		`volume ":/x": want source:/destination or source:/destination:ro`:              {Volumes: []string{":/x"}},
+		`volume "/etc:x": want source:/destination or source:/destination:ro`:           {Volumes: []string{"/etc:x"}},
+		`volume "/etc:/x:rw:ro": want source:/destination or source:/destination:ro`:    {Volumes: []string{"/etc:/x:rw:ro"}},
+		`volume "/etc:/x:z": option "z": want ro or rw`:                                 {Volumes: []string{"/etc:/x:z"}},
+		`volume "/no/such:/x": stat /no/such: no such file or directory`:                {Volumes: []string{"/no/such:/x"}},
+		`user "eve": no such user in the image's /etc/passwd`:                           {User: "eve"},
+		`memory limit 1: want at least 256k`:                                            {Memory: 1},
+		`cpus 0.001: want 0.01 or more`:                                                 {CPUs: 0.001},
+		`pids limit -5: want 1 or more, or -1 for none`:                                 {Pids: -5},
+		`name "a/b": want letters, digits, or _+.- and none of these first`:             {Name: "a/b"},
+		`name "-a": want letters, digits, or _+.- and none of these first`:              {Name: "-a"},
 	} {
 		_, err := s.Make(img, r)
 		if err == nil || err.Error() != want {

@@ -9,6 +9,7 @@
 //	  config.json     the runtime-spec; its annotations carry name and image
 //	  rootfs/         empty: the overlay appears only inside the container
 //	  upper/ work/    what the container writes, and overlayfs's scratch space
+//	  hosts hostname resolv.conf   what the container has in /etc (etc.go)
 //	  l/              short names of the layers, if there are many (image.go)
 //	  stdout stderr   the log of a detached container: what its descriptors 1 and 2 are
 //	/var/lib/minirun/names/<name>      a link to the container's directory
@@ -18,7 +19,7 @@
 // Who the image's user is, and where its /etc is, is looked up in the root directory that the
 // container will see (image.View): layers, links, whiteouts and volumes count.
 //
-// Left out: networks other than none and the host's; volumes with names. What an image
+// Left out: several networks, and IPv6; volumes with names. What an image
 // declares as volumes are directories of the container that can always be written to.
 //
 // Sources: the image-spec's conversion.md, the runtime-spec's config.md,

@@ -13,6 +13,7 @@ import (
 
 	"minirun/container/files"
 	"minirun/container/users"
+	"minirun/namespaces/network"
 	"minirun/rootfs/file"
 	"minirun/rootfs/image"
 
@@ -33,15 +34,21 @@ type Request struct {
 	Workdir    string
 	Hostname   string
 	ReadOnly   bool
-	Network    string // "none" or "host"; "" is none
-	Memory     int64  // bytes; 0: no limit
-	CPUs       float64
-	Pids       int64 // 0: no limit
-	CapAdd     []string
-	CapDrop    []string
-	Remove     bool
-	Systemd    bool     // systemd decides where the cgroup is
-	Without    []string // layers to take away, see [LayerNames]; nil: none
+
+	Network     string         // "none", "host", "bridge" or "container:ID"; "" is none
+	NetworkPath string         // the network namespace of that container; else ""
+	Publish     []network.Port // the host's ports that lead to the container's
+	Rate        network.Rate   // the bandwidth of the link
+	Etc
+
+	Memory  int64 // bytes; 0: no limit
+	CPUs    float64
+	Pids    int64 // 0: no limit
+	CapAdd  []string
+	CapDrop []string
+	Remove  bool
+	Systemd bool     // systemd decides where the cgroup is
+	Without []string // layers to take away, see [LayerNames]; nil: none
 
 	ConsoleSize *specs.Box
 }
@@ -77,7 +84,7 @@ func (b *Bundle) fill(img *image.Image, r Request) error {
 	if err := b.describe(img, r); err != nil {
 		return err
 	}
-	if err := errors.Join(b.linkLayers(img.Layers()), b.addFiles(img, b.Spec.Hostname)); err != nil {
+	if err := errors.Join(b.linkLayers(img.Layers()), b.addMountPoints(img), r.writeEtc(b)); err != nil {
 		return err
 	}
 	return b.save()
@@ -105,7 +112,13 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 	spec.Process.Env = r.environment(config.Env, home)
 	spec.Process.Cwd = firstOf(r.Workdir, config.WorkingDir, "/")
 	spec.Annotations = map[string]string{Name: r.Name, Image: name(img), ImageID: img.ID.Hex(), Command: strings.Join(args, " "),
-		Created: time.Now().UTC().Format(time.RFC3339Nano), Ports: ports(config.ExposedPorts), Signal: config.StopSignal}
+		Created: time.Now().UTC().Format(time.RFC3339Nano), Ports: ports(config.ExposedPorts), Signal: config.StopSignal, Network: r.Network}
+	if len(r.Publish) > 0 {
+		spec.Annotations[Published] = portWords(r.Publish)
+	}
+	if text := r.Rate.String(); text != "" {
+		spec.Annotations[Rate] = text
+	}
 	if layers := img.Layers(); len(layers) > manyLayers {
 		spec.Annotations[Layers] = diffIDs(layers)
 	}
@@ -273,21 +286,16 @@ func tmpfs(t string) (specs.Mount, error) {
 	return m, nil
 }
 
-// addFiles writes the files that every container needs and no image can know.
-// They are put where the container's own first writes would go.
-func (b *Bundle) addFiles(img *image.Image, hostname string) error {
+// addMountPoints makes empty files on which the bundle's own are mounted (etc.go). They are
+// put where the container's own first writes would go. An image may have a link there
+// instead: the empty file takes its place, as it does with Docker.
+func (b *Bundle) addMountPoints(img *image.Image) error {
 	etc, err := b.copyDirectories(img, "etc")
 	if err != nil {
 		return err
 	}
-	resolv, _ := os.ReadFile("/etc/resolv.conf") // none: none in the container either
-	texts := map[string]string{
-		"hostname":    hostname + "\n",
-		"hosts":       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t" + hostname + "\n",
-		"resolv.conf": string(resolv),
-	}
-	for name, text := range texts {
-		if err := files.Replace(filepath.Join(etc, name), []byte(text), 0o644); err != nil {
+	for _, name := range etcFiles {
+		if err := files.Replace(filepath.Join(etc, name), nil, 0o644); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"minirun/container/example"
+	"minirun/namespaces/network"
 	"minirun/process/seccomp"
 	"minirun/rootfs/image"
 
@@ -22,7 +24,7 @@ func (r *Request) spec(b *Bundle, img *image.Image) (*specs.Spec, error) {
 		return nil, err
 	}
 	r.Hostname = firstOf(r.Hostname, b.ID[:12])
-	if err := checkHostname(r.Hostname); err != nil {
+	if err := errors.Join(checkHostname(r.Hostname), r.checkEtc(), r.checkNetwork()); err != nil {
 		return nil, err
 	}
 	spec := &specs.Spec{
@@ -64,6 +66,25 @@ func checkHostname(name string) error {
 	return nil
 }
 
+// checkNetwork looks at what is asked of the network. "" is none. Without the layer net the
+// container has the host's.
+func (r *Request) checkNetwork() error {
+	if slices.Contains(r.Without, "net") {
+		r.Network = "host"
+	}
+	r.Network = firstOf(r.Network, "none")
+	id, joins := strings.CutPrefix(r.Network, "container:")
+	switch {
+	case !slices.Contains([]string{"none", "host", "bridge"}, r.Network) && (!joins || id == ""):
+		return fmt.Errorf("network %q: want bridge, none, host or container:NAME", r.Network)
+	case r.Network != "bridge" && len(r.Publish) > 0:
+		return fmt.Errorf("network %s: publishes no port: a port leads to a container on the bridge", r.Network)
+	case r.Network != "bridge" && r.Rate != network.Rate{}:
+		return fmt.Errorf("network %s: has no rate: only the link of a container on the bridge has one", r.Network)
+	}
+	return nil
+}
+
 // namespaces are new ones of these kinds.
 func namespaces(kinds ...string) []specs.LinuxNamespace {
 	var list []specs.LinuxNamespace
@@ -93,19 +114,13 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 	}}
 	devpts := specs.Mount{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}}
 	sys := specs.Mount{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}}
-	network := r.Network
-	if slices.Contains(r.Without, "net") {
-		network = "host"
-	}
-	switch network {
-	case "", "none":
-		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("network")...)
+	switch r.Network {
 	case "host":
 		if rootless { // sysfs shows a network namespace: only its owner may mount it
 			sys = specs.Mount{Destination: "/sys", Type: "bind", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "rro"}}
 		}
 	default:
-		return fmt.Errorf("network %q: want none or host", r.Network)
+		spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: r.NetworkPath})
 	}
 	if rootless {
 		spec.Linux.Namespaces = append(spec.Linux.Namespaces, namespaces("user")...)
@@ -120,7 +135,7 @@ func (r *Request) mounts(spec *specs.Spec, b *Bundle, img *image.Image) error {
 	spec.Mounts = slices.Concat([]specs.Mount{overlay}, volumes, []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
-		devpts, sys}, laterMounts)
+		devpts, sys}, laterMounts, b.etcMounts())
 	for _, v := range r.Volumes {
 		m, err := volume(v)
 		if err != nil {

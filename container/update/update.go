@@ -59,7 +59,7 @@ func limit(c *container.Container, r *specs.LinuxResources) error {
 	}
 	p := &plan.Plan{}
 	if c.Unit != "" {
-		(&systemd.Unit{Name: c.Unit, User: c.UserUnit}).Update(p, limits)
+		(&systemd.Unit{Name: c.Unit, User: c.UserUnit}).Update(p, group, limits)
 	}
 	if err := group.Update(p, limits); err != nil {
 		return err

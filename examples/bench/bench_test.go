@@ -154,7 +154,7 @@ func TestSameIsAContainer(t *testing.T) {
 	}
 	cgroups, err := findCgroup2()
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("no cgroup v2 hierarchy: %v", err)
 	}
 	group := filepath.Join(cgroups, filepath.Base(dir)+"-same")
 	out, err := exec.Command(filepath.Join(dir, "same"), filepath.Join(dir, "rootfs"), group, "/bin/look").CombinedOutput()

@@ -62,7 +62,7 @@ func (b *bench) many() (values []float64, err error) {
 	for i := range manyContainers {
 		progress("detached container %d of %d", i+1, manyContainers)
 		name := fmt.Sprint("b", i)
-		took, startErr := b.runner.run(b.stored("run", "-d", "--name", name, "bench", "/bin/pause")...)
+		took, startErr := b.runner.run(b.stored("run", "-d", "--network", "none", "--name", name, "bench", "/bin/pause")...)
 		if err = startErr; err != nil {
 			break
 		}

@@ -46,7 +46,7 @@ func (b *bench) operations() []operation {
 func (b *bench) images() (subjects []subject) {
 	if b.people.path != "" {
 		imported := false
-		run := b.timed(b.stored("run", "--rm", "bench", "/bin/true")...)
+		run := b.timed(b.stored("run", "--rm", "--network", "none", "bench", "/bin/true")...)
 		subjects = append(subjects, subject{name: minirun, once: func() (time.Duration, error) {
 			if !imported {
 				if err := b.importImage(); err != nil {

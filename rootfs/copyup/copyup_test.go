@@ -63,14 +63,7 @@ func TestGolden(t *testing.T) {
 		if err := New(spec, root, tree, ids(spec), ids(spec)); err != nil {
 			t.Fatal(err)
 		}
-		p := &plan.Plan{}
-		p.On(plan.Child)
-		root.Open(p)
-		root.Mounts(p)
-		root.Devices(p)
-		root.Proc(p)
-		root.PivotRoot(p)
-		rootfstest.Golden(t, name, p)
+		rootfstest.Golden(t, name, rootfstest.Inside(root, root.Open, root.PivotRoot))
 	}
 }
 

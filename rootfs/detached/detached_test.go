@@ -32,15 +32,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &plan.Plan{}
-	p.On(plan.Child)
-	r.Open(p)
-	root.Mounts(p)
-	root.Devices(p)
-	root.Proc(p)
-	root.Masks(p)
-	r.Chroot(p)
-	rootfstest.Golden(t, "hosts-mounts", p)
+	rootfstest.Golden(t, "hosts-mounts", rootfstest.Inside(root, r.Open, r.Chroot))
 }
 
 // TestRefused: what would change the host's mounts.

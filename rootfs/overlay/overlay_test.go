@@ -51,15 +51,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &plan.Plan{}
-			p.On(plan.Child)
-			r.Open(p)
-			r.Mounts(p)
-			r.Devices(p)
-			r.Proc(p)
-			r.Masks(p)
-			r.PivotRoot(p)
-			rootfstest.Golden(t, name, p)
+			rootfstest.Golden(t, name, rootfstest.Inside(r, r.Open, r.PivotRoot))
 		})
 	}
 }

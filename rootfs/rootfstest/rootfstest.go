@@ -44,6 +44,28 @@ func Mapped(s *specs.Spec) *specs.Spec {
 	return s
 }
 
+// A Root is a [minirun/rootfs.Root], which this package cannot import.
+type Root interface {
+	Mounts(*plan.Plan)
+	Devices(*plan.Plan)
+	Proc(*plan.Plan) plan.FD
+	Masks(*plan.Plan)
+}
+
+// Inside is what a child does with a root directory: open opens it, and enter makes it the
+// child's own.
+func Inside(root Root, open, enter func(*plan.Plan)) *plan.Plan {
+	p := &plan.Plan{}
+	p.On(plan.Child)
+	open(p)
+	root.Mounts(p)
+	root.Devices(p)
+	root.Proc(p)
+	root.Masks(p)
+	enter(p)
+	return p
+}
+
 // Golden compares a printed plan with testdata/name.txt.
 func Golden(t *testing.T, name string, p *plan.Plan) {
 	t.Helper()
