@@ -136,14 +136,20 @@ func meet(c *cli.Context, starts *bundle.Bundle, own netip.Addr) error {
 	}, starts)
 }
 
-// leave is called when a container of a bridge has ended, or is gone: the others forget its name,
+// leave is called when containers of a bridge have ended, or are gone: the others forget their names,
 // and what nobody needs on the host is taken back. Whoever may not change links has made none.
-func leave(c *cli.Context, b *bundle.Bundle) error {
-	if os.Geteuid() != 0 || b.Annotation(bundle.Network) != "bridge" {
+func leave(c *cli.Context, list ...*bundle.Bundle) error {
+	var ids []string
+	for _, b := range list {
+		if b.Annotation(bundle.Network) == "bridge" {
+			ids = append(ids, b.ID)
+		}
+	}
+	if os.Geteuid() != 0 || len(ids) == 0 {
 		return nil
 	}
 	if network.Possible() != nil {
 		return nil // this machine has lost the right to links, with which its links have gone
 	}
-	return errors.Join(network.Sweep(b.ID), meet(c, nil, netip.Addr{}))
+	return errors.Join(network.Sweep(ids...), meet(c, nil, netip.Addr{}))
 }

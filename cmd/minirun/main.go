@@ -89,6 +89,7 @@ func newApp(out *report.Output) *cli.App {
 func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
 		runCommand, psCommand, logsCommand, execCommand, stopCommand, startCommand, restartCommand, rmCommand, portCommand, inspectCommand,
+		applyCommand, deleteCommand,
 		imagesCommand, pullCommand, loadCommand, importCommand, tagCommand, rmiCommand, pruneCommand,
 		treeCommand, threadsCommand, nsCommand, planCommand, doctorCommand,
 		killCommand, pauseCommand, resumeCommand, updateCommand, eventsCommand,

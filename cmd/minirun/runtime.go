@@ -71,6 +71,8 @@ func isEngine(words []string) bool {
 	switch {
 	case command == "create" && len(flags) == 0 && !namesBundle(rest) && unix.Access("config.json", unix.F_OK) != nil:
 		return false // there is no bundle: it is people's create, of an image
+	case command == "delete" && !has(flags, "") && namesManifest(rest[1:]):
+		return false // it is people's delete, of what a manifest describes
 	case slices.Contains(onlyRuntime, command):
 		return true
 	case command != "run" && command != "plan" && !slices.Contains(inBoth, command), command == "ps" && len(arguments) == 0:
@@ -107,6 +109,23 @@ func namesBundle(words []string) bool {
 		name, _, _ := strings.Cut(strings.TrimLeft(w, "-"), "=")
 		return strings.HasPrefix(w, "-") && (name == "bundle" || name == "b")
 	})
+}
+
+// namesManifest says whether one of the words is delete's flag -f with a file: an engine's -f,
+// force, has the id of a container behind it, and no file of that name is there.
+func namesManifest(words []string) bool {
+	for i, w := range words {
+		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		if !strings.HasPrefix(w, "-") || name != "f" && name != "filename" {
+			continue
+		}
+		if !has && i+1 < len(words) {
+			value = words[i+1]
+		}
+		ext := filepath.Ext(value)
+		return name == "filename" || value == "-" || ext == ".yaml" || ext == ".yml" || strings.HasSuffix(value, "/")
+	}
+	return false
 }
 
 // flagsOf are the flags of a command of minirun's.

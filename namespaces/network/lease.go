@@ -85,16 +85,9 @@ func Attach(wish *Wish, look plan.Options) (c *link.Config, lock *os.File, err e
 	if err := h.choosePorts(wish.Ports); err != nil {
 		return nil, nil, err
 	}
-	bridge, err := Find(wish.Network)
+	bridge, err := Ensure(wish.Network, look)
 	if err != nil {
 		return nil, nil, err
-	}
-	if bridge.Missing() {
-		p := &plan.Plan{}
-		bridge.Make(p)
-		if _, err := p.Start(look); err != nil {
-			return nil, nil, fmt.Errorf("network: %w", err)
-		}
 	}
 	n, lock, err := h.take(bridge.Address, wish.ID)
 	if err != nil {
@@ -105,6 +98,21 @@ func Attach(wish *Wish, look plan.Options) (c *link.Config, lock *os.File, err e
 		return nil, nil, err
 	}
 	return c, lock, nil
+}
+
+// Ensure makes what is missing on the host, such as a table that somebody has flushed. The caller
+// holds the lock. network and look are those of [Wish] and [Attach].
+func Ensure(network netip.Prefix, look plan.Options) (Bridge, error) {
+	bridge, err := Find(network)
+	if err != nil || !bridge.Missing() {
+		return bridge, err
+	}
+	p := &plan.Plan{}
+	bridge.Make(p)
+	if _, err := p.Start(look); err != nil {
+		return bridge, fmt.Errorf("network: %w", err)
+	}
+	return bridge, nil
 }
 
 // Plan records the host's side of the network, as Attach would make it, and returns the link of a
