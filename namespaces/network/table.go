@@ -26,7 +26,10 @@ import (
 //			ct status & dnat != 0 oifname "minirun0" ip saddr 127.0.0.0/8 masquerade
 //			ct status & dnat != 0 oifname "minirun0" ip saddr NETWORK masquerade
 //		}
-//		chain guard   { type filter hook prerouting priority raw;    iifname "minirun0" ip daddr 127.0.0.0/8 drop }
+//		chain guard   { type filter hook prerouting priority raw;
+//			iifname "minirun0" ip daddr 127.0.0.0/8 drop
+//			iifname "minirun0" ip saddr 127.0.0.0/8 drop
+//		}
 //		chain forward { type filter hook forward priority filter;
 //			oifname "minirun0" iifname != "minirun0" ct state & (established | related) == 0 ct status & dnat == 0 drop
 //		}
@@ -44,8 +47,9 @@ import (
 // an address that it has not called.
 //
 // The guards. Without the first, a container that can write raw packets reaches services on
-// the host's loopback, because route_localnet is on for the bridge. Without the second,
-// neighbours in the host's own network that set a route to the container's network reach every port
+// the host's loopback, because route_localnet is on for the bridge. For the same reason it could
+// say that a packet comes from 127.0.0.2, and services that trust the host would believe it:
+// the second. Without the third, neighbours in the host's own network that set a route to the container's network reach every port
 // of every container, published or not.
 
 // Table is its name, in the family ip.
@@ -118,7 +122,8 @@ func addTable(bridge string, network netip.Prefix) error {
 		rule(translated, device(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge), address(source, loopback), masquerade),
 		rule(translated, device(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge), address(source, network), masquerade))
 	chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw,
-		rule(device(expr.MetaKeyIIFNAME, expr.CmpOpEq, bridge), address(destination, loopback), drop))
+		rule(device(expr.MetaKeyIIFNAME, expr.CmpOpEq, bridge), address(destination, loopback), drop),
+		rule(device(expr.MetaKeyIIFNAME, expr.CmpOpEq, bridge), address(source, loopback), drop))
 	chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter,
 		rule(device(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge), device(expr.MetaKeyIIFNAME, expr.CmpOpNeq, bridge),
 			connection(expr.CtKeySTATE, stateEstablished|stateRelated, expr.CmpOpEq), connection(expr.CtKeySTATUS, statusDNAT, expr.CmpOpEq), drop))
@@ -146,7 +151,7 @@ func command(bridge string, network netip.Prefix) string {
 		" chain output { type nat hook output priority -100; jump ports; };" +
 		" chain postrouting { type nat hook postrouting priority srcnat; ip saddr " + network.Masked().String() + " oifname != " + b + " masquerade;" +
 		" ct status dnat oifname " + b + " ip saddr 127.0.0.0/8 masquerade; ct status dnat oifname " + b + " ip saddr " + network.Masked().String() + " masquerade; };" +
-		" chain guard { type filter hook prerouting priority raw; iifname " + b + " ip daddr 127.0.0.0/8 drop; };" +
+		" chain guard { type filter hook prerouting priority raw; iifname " + b + " ip daddr 127.0.0.0/8 drop; iifname " + b + " ip saddr 127.0.0.0/8 drop; };" +
 		" chain forward { type filter hook forward priority filter; oifname " + b + " iifname != " + b + " ct state & (established|related) == 0 ct status & dnat == 0 drop; }; }'"
 }
 
