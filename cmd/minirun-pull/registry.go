@@ -32,6 +32,7 @@ import (
 // A registry is one repository of a registry. It is the store's [image.Source].
 type registry struct {
 	repository name.Repository
+	auth       authn.Authenticator
 	client     *http.Client
 	document   []byte // the manifest that the name stands for, once it is known
 	digest     image.Digest
@@ -60,7 +61,7 @@ func dial(ctx context.Context, host, path string, known *registries, d durations
 	if err != nil {
 		return nil, refused(err, auth)
 	}
-	return &registry{repository: repository, client: &http.Client{Transport: t, CheckRedirect: fewRedirects}}, nil
+	return &registry{repository: repository, auth: auth, client: &http.Client{Transport: t, CheckRedirect: fewRedirects}}, nil
 }
 
 // credentials is an error of the files or helpers that have the user's credentials.
@@ -162,7 +163,7 @@ func (r *registry) get(ctx context.Context, kind, identifier string, offset int6
 	}
 	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
 		resp.Body.Close()
-		return nil, err
+		return nil, refused(err, r.auth)
 	}
 	return resp, nil
 }

@@ -40,8 +40,9 @@ func applyCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "apply",
 		Usage: "make the pods and services of a manifest, or what is missing of them",
-		Description: "Example:\n" +
-			"   minirun apply -f httpd.yaml",
+		Description: "There is no daemon: a pod that has ended is made anew by the next apply. Examples:\n" +
+			"   minirun apply -f httpd.yaml\n" +
+			"   minirun apply --dry-run -f httpd.yaml   say what would be done",
 		Flags: append(manifestFlags(),
 			&cli.BoolFlag{Name: "dry-run", Usage: "say what would be done"}),
 		Action: apply,
@@ -278,7 +279,7 @@ func possible(o manifest.Object) error {
 		return fmt.Errorf("%v: %s: has %d containers: minirun makes pods of one", o.Place, difference.Owner(o), len(s.Containers))
 	}
 	refuse := func(field string) error {
-		return fmt.Errorf("%v: %s: %s: minirun apply does not do it yet", o.Place, difference.Owner(o), field)
+		return fmt.Errorf("%v: %s: %s: this is not done yet", o.Place, difference.Owner(o), field)
 	}
 	switch k := s.Containers[0]; {
 	case k.Resources.Requests != manifest.Amounts{}:
@@ -608,8 +609,10 @@ func hostPort(s *manifest.Service, i int) network.Port {
 
 func deleteCommand() *cli.Command {
 	return &cli.Command{
-		Name:   "delete",
-		Usage:  "remove the pods and services of a manifest",
+		Name:  "delete",
+		Usage: "remove the pods and services of a manifest",
+		Description: "Example:\n" +
+			"   minirun delete -f httpd.yaml",
 		Flags:  manifestFlags(),
 		Action: deleteObjects,
 	}

@@ -200,7 +200,7 @@ func (b Bridge) sysctl(p *plan.Plan, version int, name string) *plan.Step {
 
 // changed is the file that has the names of devices whose forwarding was switched on, a line
 // each. It must be known for as long as they forward: until the next boot.
-const changed = "/run/minirun-forwarding"
+const changed = stateDir + "/forwarding"
 
 // Forwarding are the devices of the host's whose forwarding was switched on, and will be
 // switched off.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"net/netip"
 	"os"
 
@@ -31,8 +32,11 @@ import (
 // Both locks belong to an open file, not to a process, so the kernel frees them if one of the
 // two is killed, at any point.
 
-// lockFile is the file of the locks, in a directory in which only root can make files.
-const lockFile = "/run/minirun-network.lock"
+// stateDir is root's alone. What is in it is forgotten at the next boot, as the links are.
+const stateDir = "/run/minirun-network"
+
+// lockFile is the file of the locks.
+const lockFile = stateDir + "/lock"
 
 // Hold waits for the lock on the host's side of the network. What changes bridge, table or
 // elements holds it. release gives it back.
@@ -52,6 +56,9 @@ func Hold() (release func(), err error) {
 }
 
 func openLock() (*os.File, error) {
+	if err := os.Mkdir(stateDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
 	return os.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 }
 

@@ -24,7 +24,7 @@ const (
 	// maxFetches is how many layers are fetched at a time, as many as docker does.
 	maxFetches = 3
 	// maxCuts is how often one layer may be cut in a row without much progress.
-	maxCuts = 6
+	maxCuts = 5
 	// muchProgress is how many bytes make a cut forgotten. Without such a bound a server
 	// that gives a byte and hangs up could keep us for ever.
 	muchProgress = 1 << 20

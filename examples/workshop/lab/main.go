@@ -6,6 +6,8 @@
 //	reset.go     reset, goto
 //	progress.go  list, progress, report
 //	doctor.go    doctor
+//	vm.go        vm
+//	page.go      page
 //	print.go     verdicts, colours, Markdown on a terminal
 //
 // Exit codes are for scripts: 0 right, 1 not yet, 2 wrong, 3 this machine cannot, 125 if
@@ -54,6 +56,8 @@ func commands() []command {
 		{"goto", "N", course.T("leave the labs begun, and start N", "하던 실습을 치우고 N번으로"), jump},
 		{"progress", "[--json]", course.T("what you have done; --json: for report", "내 진행 상황; --json: report용"), progress},
 		{"report", "FILE...", course.T("for instructors: who is stuck where", "강사용: 누가 어디서 막혔나"), report},
+		{"page", "[-port N]", course.T("the labs and the containers as a page on loopback", "실습과 컨테이너를 웹 페이지로 (이 컴퓨터에서만)"), page},
+		{"vm", "", course.T("a shell in a kernel of your own, with all controllers", "나만의 커널에서 도는 셸 (모든 컨트롤러 포함)"), vm},
 		{"doctor", "", course.T("is this machine ready?", "이 컴퓨터는 준비되었나?"), doctor},
 	}
 }

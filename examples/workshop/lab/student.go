@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"minirun/cgroups"
 	"minirun/examples/workshop/course"
@@ -57,7 +60,8 @@ func (s *session) show(l *course.Lab, a *course.Attempt) error {
 	return err
 }
 
-// ready looks whether this machine has what the lab needs.
+// ready looks whether this machine has what the lab needs. A lab that needs controllers
+// which are missing here starts in a kernel of our own, if there is a terminal for it.
 func (s *session) ready(l *course.Lab) error {
 	if _, err := course.Minirun(); err != nil {
 		return errors.New(course.T("minirun: not in PATH, nor beside lab: make build, make install", "minirun이 PATH에도 lab 옆에도 없습니다: make build, make install").In(s.language))
@@ -67,18 +71,31 @@ func (s *session) ready(l *course.Lab) error {
 		return exitCode(course.Cannot.Code())
 	}
 	for _, name := range l.Images {
-		has, err := course.HasImage(name)
-		if err != nil {
+		if err := s.awaitImage(name); err != nil {
 			return err
-		}
-		if !has {
-			return errors.New(course.T("image %s: not there yet: examples/%s/build makes it", "%s 이미지가 아직 없습니다: examples/%s/build 로 만드세요", name, name).In(s.language))
 		}
 	}
 	missing, err := missingControllers(l.Controllers)
 	if err == nil && len(missing) > 0 {
+		if _, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil && os.Getenv("LAB_VM") == "" {
+			return s.vm(strconv.Itoa(l.Number))
+		}
 		s.say("This machine cannot: cgroup v2 has no controller %s here. Use: lab vm", "이 컴퓨터에서는 할 수 없습니다: cgroup v2에 %s 컨트롤러가 없습니다. 대신: lab vm", strings.Join(missing, ", "))
 		return exitCode(course.Cannot.Code())
+	}
+	return err
+}
+
+// awaitImage is an error if an image is not there. In lab vm it is being made meanwhile,
+// so we wait.
+func (s *session) awaitImage(name string) error {
+	has, err := course.HasImage(name)
+	for end := time.Now().Add(time.Minute); !has && os.Getenv("LAB_VM") != "" && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond)
+		has, err = course.HasImage(name)
+	}
+	if err == nil && !has {
+		err = errors.New(course.T("image %s: not there yet: examples/%s/build makes it", "%s 이미지가 아직 없습니다: examples/%s/build 로 만드세요", name, name).In(s.language))
 	}
 	return err
 }
