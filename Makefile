@@ -1,4 +1,4 @@
-# make build    the two programs, static: ./minirun for people, and ./minirunc, the OCI runtime, which it executes
+# make build    the programs, static: ./minirun for people; ./minirunc, the OCI runtime, and ./minirun-pull, which fetches images; minirun executes both
 # make core     how much code each room has, and whether the house keeps its rules (examples/core)
 # make demo     builds them and an httpd image, and shows four containers as processes
 # make test     the tests: pure, native, and on a kernel of our own
@@ -11,7 +11,7 @@
 # make faults   every system call of every command failed, and killed at, a quarter of an hour and more
 # make races    a thousand rounds of commands at the same time; Go's race detector; an hour or two
 # make fuzz     every Fuzz target for FUZZTIME, 200s each: an hour (examples/fuzz)
-# make install  both programs to $(PREFIX)/bin, with shell completion
+# make install  the programs to $(PREFIX)/bin, with shell completion
 PREFIX ?= /usr/local
 FUZZTIME ?= 200s
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
@@ -20,6 +20,7 @@ export CGO_ENABLED = 0
 # The programs, for all that the recipes below start.
 export MINIRUN = $(CURDIR)/minirun
 export MINIRUNC = $(CURDIR)/minirunc
+export MINIRUN_PULL = $(CURDIR)/minirun-pull
 
 # Without the tag minirun's command line library brings a Markdown parser along,
 # whose tables cost half a millisecond at every start.
@@ -35,6 +36,7 @@ FLAGS = -s -w -X main.version=0.1.0-$(VERSION)
 build:
 	go build -buildvcs=false -trimpath -tags $(TAGS) -ldflags '$(FLAGS)' -o minirun ./cmd/minirun
 	go build -buildvcs=false -trimpath -ldflags '$(FLAGS) $(ENTRY)' -o minirunc ./cmd/minirunc
+	go build -buildvcs=false -trimpath -ldflags '$(FLAGS)' -o minirun-pull ./cmd/minirun-pull
 
 core: build
 	go run ./examples/core -sources
@@ -93,8 +95,8 @@ fuzz:
 
 # Root may have no Go, and needs none for this after make build.
 install:
-	[ -x minirun ] && [ -x minirunc ] || $(MAKE) build
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin minirun minirunc
+	[ -x minirun ] && [ -x minirunc ] && [ -x minirun-pull ] || $(MAKE) build
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin minirun minirunc minirun-pull
 	install -D -m 644 examples/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/minirun
 
 .PHONY: build core demo test workshop workshop-test arm64 amd64 bench validate engines faults races attacks fuzz install

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -12,6 +14,7 @@ import (
 	"minirun/cmd/early"
 	"minirun/cmd/report"
 	"minirun/container/bundle"
+	"minirun/namespaces/network"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -71,6 +74,7 @@ var checks = []struct {
 	{"cgroup v2", always, lookCgroup},
 	{"own cgroup", forRoot, tryCgroup},
 	{"controllers", never, tryControllers},
+	{"network", never, lookNetwork},
 }
 
 // lookOthers checks that an ordinary user's containers can have more users than root:
@@ -90,6 +94,33 @@ func lookOthers(*cli.Context) (string, error) {
 		return sum
 	}
 	return fmt.Sprintf("%d users from %d on, %d groups from %d on", count(uids), uids[0].HostID, count(gids), gids[0].HostID), nil
+}
+
+// lookNetwork checks that root's containers can be connected with the bridge, and tells what is
+// changed on the host for those that are, what is left of others, and who else drops packets.
+func lookNetwork(*cli.Context) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", errors.New("only root makes links: an ordinary user's containers have loopback alone")
+	}
+	h, err := network.Look()
+	if err != nil {
+		return "", fmt.Errorf("containers have loopback alone: %w", err)
+	}
+	found := "no bridge; the first container makes " + h.Bridge.Name + ", " + h.Bridge.Address.String()
+	if h.Bridge.Exists {
+		found = fmt.Sprintf("%s, %s, with %s", h.Bridge.Name, h.Bridge.Address, counted(len(h.Links), "container", "containers"))
+	}
+	for _, name := range network.Forwarding() {
+		found += "; net.ipv4.conf." + name + ".forwarding is 1 until the last one is gone"
+	}
+	if n := len(h.Stale()); n > 0 {
+		found += "; " + counted(n, "element leads", "elements lead") + " to nobody, and will be removed by the next run or rm"
+	}
+	chains, err := network.Foreign()
+	if len(chains) > 0 {
+		found += "; " + strings.Join(chains, "; ") + ": drops what is forwarded"
+	}
+	return found, err
 }
 
 // lookKernel checks for Linux 5.14, which has cgroup.kill.

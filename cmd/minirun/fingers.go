@@ -162,7 +162,7 @@ func (n notDone) Error() string {
 var sameAs = map[string]string{
 	"unpause":      "resume",
 	"container ls": "ps", "container list": "ps", "container ps": "ps", "container remove": "rm", "container unpause": "resume",
-	"image ls": "images", "image list": "images", "image rm": "rmi", "image remove": "rmi",
+	"image ls": "images", "image list": "images", "image rm": "rmi", "image remove": "rmi", "image prune": "prune",
 }
 
 // translate turns docker's name of a command into minirun's. In docker's long forms the

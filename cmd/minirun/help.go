@@ -11,10 +11,12 @@ import (
 var examples = map[string][]string{
 	"logs":    {"minirun logs web", "minirun logs -f -n 10 web"},
 	"stop":    {"minirun stop web", "minirun stop -t 2 -s INT web db"},
+	"port":    {"minirun port web", "minirun port web 80"},
 	"rm":      {"minirun rm web", "minirun rm -f web db"},
 	"images":  {"minirun images", "minirun images --format '{{.Repository}} {{.Size}}' httpd"},
 	"tag":     {"minirun tag httpd:latest httpd:old"},
 	"rmi":     {"minirun rmi httpd busybox:latest"},
+	"prune":   {"minirun prune", "minirun image prune"},
 	"tree":    {"minirun tree", "minirun tree -o json web"},
 	"threads": {"minirun threads", "minirun threads web"},
 	"ns":      {"minirun ns web"},

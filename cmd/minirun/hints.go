@@ -33,7 +33,6 @@ const (
 const (
 	listContainers = "`minirun ps -a` lists all containers"
 	listCommands   = "`minirun --help` lists the commands"
-	bringImage     = "`docker pull IMAGE && docker save IMAGE | minirun load` brings one from docker"
 )
 
 // afterErrors are the hints for errors of minirunc's rooms.
@@ -42,7 +41,7 @@ var afterErrors = []struct {
 	hint string
 }{
 	{isOne(bundle.ErrNoSuch, container.ErrNotExist), listContainers},
-	{isOne(image.ErrNotFound), "`minirun images` lists those that are here; " + bringImage + "; `minirun import FILE NAME` makes one of a root file system's tar; in minirun's source, `examples/httpd/build` makes httpd"},
+	{isOne(image.ErrNotFound), "`minirun images` lists those that are here; `minirun pull IMAGE` fetches one from a registry; `minirun import FILE NAME` makes one of a root file system's tar; in minirun's source, `examples/httpd/build` makes httpd"},
 	{isOne(cgroups.ErrNotMounted), "`mount -t cgroup2 none /sys/fs/cgroup`"},
 	{isUsersEPERM, "`minirun doctor` says what this machine lacks for an ordinary user's containers"},
 }
@@ -133,17 +132,17 @@ var insteadOfCommands = []advice{
 	{"build, buildx", "`docker build -t IMAGE . && docker save IMAGE | minirun load`"},
 	{"commit", "`" + exportTar + " | minirun import - NAME`, while it runs"},
 	{"container", listContainers},
-	{"container prune, system prune", "`minirun ps -aq -f status=exited | xargs -r minirun rm` removes the containers that have ended"},
+	{"container prune, system prune", "`minirun ps -aq -f status=exited | xargs -r minirun rm` removes the containers that have ended, `minirun prune` images without a name and what unfinished pulls have left"},
 	{"cp", "`minirun exec CONTAINER cat /FILE >FILE` copies out of it, `minirun exec -i CONTAINER tee /FILE <FILE >/dev/null` into it"},
 	{"create", "`minirun run -d --name NAME IMAGE` makes one and starts it"},
 	{"diff", "`find $(minirun inspect -f '{{.GraphDriver.Data.UpperDir}}' CONTAINER)` lists what it has written"},
 	{"export", "`" + exportTar + " >FILE || [ $? = 1 ]`, while it runs; tar's status 1 says that a file changed meanwhile"},
 	{"history", "`minirun inspect IMAGE` shows its layers"},
-	{"image, image prune", "`minirun images -q -f dangling=true | xargs -r minirun rmi` removes the images that have no name"},
+	{"image", "`minirun images` lists images, `minirun prune` removes those that have no name"},
 	{"info, system, system info", "`minirun doctor` is about this machine, `minirun ps -a` and `minirun images` about what is on it"},
-	{"login, logout, pull, search", bringImage},
-	{"network, network ls", "`minirun run --network none IMAGE` has loopback alone, `minirun run --network host IMAGE` the machine's network"},
-	{"port", "no port is published; `minirun ps` shows those that images name"},
+	{"login, logout", "`docker login` writes a name and a password into ~/.docker/config.json, from where minirun reads them"},
+	{"search", "`minirun pull IMAGE`, if you know its name"},
+	{"network, network ls, network create, network connect", "there is one network, the bridge: several, IPv6, and networks across machines are Docker's and Kubernetes'; `minirun run --network none IMAGE` has loopback alone, `minirun run --network host IMAGE` the machine's network"},
 	{"push", "`docker push IMAGE`"},
 	{"rename", "`minirun run -d --name NAME IMAGE` makes another one of that name"},
 	{"save", "`tar -c -C STORE oci-layout index.json blobs >FILE` writes all images; docker load and minirun load read it"},
@@ -160,7 +159,7 @@ func inBundle(property string) string {
 	return "`mkdir -p DIR/rootfs; minirun inspect -f '{{json .Spec}}' CONTAINER >DIR/config.json` writes down what a stopped container is; with " + property + " in that, `minirun run --bundle DIR NAME` makes it anew"
 }
 
-const published = "no port is published: `minirun run -d --network host IMAGE` listens on the machine's own, where a second container cannot have the same one; else each has a network of its own, and `minirun exec CONTAINER COMMAND` is in it"
+const oneNetwork = "each container has one link, with an IPv4 address that minirun chooses, and finds others by their names: other networks are Docker's and Kubernetes'; `minirun run -d --name NAME IMAGE`"
 
 // insteadOfFlags are docker's that minirun's commands do not have.
 var insteadOfFlags = map[string][]advice{
@@ -173,7 +172,7 @@ var insteadOfFlags = map[string][]advice{
 		{"--device, --device-cgroup-rule, --gpus", inBundle("linux.devices and linux.resources.devices")},
 		{"--dns-opt, --dns-option", "`minirun run -v ./FILE:/etc/resolv.conf:ro IMAGE`"},
 		{"--domainname", inBundle("domainname")},
-		{"--expose, -p, --publish, -P, --publish-all, --link, --ip, --ip6, --mac-address, --network-alias", published},
+		{"--expose, --link, --ip, --ip6, --mac-address, --network-alias", oneNetwork},
 		{"--group-add", inBundle("process.user.additionalGids")},
 		{"--init", "a program of the image that reaps, such as tini or a shell, as its first"},
 		{"--ipc, --uts", inBundle("another list of linux.namespaces")},
@@ -184,7 +183,6 @@ var insteadOfFlags = map[string][]advice{
 		{"--oom-score-adj", inBundle("process.oomScoreAdj")},
 		{"--pid", "`minirun run --without pid IMAGE` is among the host's processes"},
 		{"--platform", "`minirun inspect -f '{{.Architecture}}' IMAGE` says what an image is for"},
-		{"--pull always", bringImage},
 		{"--privileged", "`minirun run --without capabilities,seccomp,no_new_privs,masks,devices IMAGE`"},
 		{"--restart", "`until minirun run --rm IMAGE; do sleep 1; done`"},
 		{"--security-opt", "`minirun run --without seccomp,no_new_privs IMAGE`; no-new-privileges is the default"},

@@ -271,6 +271,38 @@ func rmiCommand() *cli.Command {
 	}
 }
 
+// pruneCommand is docker's image prune. It has no name of one word in docker, so it is called
+// by that: see sameAs.
+func pruneCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "prune",
+		Usage:       "remove images without a name, and what unfinished pulls have left",
+		Description: "Images that containers are made from stay. No container is removed. minirun image prune is the same.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Hidden: true}, // nothing is asked
+		},
+		Action: func(c *cli.Context) error {
+			s, err := images(c)
+			if err != nil {
+				return err
+			}
+			list, err := store(c).List()
+			if err != nil {
+				return err
+			}
+			used := map[string]bool{}
+			for _, b := range list {
+				used[b.Annotation(bundle.ImageID)] = true
+			}
+			removed, err := s.Prune(func(id image.Digest) bool { return used[id.Hex()] }, layersInUse(store(c)))
+			for _, id := range removed.Deleted {
+				report.Printf(c.App.Writer, "deleted: %s\n", id)
+			}
+			return err
+		},
+	}
+}
+
 // free is an error if a container is made from an image, and the image would lose its
 // last name.
 func free(c *cli.Context, s *image.Store, word string) error {

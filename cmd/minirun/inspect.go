@@ -19,6 +19,7 @@ import (
 	watching "minirun/container/events"
 	"minirun/container/exit"
 	"minirun/container/procfs"
+	"minirun/namespaces/network/link"
 	"minirun/rootfs/image"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -146,8 +147,8 @@ type inspectedMount struct {
 type inspectedNetwork struct {
 	IPAddress   string
 	IPPrefixLen int
-	Gateway     string // the bridge's address, and so the host's
-	MacAddress  string
+	Gateway     string               // the bridge's address, and so the host's
+	Link        string               // the host's end of the container's eth0
 	Ports       map[string][]binding // null: not published
 }
 
@@ -221,7 +222,18 @@ func inspectContainer(c *cli.Context, b *bundle.Bundle) (inspected, error) {
 	i.HostConfig = hostConfig(b)
 	i.GraphDriver.Data = overlayData(b)
 	i.Mounts, i.NetworkSettings.Ports = volumes(b), bindings(b.Annotation(bundle.Ports), b.Published())
+	if i.State.Running {
+		i.NetworkSettings.take(linkOf(b))
+	}
 	return i, nil
+}
+
+// take adds the link of a container on the bridge; nil if it is on none.
+func (n *inspectedNetwork) take(l *link.Config) {
+	if l == nil {
+		return
+	}
+	n.IPAddress, n.IPPrefixLen, n.Gateway, n.Link = l.Address.Addr().String(), l.Address.Bits(), l.Gateway.String(), l.Name()
 }
 
 // isSeparator is for annotations that are lists.

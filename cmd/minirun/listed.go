@@ -35,6 +35,7 @@ type listed struct {
 	ExitCode                        int
 
 	container *container.Container // nil: only its bundle is there
+	bundle    *bundle.Bundle       // nil: it has none in the store
 }
 
 // running says whether it has processes.
@@ -59,7 +60,8 @@ func list(c *cli.Context) ([]*listed, error) {
 	var all []*listed
 	for _, b := range bundles {
 		l := &listed{ID: b.ID, Name: b.Annotation(bundle.Name), Image: b.Annotation(bundle.Image), Command: b.Annotation(bundle.Command),
-			Ports: b.Annotation(bundle.Ports), Created: b.CreatedAt(), Status: "Created", State: "created"}
+			bundle: b,
+			Ports:  portsColumn(b.Annotation(bundle.Ports), b.Published()), Created: b.CreatedAt(), Status: "Created", State: "created"}
 		if b.HasRun { // its state is gone: the machine has booted since
 			l.Status, l.State = "Exited", "exited"
 		}

@@ -67,6 +67,7 @@ func newApp(out *report.Output) *cli.App {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "root", Usage: "`DIR` of the states of running containers; give --store, too", Value: files.DefaultRoot()},
 			&cli.StringFlag{Name: "store", Usage: "`DIR` of images and containers", Value: string(bundle.DefaultStore())},
+			&cli.StringFlag{Name: "network-subnet", Usage: "the bridge's `ADDRESS` and network, for the first container on it (else: 10.88.0.1/22, or the next that the host does not route)", EnvVars: []string{"MINIRUN_NETWORK_SUBNET"}},
 			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups"},
 			&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroups: `cgroupfs` or systemd", Value: "cgroupfs"},
 		},
@@ -87,8 +88,9 @@ func newApp(out *report.Output) *cli.App {
 // as create, are minirunc's (see isEngine).
 func commands() (list []*cli.Command) {
 	for _, command := range []func() *cli.Command{
-		runCommand, psCommand, logsCommand, execCommand, stopCommand, startCommand, restartCommand, rmCommand, inspectCommand,
-		imagesCommand, loadCommand, importCommand, tagCommand, rmiCommand,
+		runCommand, psCommand, logsCommand, execCommand, stopCommand, startCommand, restartCommand, rmCommand, portCommand, inspectCommand,
+		applyCommand, deleteCommand,
+		imagesCommand, pullCommand, loadCommand, importCommand, tagCommand, rmiCommand, pruneCommand,
 		treeCommand, threadsCommand, nsCommand, planCommand, doctorCommand,
 		killCommand, pauseCommand, resumeCommand, updateCommand, eventsCommand,
 	} {

@@ -6,7 +6,7 @@ import (
 	"minirun/cmd/testbed"
 )
 
-func TestMain(m *testing.M) { testbed.Main(m, "minirun", main, "minirunc") }
+func TestMain(m *testing.M) { testbed.Main(m, "minirun", main, "minirunc", "minirun-pull") }
 
 func TestScripts(t *testing.T) { testbed.Scripts(t, "testdata/script") }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -11,6 +12,7 @@ import (
 
 	"minirun/container"
 	"minirun/container/bundle"
+	"minirun/namespaces/network"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -27,7 +29,10 @@ import (
 // networkFlags are the flags of run that are about the network.
 func networkFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`NETWORK`: none: loopback only; host: the host's; container:NAME: that of another container", EnvVars: []string{"MINIRUN_NETWORK"}},
+		&cli.StringFlag{Name: "network", Aliases: []string{"net"}, Usage: "`NETWORK`: bridge; none: loopback only; host: the host's; container:NAME: that of another container (else: bridge for root, none for others)", EnvVars: []string{"MINIRUN_NETWORK"}},
+		&cli.StringSliceFlag{Name: "publish", Aliases: []string{"p"}, Usage: "let a port of the host's lead to the container's: `[ADDRESS:]HOST:CONTAINER[/udp]`, or CONTAINER for a free one; ranges"},
+		&cli.BoolFlag{Name: "publish-all", Aliases: []string{"P"}, Usage: "publish all ports that the image names, on free ones of the host's"},
+		&cli.StringFlag{Name: "network-rate", Usage: "limit the bandwidth to `DOWN[:UP]`, in tc's units (10mbit:2mbit)"},
 		&cli.StringSliceFlag{Name: "dns", Usage: "ask the name server `ADDRESS` instead of the host's"},
 		&cli.StringSliceFlag{Name: "dns-search", Usage: "look for names in `DOMAIN`, too; . for none of the host's"},
 		&cli.StringSliceFlag{Name: "add-host", Usage: "add `NAME:ADDRESS` to /etc/hosts"},
@@ -36,7 +41,17 @@ func networkFlags() []cli.Flag {
 
 // networkOf adds to a request what is asked of the network.
 func networkOf(c *cli.Context, r *bundle.Request) (err error) {
-	r.Network = c.String("network")
+	if r.Publish, err = network.ParsePorts(c.StringSlice("publish")); err != nil {
+		return err
+	}
+	if c.IsSet("network-rate") {
+		if r.Rate, err = network.ParseRate(c.String("network-rate")); err != nil {
+			return err
+		}
+	}
+	if r.Network, err = chosenNetwork(c); err != nil {
+		return err
+	}
 	r.DNS, r.Search, r.Hosts = c.StringSlice("dns"), c.StringSlice("dns-search"), c.StringSlice("add-host")
 	if len(r.Search) == 0 {
 		r.Search = nil
@@ -47,10 +62,36 @@ func networkOf(c *cli.Context, r *bundle.Request) (err error) {
 	return err
 }
 
+// chosenNetwork is the network that is asked for, or the default. Only an explicit bridge that
+// is not possible is an error; whoever publishes a port, or limits a rate, asks for one.
+func chosenNetwork(c *cli.Context) (string, error) {
+	wanted := c.String("network")
+	explicit := wanted == "bridge" || wanted == "" && (c.IsSet("publish") || c.IsSet("publish-all") || c.IsSet("network-rate"))
+	switch {
+	case slices.Contains(split(c.StringSlice("without")), "net"):
+		return "host", nil
+	case wanted != "" && wanted != "bridge":
+		return wanted, nil
+	case os.Geteuid() != 0 && explicit:
+		return "", errors.New("network bridge: only root can make links: an ordinary user's container has loopback alone, or with --network host the machine's network")
+	case os.Geteuid() != 0:
+		return "none", nil
+	}
+	err := network.Possible()
+	if err == nil {
+		return "bridge", nil
+	}
+	if explicit {
+		return "", fmt.Errorf("network bridge: %w", err)
+	}
+	warn("the container has no network but loopback: no link can be made here: " + err.Error())
+	return "none", nil
+}
+
 // joined is the network of a container that runs: by its id, for good, and the path of the
 // namespace, which is valid as long as it runs. Whoever is root only in a user namespace of a
 // container's own has no right to join it (setns(2)).
-func joined(c *cli.Context, name string) (network, path string, err error) {
+func joined(c *cli.Context, name string) (mode, path string, err error) {
 	fail := func(err error) (string, string, error) {
 		return "", "", fmt.Errorf("network container:%s: %w", name, err)
 	}

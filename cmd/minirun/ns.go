@@ -29,6 +29,9 @@ type namespace struct {
 	Members   int      // how many of the container's processes are in it
 	Others    []string // the other processes in it, at most a few, as "pid name"
 	More      int      // how many more others are in it
+
+	Address string `json:",omitempty"` // of the network namespace of a container on the bridge
+	Link    string `json:",omitempty"` // the host's end of its eth0
 }
 
 // namespaces compares a container's namespaces with ours. members are the processes
@@ -50,6 +53,9 @@ func (v *view) namespaces(l *listed, members map[string][]*procfs.Process) ([]na
 		n := namespace{Container: l.ID, Kind: kind, Inside: inside[kind], Host: host[kind], Same: inside[kind] == host[kind]}
 		for _, p := range members[inside[kind]] {
 			n.add(p, v.owner[p.Pid] == l)
+		}
+		if cable := linkOf(l.bundle); cable != nil && kind == "net" {
+			n.Address, n.Link = cable.Address.String(), cable.Name()
 		}
 		rows = append(rows, n)
 	}
@@ -93,6 +99,9 @@ func (v *view) ns(w io.Writer, containers []*listed) error {
 		}
 		if err := t.Flush(); err != nil {
 			return err
+		}
+		if cable := linkOf(l.bundle); cable != nil {
+			report.Printf(w, "link: its eth0, %s, is the other end of the host's %s, which is a port of %s\n", cable.Address, cable.Name(), cable.Bridge)
 		}
 	}
 	return nil

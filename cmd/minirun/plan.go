@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"minirun/container"
+	"minirun/container/bundle"
+	"minirun/namespaces/network"
+	"minirun/plan"
 	"minirun/plan/print"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -24,6 +27,7 @@ func planCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun plan httpd                 in strace notation, with the reasons\n" +
 			"   minirun plan --source httpd        with the function that records each\n" +
+			"   minirun plan -p 8080:80 httpd      with a link, and a port of the host's\n" +
 			"   minirun plan -o sh httpd           as the equivalent commands\n" +
 			"   minirun plan -o json -m 64m httpd  for scripts",
 		Flags: append(requestFlags(),
@@ -50,6 +54,10 @@ func printPlan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	host, err := planNetwork(c, &o, id, spec)
+	if err != nil {
+		return err
+	}
 	p, err := root(c).Plan(id, dir, spec, o)
 	if p == nil {
 		return err
@@ -59,7 +67,57 @@ func printPlan(c *cli.Context) error {
 	}
 	options := print.Terminal(os.Stdout, c.Bool("all"))
 	options.Source = c.Bool("source")
-	return print.Write(c.App.Writer, p, c.String("output"), options)
+	return writePlan(c, host, p, options)
+}
+
+// writePlan prints the steps that make what the host lacks, and then those of the container. Both
+// have numbers of their own, because run makes the first in a plan of their own; but in JSON
+// all are one list.
+func writePlan(c *cli.Context, host, p *plan.Plan, o print.Options) error {
+	w, format := c.App.Writer, c.String("output")
+	switch {
+	case len(host.Steps) == 0:
+	case format == "json":
+		for _, s := range p.Steps {
+			s.Index += len(host.Steps)
+		}
+		p.Steps = append(host.Steps, p.Steps...)
+	case format == "sh":
+		for _, s := range host.Steps { // all are commands, which the runtime carries out itself
+			if s.Note != "" {
+				fmt.Fprintf(w, "# %s\n", s.Note)
+			}
+			fmt.Fprintln(w, s.Call)
+		}
+		fmt.Fprintln(w)
+	default:
+		if err := print.Write(w, host, format, o); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	return print.Write(w, p, format, o)
+}
+
+// planNetwork adds the link of a container on the bridge to the options, and returns the steps
+// that make what is missing on the host. A port that is still to be chosen is 32768.
+func planNetwork(c *cli.Context, o *container.Options, id string, spec *specs.Spec) (host *plan.Plan, err error) {
+	host = &plan.Plan{Sources: c.Bool("source")}
+	b := &bundle.Bundle{ID: id, Spec: spec}
+	if b.Annotation(bundle.Network) != "bridge" {
+		return host, nil
+	}
+	w, err := wish(c, b)
+	if err != nil {
+		return nil, err
+	}
+	for i := range w.Ports {
+		if w.Ports[i].Host == 0 {
+			w.Ports[i].Host = 32768 + uint16(i)
+		}
+	}
+	o.Network, err = network.Plan(host, w)
+	return host, err
 }
 
 // planOptions are the options that run would have with the same words, so that the

@@ -20,23 +20,26 @@ func progress(w *os.File) func(image.Progress) {
 	}
 	var last time.Time
 	return func(p image.Progress) {
-		done := p.Total > 0 && p.Done >= p.Total
-		if time.Since(last) < 100*time.Millisecond && !done {
+		if p.Step == image.Unpacked {
+			fmt.Fprint(w, "\r\033[K")
+		}
+		if p.Step != image.Unpacking || time.Since(last) < 100*time.Millisecond {
 			return
 		}
 		last = time.Now()
 		fmt.Fprintf(w, "\r\033[K%s %s", layerName(p), bar(p))
-		if done {
+		if p.Layer == "" && p.Total > 0 && p.Done >= p.Total {
 			fmt.Fprint(w, "\r\033[K")
 		}
 	}
 }
 
+// progressLines prints a line for each layer. Several are unpacked at the same time.
 func progressLines(w *os.File) func(image.Progress) {
-	var shown image.Digest
+	shown := map[image.Digest]bool{}
 	return func(p image.Progress) {
-		if p.Layer != "" && p.Layer != shown {
-			shown = p.Layer
+		if p.Layer != "" && !shown[p.Layer] {
+			shown[p.Layer] = true
 			fmt.Fprintf(w, "%s: unpacking %s\n", layerName(p), units.HumanSize(float64(p.Total)))
 		}
 	}

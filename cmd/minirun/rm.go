@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -26,15 +27,35 @@ func rmCommand() *cli.Command {
 			if err := descriptors.HideOthers(3); err != nil { // hooks would keep them
 				return err
 			}
-			return each(c, func(word string) error { return remove(c, word) })
+			gone := &departed{}
+			err := each(c, func(word string) error { return removeBy(c, word, c.Bool("force"), gone) })
+			if left := leave(c, gone.list...); left != nil {
+				err = errors.Join(err, left)
+			}
+			return err
 		},
 	}
 }
 
-func remove(c *cli.Context, word string) error {
+// departed are the bundles of containers that have been removed, by several goroutines: all of
+// them leave the network at once, because each time the others' hosts files are written.
+type departed struct {
+	mu   sync.Mutex
+	list []*bundle.Bundle
+}
+
+func (d *departed) add(b *bundle.Bundle) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.list = append(d.list, b)
+}
+
+// removeBy removes a container; with force also one that runs. The caller then calls leave for
+// those that are gone.
+func removeBy(c *cli.Context, word string, force bool, gone *departed) error {
 	b, err := bundleOf(c, word)
 	if err != nil {
-		if c.Bool("force") && errors.Is(err, bundle.ErrNoSuch) {
+		if force && errors.Is(err, bundle.ErrNoSuch) {
 			if err := store(c).Forget(word); err != nil {
 				return err
 			}
@@ -46,32 +67,32 @@ func remove(c *cli.Context, word string) error {
 	k, err := root(c).Lock(b.ID)
 	switch {
 	case errors.Is(err, container.ErrNotExist):
-		return deleteBundle(c, b)
-	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
-		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
+		return deleteBundle(c, b, gone)
+	case force && errors.Is(err, container.ErrDamaged):
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b, gone))
 	case err != nil:
 		return err
 	}
 	defer k.Unlock()
 	s, err := k.Status()
 	switch {
-	case c.Bool("force") && errors.Is(err, container.ErrDamaged):
+	case force && errors.Is(err, container.ErrDamaged):
 		k.Kill(unix.SIGKILL, false) // it may not work: discard says so
-		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b))
+		return errors.Join(discard(c, b.ID, err), deleteBundle(c, b, gone))
 	case err != nil:
 		return fmt.Errorf("remove %s: %w", word, err)
-	case !c.Bool("force") && (s == "running" || s == "paused"):
+	case !force && (s == "running" || s == "paused"):
 		return fmt.Errorf("remove %s: container is %s: stop it before, or remove it with -f", word, s)
 	}
 	if err := k.Delete(true); err != nil {
 		return err
 	}
-	return deleteBundle(c, b)
+	return deleteBundle(c, b, gone)
 }
 
 // deleteBundle removes a container's bundle. One that is none of the store's needs no store:
 // it may be another user's (see bundleOf).
-func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
+func deleteBundle(c *cli.Context, b *bundle.Bundle, gone *departed) error {
 	if b.Dir == "" {
 		return nil
 	}
@@ -79,6 +100,7 @@ func deleteBundle(c *cli.Context, b *bundle.Bundle) error {
 	if err != nil {
 		return err
 	}
+	gone.add(b)
 	return f.Delete(b)
 }
 

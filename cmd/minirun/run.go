@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,8 +43,8 @@ func requestFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "cap-drop", Usage: "drop a `CAPABILITY`, or ALL"},
 		&cli.StringSliceFlag{Name: "without", Usage: "take a `LAYER` of the container's away, to see what it is for: " + strings.Join(bundle.LayerNames(), ", ")},
 		&cli.BoolFlag{Name: "rm", Usage: "remove the container when it ends"},
-		&cli.StringFlag{Name: "pull", Usage: "`missing` or never: minirun pulls no image", Value: "missing"},
-		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Hidden: true}, // of docker's pull
+		&cli.StringFlag{Name: "pull", Usage: "fetch the image from its registry: `missing` (if it is not here), always or never", Value: "missing"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "show nothing of the fetching"},
 	}, networkFlags()...)
 }
 
@@ -70,6 +71,8 @@ func runCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"   minirun run --rm -it busybox                  a shell in a container\n" +
 			"   minirun run -d --name web httpd               in the background\n" +
+			"   minirun run -d -p 8080:80 httpd               its port 80 is the host's port 8080\n" +
+			"   minirun run -d -P --network-rate 10mbit httpd\n" +
 			"   minirun run -m 64m --cpus 0.5 httpd           with limits\n" +
 			"   minirun run --rm -v $PWD:/src:ro busybox ls /src\n" +
 			"   minirun run --explain --rm busybox true       see every system call",
@@ -92,29 +95,32 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	early.Listen()
-	b, err := makeBundle(c)
+	b, err := pulledBundle(c)
 	if err != nil {
 		return err
 	}
 	remove := removeWords(c, b, self)
 	fd, err := guard(remove...)
+	var attached []string
+	if err == nil {
+		attached, err = attach(c, b)
+	}
 	early.Reset()
 	if s := early.Signal(); s != 0 {
 		err = report.Exit(128 + int(s))
 	}
 	if err == nil {
-		err = become(append(runWords(c, b, fd), append([]string{"--"}, remove...)...)...)
+		err = become(slices.Concat(runWords(c, b, fd, attached), []string{"--"}, remove)...)
 	}
-	return errors.Join(err, store(c).Delete(b))
+	return errors.Join(err, store(c).Delete(b), leave(c, b))
 }
 
 // runWords returns minirunc's command line. Behind the id follows the command with
 // which minirunc removes the container and the bundle (see people.go of minirunc).
-func runWords(c *cli.Context, b *bundle.Bundle, guard int) []string {
+func runWords(c *cli.Context, b *bundle.Bundle, guard int, attached []string) []string {
 	words := append(globalFlags(c), "run", "--monitor", "--guard", strconv.Itoa(guard), "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
 	words = append(words, givenFlags(c, "detach", "interactive", "rm", "explain", "step", "fault")...)
-	return append(words, b.ID)
+	return append(append(words, attached...), b.ID)
 }
 
 // removeWords is the command that removes the container and the bundle.
@@ -155,6 +161,39 @@ func checkManager(c *cli.Context) error {
 	return nil
 }
 
+// pulledBundle makes the bundle, and fetches the image before if --pull says so. That the
+// image is missing is found out by using it: a container of one that is here must not take
+// longer.
+func pulledBundle(c *cli.Context) (*bundle.Bundle, error) {
+	when := c.String("pull")
+	switch when {
+	case "missing", "never":
+	case "always":
+		if err := pullForRun(c); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, usage{fmt.Errorf("run: --pull %q: want missing, always or never", when)}
+	}
+	early.Listen()
+	b, err := makeBundle(c)
+	if when != "missing" || !errors.Is(err, image.ErrNotFound) {
+		return b, err
+	}
+	early.Reset() // a signal ends us while we fetch, and what fetches with us
+	if _, wrong := image.ParseReference(c.Args().First()); wrong != nil {
+		return nil, err // an id: no registry knows it
+	}
+	if !c.Bool("quiet") {
+		fmt.Fprintf(os.Stderr, "Unable to find image '%s' locally\n", report.Printable(familiar(c.Args().First())))
+	}
+	if err := pullForRun(c); err != nil {
+		return nil, err
+	}
+	early.Listen()
+	return makeBundle(c)
+}
+
 // makeBundle makes the bundle. Meanwhile a lock keeps others from removing the image.
 func makeBundle(c *cli.Context) (*bundle.Bundle, error) {
 	s, err := images(c)
@@ -184,6 +223,9 @@ func imageAndRequest(c *cli.Context) (*image.Image, bundle.Request, error) {
 		return nil, bundle.Request{}, err
 	}
 	r, err := request(c)
+	if c.Bool("publish-all") {
+		r.Publish = bundle.Exposed(img, r.Publish)
+	}
 	return img, r, err
 }
 
@@ -195,11 +237,6 @@ func request(c *cli.Context) (bundle.Request, error) {
 		Hostname: c.String("hostname"), ReadOnly: c.Bool("read-only"),
 		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), CapAdd: c.StringSlice("cap-add"), CapDrop: c.StringSlice("cap-drop"),
 		Remove: c.Bool("rm"), Systemd: bySystemd(c), Without: split(c.StringSlice("without")),
-	}
-	if p := c.String("pull"); p == "always" {
-		return r, usageOf(c.Command.Name, notDone{flag: "--pull always"})
-	} else if p != "missing" && p != "never" {
-		return r, fmt.Errorf("--pull %q: want missing or never", p)
 	}
 	if err := networkOf(c, &r); err != nil {
 		return r, err

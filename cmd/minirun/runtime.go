@@ -53,7 +53,7 @@ var runtimeFlags = map[string][]string{
 }
 
 // valued are the flags before the command whose value may be the next word.
-var valued = []string{"root", "store", "cgroup-manager", "log", "log-format", "log-level", "rootless"}
+var valued = []string{"root", "store", "network-subnet", "cgroup-manager", "log", "log-format", "log-level", "rootless"}
 
 func takesNext(name string) bool { return slices.Contains(valued, name) }
 
@@ -71,6 +71,8 @@ func isEngine(words []string) bool {
 	switch {
 	case command == "create" && len(flags) == 0 && !namesBundle(rest) && unix.Access("config.json", unix.F_OK) != nil:
 		return false // there is no bundle: it is people's create, of an image
+	case command == "delete" && !has(flags, "") && namesManifest(rest[1:]):
+		return false // it is people's delete, of what a manifest describes
 	case slices.Contains(onlyRuntime, command):
 		return true
 	case command != "run" && command != "plan" && !slices.Contains(inBoth, command), command == "ps" && len(arguments) == 0:
@@ -109,6 +111,23 @@ func namesBundle(words []string) bool {
 	})
 }
 
+// namesManifest says whether one of the words is delete's flag -f with a file: an engine's -f,
+// force, has the id of a container behind it, and no file of that name is there.
+func namesManifest(words []string) bool {
+	for i, w := range words {
+		name, value, has := strings.Cut(strings.TrimLeft(w, "-"), "=")
+		if !strings.HasPrefix(w, "-") || name != "f" && name != "filename" {
+			continue
+		}
+		if !has && i+1 < len(words) {
+			value = words[i+1]
+		}
+		ext := filepath.Ext(value)
+		return name == "filename" || value == "-" || ext == ".yaml" || ext == ".yml" || strings.HasSuffix(value, "/")
+	}
+	return false
+}
+
 // flagsOf are the flags of a command of minirun's.
 func flagsOf(name string) []cli.Flag {
 	for _, c := range commands() {
@@ -134,38 +153,49 @@ func leading(words []string, takesValue func(name string) bool) (flags, rest []s
 
 // become executes minirunc in the place of minirun. It returns only if that does
 // not work.
-func become(words ...string) error {
-	path, err := findRuntime()
+func become(words ...string) error { return becomeProgram(runtimeProgram, words...) }
+
+// becomeProgram is become for another program.
+func becomeProgram(p program, words ...string) error {
+	path, err := p.find()
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, append([]string{"minirunc"}, words...), os.Environ()))
+	return fmt.Errorf("execute %s: %w", path, unix.Exec(path, append([]string{p.name}, words...), os.Environ()))
 }
 
-// findRuntime is where minirunc is: in the directory of minirun's own file, in
+// A program is one that minirun executes.
+type program struct{ name, what string }
+
+var (
+	runtimeProgram = program{"minirunc", "which makes the containers"}
+	pullProgram    = program{"minirun-pull", "which fetches images"}
+)
+
+// find is where a program is: in the directory of minirun's own file, in
 // ../libexec/minirun from there, or in PATH.
-func findRuntime() (string, error) {
+func (p program) find() (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
 	dir := filepath.Dir(self)
-	for _, path := range []string{filepath.Join(dir, "minirunc"), filepath.Join(dir, "../libexec/minirun/minirunc")} {
+	for _, path := range []string{filepath.Join(dir, p.name), filepath.Join(dir, "../libexec/minirun", p.name)} {
 		if unix.Access(path, unix.X_OK) == nil {
 			return path, checkPlanted(path, self)
 		}
 	}
-	path, err := exec.LookPath("minirunc")
+	path, err := exec.LookPath(p.name)
 	switch {
 	case errors.Is(err, exec.ErrDot):
 		return "", err
 	case err != nil:
-		return "", fmt.Errorf("minirunc, which makes the containers, is not in %s, in %s or in PATH", dir, filepath.Join(dir, "../libexec/minirun"))
+		return "", fmt.Errorf("%s, %s, is not in %s, in %s or in PATH", p.name, p.what, dir, filepath.Join(dir, "../libexec/minirun"))
 	}
 	return path, checkPlanted(path, self)
 }
 
-// checkPlanted refuses a minirunc that another user can have put where it was found:
+// checkPlanted refuses a program that another user can have put where it was found:
 // anybody can, beside a minirun in /tmp. Its file, and a link to it, belong to root, to
 // the caller, or to the user that minirun itself belongs to.
 func checkPlanted(path, self string) error {

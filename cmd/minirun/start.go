@@ -77,11 +77,16 @@ func start(c *cli.Context, word string) error {
 	if err != nil {
 		return err
 	}
-	path, err := findRuntime()
+	path, err := runtimeProgram.find()
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(path, startWords(c, b, self)...)
+	attached, err := attach(c, b)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", word, err)
+	}
+	defer release(attached)
+	cmd := exec.Command(path, startWords(c, b, self, attached)...)
 	cmd.Args[0] = "minirunc"
 	cmd.Stderr = os.Stderr
 	var failed *exec.ExitError
@@ -111,8 +116,9 @@ func makeRoom(c *cli.Context, b *bundle.Bundle) (running bool, err error) {
 
 // startWords returns minirunc's command line. Only of a container that is to be removed when it
 // ends does the bundle go if it cannot be made.
-func startWords(c *cli.Context, b *bundle.Bundle, self string) []string {
+func startWords(c *cli.Context, b *bundle.Bundle, self string, attached []string) []string {
 	words := append(globalFlags(c), "run", "--monitor", "--detach", "--name", b.Annotation(bundle.Name), "--bundle", b.Dir)
+	words = append(words, attached...)
 	if b.Annotation(bundle.Remove) == "" {
 		return append(words, b.ID)
 	}

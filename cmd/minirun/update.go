@@ -34,10 +34,11 @@ func updateCommand() *cli.Command {
 		Name: "update", Usage: "change the limits of a container", ArgsUsage: "CONTAINER",
 		Description: "Examples:\n" +
 			"   minirun update --memory 64m --pids-limit 100 web\n" +
+			"   minirun update --network-rate 10mbit:2mbit web\n" +
 			"   minirun update --cpu-quota 50000 web             half a processor\n" +
 			`   echo '{"memory":{"limit":-1}}' | minirun update -r - web`,
-		Flags:  flags,
-		Action: hand,
+		Flags:  append(flags, &cli.StringFlag{Name: "network-rate", Usage: "limit the bandwidth of its link to `DOWN[:UP]`; 0 for no limit"}),
+		Action: update,
 	}
 }
 
@@ -61,7 +62,9 @@ func hand(c *cli.Context) error {
 	}
 	var names []string
 	for _, f := range c.Command.Flags {
-		names = append(names, f.Names()[0])
+		if name := f.Names()[0]; name != "network-rate" { // see update
+			names = append(names, name)
+		}
 	}
 	words := append(forPeople(c), c.Command.Name)
 	return become(append(append(words, givenFlags(c, names...)...), k.ID)...)

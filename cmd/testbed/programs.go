@@ -26,6 +26,8 @@ var programs = map[string]func(args []string) int{
 	"exit":     func(args []string) int { return number(args[0]) },
 	"cat":      cat,
 	"env":      func([]string) int { fmt.Println(strings.Join(os.Environ(), "\n")); return 0 },
+	"serve":    func(args []string) int { return say("", serve(args[0])) },
+	"fetch":    func(args []string) int { text, err := fetch(args[0], args[1]); return say(text, err) },
 	"pwd":      func([]string) int { dir, err := os.Getwd(); return say(dir, err) },
 	"hostname": func([]string) int { name, err := os.Hostname(); return say(name, err) },
 	"id": func([]string) int {
@@ -267,4 +269,54 @@ func programNames() (names []string) {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// serve answers each connection to a port, and each packet, with the name of the host and the
+// address that the caller has.
+func serve(port string) error {
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	packets, err := net.ListenPacket("udp4", ":"+port)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for buffer := make([]byte, 1500); ; {
+			_, from, err := packets.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			packets.WriteTo([]byte(name+" "+from.String()), from)
+		}
+	}()
+	l, err := net.Listen("tcp4", ":"+port)
+	if err != nil {
+		return err
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(c, name, " ", c.RemoteAddr())
+		c.Close()
+	}
+}
+
+// fetch returns what serve answers. It waits for at most two seconds.
+func fetch(network, address string) (string, error) {
+	c, err := net.DialTimeout(network, address, 2*time.Second)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * time.Second))
+	if network == "udp" {
+		fmt.Fprint(c, "?")
+	}
+	buffer := make([]byte, 1500)
+	n, err := c.Read(buffer)
+	return string(buffer[:n]), err
 }

@@ -17,6 +17,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"minirun/namespaces/network"
 )
 
 // The command lines are written down as scripts: testdata/script holds
@@ -56,8 +58,16 @@ func Scripts(t *testing.T, dir string) {
 		WorkdirRoot: root, ContinueOnError: true,
 		Setup:     func(e *testscript.Env) error { return setUp(t, e) },
 		Cmds:      scriptCommands,
-		Condition: KernelSince,
+		Condition: condition,
 	})
+}
+
+// condition is [linux6.15], or [nftables]: the kernel can translate addresses.
+func condition(text string) (bool, error) {
+	if text == "nftables" {
+		return os.Geteuid() == 0 && network.Possible() == nil, nil
+	}
+	return KernelSince(text)
 }
 
 // KernelSince is the condition [linux6.15]: the kernel is that, or newer.
@@ -129,6 +139,7 @@ func setUp(t *testing.T, e *testscript.Env) error {
 	e.Setenv("EXAMPLES", examples)
 	e.Setenv("PROGRAMS", Programs)
 	e.Setenv("HOME", home)
+	e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "settings"))
 	e.Setenv("MINIRUN_NETWORK", "none") // see Isolate
 	e.Setenv("XDG_RUNTIME_DIR", filepath.Join(home, "run"))
 	e.Setenv("XDG_DATA_HOME", filepath.Join(home, "share"))
@@ -141,6 +152,9 @@ func setUp(t *testing.T, e *testscript.Env) error {
 				return err
 			}
 		}
+	}
+	if err := writeClosed(filepath.Join(e.WorkDir, "settings")); err != nil {
+		return err
 	}
 	return os.Chmod(e.WorkDir, 0o755)
 }

@@ -58,6 +58,11 @@ func Main(m *testing.M, program string, main func(), others ...string) {
 func outermost(others []string) int {
 	dir, err := provide(others)
 	defer os.RemoveAll(dir)
+	if err == nil {
+		var settings string
+		settings, err = closeRegistries()
+		defer os.RemoveAll(settings)
+	}
 	if err != nil {
 		fmt.Println(err)
 		return 1
@@ -75,6 +80,27 @@ func outermost(others []string) int {
 	return cmd.ProcessState.ExitCode()
 }
 
+// closed are the registries that tests may ask: their own, on loopback. An image that a test
+// does not have would else be looked for at docker.io.
+const closed = "allow 127.0.0.1 localhost\n"
+
+// closeRegistries makes a directory of settings for what the tests start. Scripts have one of
+// their own: see setUp.
+func closeRegistries() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "minirun-settings"); err != nil {
+		return "", err
+	}
+	return dir, errors.Join(os.Chmod(dir, 0o755), writeClosed(dir), os.Setenv("XDG_CONFIG_HOME", dir))
+}
+
+func writeClosed(settings string) error {
+	dir := filepath.Join(settings, "minirun")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "registries"), []byte(closed), 0o644)
+}
+
 // provide makes a directory with the programs, and lets PATH begin with it.
 func provide(programs []string) (dir string, err error) {
 	if len(programs) == 0 {
@@ -86,7 +112,7 @@ func provide(programs []string) (dir string, err error) {
 	for _, name := range programs {
 		path := filepath.Join(dir, name)
 		command := []string{"go", "build", "-o", path, "../" + name}
-		if given := os.Getenv(strings.ToUpper(name)); given != "" {
+		if given := os.Getenv(strings.ReplaceAll(strings.ToUpper(name), "-", "_")); given != "" {
 			command = []string{"cp", given, path}
 		}
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {

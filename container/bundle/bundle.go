@@ -61,6 +61,9 @@ const (
 	Rate      = "org.minirun.rate"      // as --network-rate takes it
 	Remove    = "org.minirun.remove"    // "true": with --rm
 	Without   = "org.minirun.without"   // layers that were taken away, comma separated
+	Owner     = "org.minirun.owner"     // the object of a manifest that a pod belongs to: deployment.apps/web
+	Template  = "org.minirun.template"  // the hash of what a pod was made of
+	Labels    = "org.minirun.labels"    // of a pod, key=value, a line each
 	Layers    = "org.minirun.layers"    // diff ids in use, comma separated; "": the overlay's options have them
 )
 

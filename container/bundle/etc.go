@@ -52,10 +52,8 @@ func (b *Bundle) IsEtc(m specs.Mount) bool {
 
 // writeEtc writes the files.
 func (r *Request) writeEtc(b *Bundle) error {
-	resolv := ""
-	if text, err := hostResolv("/"); err == nil { // none: none in the container either
-		resolv, _ = r.resolvConf(text, r.Network == "bridge")
-	}
+	text, _ := hostResolv("/") // none, or none that can be read: as if it were empty
+	resolv, _ := r.resolvConf(text, r.Network == "bridge")
 	for name, text := range map[string]string{
 		"hostname":    b.Spec.Hostname + "\n",
 		"hosts":       r.hosts(b.Spec.Hostname),

@@ -73,8 +73,15 @@ func LayerNames() (names []string) {
 }
 
 // Warnings say what the container can do because layers were left out; nil if it has all.
-// A layer that cannot be left out is an error (takeAway), and nothing to warn of.
+// A layer that cannot be left out is an error (takeAway), and nothing to warn of. And
+// they say which name server it asks if the host has none for it.
 func (r Request) Warnings() (list []string) {
+	if r.Network == "bridge" {
+		text, _ := hostResolv("/")
+		if _, lost := r.resolvConf(text, true); lost {
+			list = append(list, "the host names no name server that a container reaches: it asks "+fallback+" (--dns names another)")
+		}
+	}
 	for _, l := range layers {
 		if l.take != nil && slices.Contains(r.Without, l.name) {
 			list = append(list, fmt.Sprintf("--without %s: %s", l.name, l.without))

@@ -37,11 +37,15 @@ const (
 	endOfPart = "# minirun: end\n"
 )
 
-// Meet writes the names of the containers on the bridge, which are given with their
-// addresses by their ids, into the /etc/hosts of each. New is the one that is about to
-// start, or nil; its file gets its host name, too. A lock keeps others from writing
-// meanwhile; at is asked with the lock held, so that the last to write has the newest list.
-func (s Store) Meet(at func() (map[string]netip.Addr, error), starts *Bundle) error {
+// An Address is the address of a container on the bridge, by its id; the zero value if it is
+// on none.
+type Address func(id string) netip.Addr
+
+// Meet writes the names of the containers on the bridge into the /etc/hosts of each. starts is
+// the one that is about to start, or nil; its file gets its host name, too. A lock keeps others
+// from writing meanwhile; at is asked with the lock held, so that the last to write has the
+// newest list.
+func (s Store) Meet(at func() (Address, error), starts *Bundle) error {
 	o, err := s.open()
 	if err != nil || o.names == nil || o.containers == nil {
 		return err
@@ -51,18 +55,18 @@ func (s Store) Meet(at func() (map[string]netip.Addr, error), starts *Bundle) er
 		return err
 	}
 	defer o.containers.Lock(unix.LOCK_UN)
-	addresses, err := at()
+	address, err := at()
 	if err != nil {
 		return err
 	}
-	list, err := o.nameList(addresses)
+	list, addresses, err := o.nameList(address)
 	if err != nil {
 		return err
 	}
-	for id := range addresses {
+	for id, a := range addresses {
 		own := ""
 		if starts != nil && starts.ID == id {
-			own = addresses[id].String() + "\t" + starts.Spec.Hostname + "\n"
+			own = a.String() + "\t" + starts.Spec.Hostname + "\n"
 		}
 		// What a container has made of its own file is no error of anybody else's.
 		err := o.changeHosts(id, func(text string) string {
@@ -78,12 +82,14 @@ func (s Store) Meet(at func() (map[string]netip.Addr, error), starts *Bundle) er
 	return nil
 }
 
-// nameList are the lines of the containers that have an address, by ascending address.
-func (o *opened) nameList(addresses map[string]netip.Addr) (string, error) {
+// nameList are the lines of the containers that have an address, by ascending address; and the
+// addresses by the ids.
+func (o *opened) nameList(address Address) (string, map[string]netip.Addr, error) {
 	all, err := o.names.Readdirnames(-1)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
+	addresses := map[string]netip.Addr{}
 	type entry struct {
 		name    string
 		address netip.Addr
@@ -94,8 +100,13 @@ func (o *opened) nameList(addresses map[string]netip.Addr) (string, error) {
 		if err != nil {
 			continue // it has just gone
 		}
-		// A name is letters, digits and _+.- (take); checkHostname refuses a +.
-		if a, ok := addresses[filepath.Base(target)]; ok && checkHostname(name) == nil {
+		id := filepath.Base(target)
+		a := address(id)
+		if !a.IsValid() {
+			continue
+		}
+		addresses[id] = a
+		if checkHostname(name) == nil { // a name may have a + in it (take), a host's may not
 			list = append(list, entry{name, a})
 		}
 	}
@@ -104,7 +115,7 @@ func (o *opened) nameList(addresses map[string]netip.Addr) (string, error) {
 	for _, e := range list {
 		text.WriteString(e.address.String() + "\t" + e.name + "\n")
 	}
-	return text.String(), nil
+	return text.String(), addresses, nil
 }
 
 // replacePart puts lines between the first line that is title and the next endOfPart, or at

@@ -60,7 +60,7 @@ func TestMeet(t *testing.T) {
 
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Meet(func() (map[string]netip.Addr, error) { return at, nil }, bundles["web"])
+		done <- s.Meet(func() (Address, error) { return func(id string) netip.Addr { return at[id] }, nil }, bundles["web"])
 	}()
 	select {
 	case err := <-done:
@@ -87,7 +87,7 @@ func TestMeet(t *testing.T) {
 	for _, name := range []string{"link", "pipe", "big", "gone"} {
 		delete(at, bundles[name].ID)
 	}
-	must(t, s.Meet(func() (map[string]netip.Addr, error) { return at, nil }, nil))
+	must(t, s.Meet(func() (Address, error) { return func(id string) netip.Addr { return at[id] }, nil }, nil))
 	if got, err := os.ReadFile(hosts("db")); err != nil || !strings.HasSuffix(string(got), otherPart+"10.88.0.2\tweb\n10.88.0.3\tdb\n"+endOfPart) {
 		t.Errorf("hosts of db, when others have gone: %q, %v", got, err)
 	}

@@ -39,31 +39,37 @@ func portWords(ports []network.Port) string {
 	words := make([]string, len(ports))
 	for i, p := range ports {
 		words[i] = fmt.Sprintf("%s:%d:%s", p.On(), p.Host, p.Of())
+		if p.Host == 0 {
+			words[i] = fmt.Sprintf("%s::%s", p.On(), p.Of())
+		}
 	}
 	return strings.Join(words, ",")
 }
 
-// Published are the ports of the host's that lead to the container's. What cannot be read in
-// its annotation is left out: somebody has changed it.
+// Published are the ports of the host's that lead to the container's; nil if the annotation
+// cannot be read: somebody has changed it. [Bundle.Link] says so.
 func (b *Bundle) Published() []network.Port {
-	text := b.Annotation(Published)
-	if text == "" {
-		return nil
-	}
-	ports, err := network.ParsePorts(strings.Split(text, ","))
+	ports, _, err := b.Link()
 	if err != nil {
 		return nil
 	}
 	return ports
 }
 
-// Rate is the bandwidth of the container's link.
-func (b *Bundle) Rate() network.Rate {
-	r, err := network.ParseRate(b.Annotation(Rate))
-	if err != nil {
-		return network.Rate{}
+// Link is what is to be made of the network when the container is started: its published ports,
+// and the bandwidth.
+func (b *Bundle) Link() (ports []network.Port, rate network.Rate, err error) {
+	if text := b.Annotation(Published); text != "" {
+		if ports, err = network.ParsePorts(strings.Split(text, ",")); err != nil {
+			return nil, rate, fmt.Errorf("annotation %s: %w", Published, err)
+		}
 	}
-	return r
+	if text := b.Annotation(Rate); text != "" {
+		if rate, err = network.ParseRate(text); err != nil {
+			return nil, rate, fmt.Errorf("annotation %s: %w", Rate, err)
+		}
+	}
+	return ports, rate, nil
 }
 
 // JoinNetwork lets a container that does not run have another network namespace than its
@@ -76,4 +82,21 @@ func (b *Bundle) JoinNetwork(path string) error {
 		}
 	}
 	return nil
+}
+
+// Attached writes down the ports that lead to a container, if one of them has just been
+// chosen.
+func (b *Bundle) Attached(ports []network.Port) error {
+	words := portWords(ports)
+	if len(ports) == 0 || words == b.Annotation(Published) {
+		return nil
+	}
+	b.Spec.Annotations[Published] = words
+	return b.save()
+}
+
+// SetRate writes down the bandwidth that the container's link has from now on.
+func (b *Bundle) SetRate(rate network.Rate) error {
+	b.Spec.Annotations[Rate] = rate.String()
+	return b.save()
 }

@@ -3,6 +3,7 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +52,7 @@ type Request struct {
 	Without []string // layers to take away, see [LayerNames]; nil: none
 
 	ConsoleSize *specs.Box
+	Annotations map[string]string // more of them, of a pod; nil: none
 }
 
 // Make writes the bundle for a request. On failure nothing is left.
@@ -113,6 +115,7 @@ func (b *Bundle) describe(img *image.Image, r Request) error {
 	spec.Process.Cwd = firstOf(r.Workdir, config.WorkingDir, "/")
 	spec.Annotations = map[string]string{Name: r.Name, Image: name(img), ImageID: img.ID.Hex(), Command: strings.Join(args, " "),
 		Created: time.Now().UTC().Format(time.RFC3339Nano), Ports: ports(config.ExposedPorts), Signal: config.StopSignal, Network: r.Network}
+	maps.Copy(spec.Annotations, r.Annotations)
 	if len(r.Publish) > 0 {
 		spec.Annotations[Published] = portWords(r.Publish)
 	}

@@ -82,8 +82,8 @@ func ordinaryPlans(minirun, minirunc string) (map[string][]step, error) {
 	plans := map[string][]step{}
 	for name, argv := range map[string][]string{
 		"minirunc plan":         {minirunc, "plan", "-o", "json", "--bundle", dir},
-		"minirun plan httpd":    append(slices.Clip(image), "plan", "-o", "json", "httpd", "/httpd"),
-		"minirun plan -d httpd": append(slices.Clip(image), "plan", "-d", "-o", "json", "httpd", "/httpd"),
+		"minirun plan httpd":    append(slices.Clip(image), "plan", "--network", "none", "-o", "json", "httpd", "/httpd"),
+		"minirun plan -d httpd": append(slices.Clip(image), "plan", "-d", "--network", "none", "-o", "json", "httpd", "/httpd"),
 	} {
 		out, err := output(nil, argv...)
 		if err != nil {

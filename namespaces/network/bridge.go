@@ -59,7 +59,7 @@ func Find(wish netip.Prefix) (b Bridge, err error) {
 		return b, fmt.Errorf("link %s: %w", b.Name, err)
 	}
 	b.Exists = true
-	addresses, err := netlink.AddrList(l, netlink.FAMILY_V4)
+	addresses, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_V4) })
 	if err != nil {
 		return b, fmt.Errorf("addresses of %s: %w", b.Name, err)
 	}
@@ -73,7 +73,7 @@ func Find(wish netip.Prefix) (b Bridge, err error) {
 
 // choose is the network of a new bridge.
 func choose(wish netip.Prefix) (netip.Prefix, error) {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return wish, fmt.Errorf("routes: %w", err)
 	}
@@ -108,7 +108,7 @@ func choose(wish netip.Prefix) (netip.Prefix, error) {
 
 // uplinks are the devices of default routes that do not forward.
 func uplinks() (names []string, err error) {
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := whole(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
@@ -200,7 +200,7 @@ func (b Bridge) sysctl(p *plan.Plan, version int, name string) *plan.Step {
 
 // changed is the file that has the names of devices whose forwarding was switched on, a line
 // each. It must be known for as long as they forward: until the next boot.
-const changed = "/run/minirun-forwarding"
+const changed = stateDir + "/forwarding"
 
 // Forwarding are the devices of the host's whose forwarding was switched on, and will be
 // switched off.

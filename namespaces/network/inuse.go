@@ -17,6 +17,26 @@ import (
 // port would silently take the connections away from a program that listens on it: they are
 // translated before the kernel looks for a listener.
 
+// InUse is an error if a program of the host listens on a port, or if a container has published
+// it that is none of these: to serve it would take it away from them.
+func InUse(p Port, but map[netip.Addr]bool) error {
+	all, err := Elements()
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Port.Protocol == p.Protocol && e.Port.Host == p.Host && !but[e.To] {
+			return fmt.Errorf("port %s: leads to %s already", hostSide(p), e.To)
+		}
+	}
+	if _, err := bind(p); errors.Is(err, unix.EADDRINUSE) {
+		return fmt.Errorf("port %s: in use by %s", hostSide(p), listener(p))
+	} else if err != nil {
+		return fmt.Errorf("port %s: %w", hostSide(p), err)
+	}
+	return nil
+}
+
 // choosePorts looks at the ports that are to be published, and gives a number to those that
 // have none.
 func (h *Host) choosePorts(ports []Port) error {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io/fs"
 	"net/netip"
 	"os"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"minirun/namespaces/network/link"
@@ -30,8 +32,11 @@ import (
 // Both locks belong to an open file, not to a process, so the kernel frees them if one of the
 // two is killed, at any point.
 
-// lockFile is the file of the locks, in a directory in which only root can make files.
-const lockFile = "/run/minirun-network.lock"
+// stateDir is root's alone. What is in it is forgotten at the next boot, as the links are.
+const stateDir = "/run/minirun-network"
+
+// lockFile is the file of the locks.
+const lockFile = stateDir + "/lock"
 
 // Hold waits for the lock on the host's side of the network. What changes bridge, table or
 // elements holds it. release gives it back.
@@ -51,6 +56,9 @@ func Hold() (release func(), err error) {
 }
 
 func openLock() (*os.File, error) {
+	if err := os.Mkdir(stateDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
 	return os.OpenFile(lockFile, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 }
 
@@ -84,16 +92,9 @@ func Attach(wish *Wish, look plan.Options) (c *link.Config, lock *os.File, err e
 	if err := h.choosePorts(wish.Ports); err != nil {
 		return nil, nil, err
 	}
-	bridge, err := Find(wish.Network)
+	bridge, err := Ensure(wish.Network, look)
 	if err != nil {
 		return nil, nil, err
-	}
-	if bridge.Missing() {
-		p := &plan.Plan{}
-		bridge.Make(p)
-		if _, err := p.Start(look); err != nil {
-			return nil, nil, fmt.Errorf("network: %w", err)
-		}
 	}
 	n, lock, err := h.take(bridge.Address, wish.ID)
 	if err != nil {
@@ -104,6 +105,21 @@ func Attach(wish *Wish, look plan.Options) (c *link.Config, lock *os.File, err e
 		return nil, nil, err
 	}
 	return c, lock, nil
+}
+
+// Ensure makes what is missing on the host, such as a table that somebody has flushed. The caller
+// holds the lock. network and look are those of [Wish] and [Attach].
+func Ensure(network netip.Prefix, look plan.Options) (Bridge, error) {
+	bridge, err := Find(network)
+	if err != nil || !bridge.Missing() {
+		return bridge, err
+	}
+	p := &plan.Plan{}
+	bridge.Make(p)
+	if _, err := p.Start(look); err != nil {
+		return bridge, fmt.Errorf("network: %w", err)
+	}
+	return bridge, nil
 }
 
 // Plan records the host's side of the network, as Attach would make it, and returns the link of a
@@ -201,4 +217,23 @@ func expected() (bool, error) {
 	defer f.Close()
 	l := byteLock(f, unix.F_OFD_GETLK, 0, 0) // 0 bytes: all
 	return l.other, l.err
+}
+
+// Coming says whether a container that is not among the links of h has an address all the same:
+// its link is about to be made, or has been made since h was read.
+func (h *Host) Coming(c *link.Config) (bool, error) {
+	f, err := openLock()
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	l := byteLock(f, unix.F_OFD_GETLK, int64(c.N), 1)
+	if l.err != nil || l.other || h.Links[c.N] != "" {
+		return l.other && h.Links[c.N] == "", l.err
+	}
+	made, err := netlink.LinkByName(c.Name())
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return false, nil
+	}
+	return err == nil && made.Attrs().Alias == c.ID, err
 }

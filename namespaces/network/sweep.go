@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // This file looks at what is there, and removes what nobody needs any more.
@@ -24,8 +25,19 @@ type Host struct {
 	Elements []Element
 }
 
-// Look reads it. It needs CAP_NET_ADMIN.
+// Look reads it. It needs CAP_NET_ADMIN. Whoever adds or removes a link, or the table, meanwhile
+// makes the answer of no use (NLM_F_DUMP_INTR of netlink(7), ENOENT): then it is read once more.
 func Look() (h *Host, err error) {
+	for range 1000 {
+		h, err = look()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, unix.ENOENT) {
+			return h, err
+		}
+	}
+	return h, err
+}
+
+func look() (h *Host, err error) {
 	h = &Host{Links: map[int]string{}}
 	if h.Bridge, err = Find(netip.Prefix{}); err != nil {
 		return nil, err
@@ -33,7 +45,7 @@ func Look() (h *Host, err error) {
 	if h.Elements, err = Elements(); err != nil || !h.Bridge.Exists {
 		return h, err
 	}
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("links: %w", err)
 	}
@@ -44,6 +56,18 @@ func Look() (h *Host, err error) {
 		}
 	}
 	return h, nil
+}
+
+// whole asks the kernel for a list until it is whole. If a link or an address comes or goes while
+// the kernel lists them, the list may lack some (NLM_F_DUMP_INTR, netlink(7)): as soon as many
+// containers start at once. The bound is there in case that never stops.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 1000 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 // Possible is nil if this machine can give containers a network, or says what is missing:
@@ -63,6 +87,17 @@ func (h *Host) Address(id string) netip.Addr {
 	return netip.Addr{}
 }
 
+// Addresses are those of all links, by the ids of their containers.
+func (h *Host) Addresses() map[string]netip.Addr {
+	at := map[string]netip.Addr{}
+	for n, id := range h.Links {
+		if id != "" {
+			at[id] = nth(h.Bridge.Address, n)
+		}
+	}
+	return at
+}
+
 // Stale are the elements that lead to an address that no container has.
 func (h *Host) Stale() (list []Element) {
 	for _, e := range h.Elements {
@@ -77,18 +112,24 @@ func (h *Host) Stale() (list []Element) {
 	return list
 }
 
-// sweepElements removes those that are stale. The caller holds the lock.
+// sweepElements removes those that are stale. The caller holds the lock; but a monitor removes
+// its elements without it, and then the kernel refuses the whole transaction (ENOENT): what is left
+// is looked for once more.
 func (h *Host) sweepElements() error {
-	stale := h.Stale()
-	if len(stale) == 0 {
-		return nil
+	for range 1000 {
+		stale := h.Stale()
+		if len(stale) == 0 {
+			return nil
+		}
+		err := replace(stale, nil)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+		if h.Elements, err = Elements(); err != nil {
+			return err
+		}
 	}
-	if err := replace(stale, nil); err != nil {
-		return err
-	}
-	var err error
-	h.Elements, err = Elements()
-	return err
+	return errors.New("nftables: elements that lead to nobody come back again and again")
 }
 
 // Sweep removes what nobody needs: the links of these containers, which have ended, stale

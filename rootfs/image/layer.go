@@ -6,10 +6,64 @@ package image
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 )
+
+// unpackAll unpacks the layers of an image, as many at a time as there are processors: each
+// has a directory of its own. It returns the number of their uncompressed bytes. If one
+// fails, the others stop, and the error is that of the lowest one that has failed.
+func (g *staging) unpackAll(blobs []Descriptor, diffIDs []Digest) (total int64, err error) {
+	todo := g.toUnpack(blobs, diffIDs)
+	sizes, failed := make([]int64, len(todo)), make([]error, len(todo))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(todo)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(todo)); i = next.Add(1) - 1 {
+				if _, sizes[i], failed[i] = g.layer(todo[i].blob, todo[i].diffID); failed[i] != nil {
+					g.budget.stop()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	for i, l := range todo {
+		if failed[i] != nil && !errors.Is(failed[i], errStopped) {
+			return 0, failed[i]
+		}
+		g.sizes[layerKey{l.blob.Digest, l.diffID}] = sizes[i]
+	}
+	for i, blob := range blobs {
+		total += g.sizes[layerKey{blob.Digest, diffIDs[i]}]
+	}
+	return total, nil
+}
+
+// A layerToUnpack is a layer's blob, and what it has to become.
+type layerToUnpack struct {
+	blob   Descriptor
+	diffID Digest
+}
+
+// toUnpack leaves out the layers that this load has unpacked already, and those that are
+// listed twice.
+func (g *staging) toUnpack(blobs []Descriptor, diffIDs []Digest) (list []layerToUnpack) {
+	seen := map[layerKey]bool{}
+	for i, blob := range blobs {
+		key := layerKey{blob.Digest, diffIDs[i]}
+		if _, ok := g.sizes[key]; !ok && !seen[key] {
+			list = append(list, layerToUnpack{blob, diffIDs[i]})
+		}
+		seen[key] = true
+	}
+	return list
+}
 
 // layer unpacks a staged or stored blob, unless its directory is there
 // already; then only the digest is checked. With an empty want any diff id is
@@ -22,6 +76,7 @@ func (g *staging) layer(blob Descriptor, want Digest) (Digest, int64, error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("layer %s: %w", blob.Digest, err)
 	}
+	g.store.options.Progress(Progress{Layer: blob.Digest, Step: Unpacked, Done: blob.Size, Total: blob.Size})
 	return diffID, size, nil
 }
 
@@ -62,16 +117,16 @@ func (g *staging) consume(f io.Reader, blob Descriptor, use func(io.Reader) erro
 		return "", 0, fmt.Errorf("decompress: %w", err)
 	}
 	defer plain.Close()
-	before := g.budget.stream
 	hash := sha256.New()
-	hashed := io.TeeReader(&limitReader{r: plain, left: &g.budget.stream}, hash)
+	counter := &budgetReader{r: plain, budget: g.budget}
+	hashed := io.TeeReader(counter, hash)
 	if err := use(hashed); err != nil {
 		return "", 0, err
 	}
 	if _, err := io.Copy(io.Discard, hashed); err != nil {
 		return "", 0, fmt.Errorf("decompress: %w", err)
 	}
-	return digestOf(hash), before - g.budget.stream, nil
+	return digestOf(hash), counter.size, nil
 }
 
 // layerType tells whether media type t is a layer this package can unpack.

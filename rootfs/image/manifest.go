@@ -70,13 +70,14 @@ func (g *staging) newImage(from Blobs, d Descriptor) (Descriptor, error) {
 	if len(config.RootFS.DiffIDs) != len(manifest.Layers) {
 		return d, fmt.Errorf("manifest %s: %d layers, but the configuration lists %d", d.Digest, len(manifest.Layers), len(config.RootFS.DiffIDs))
 	}
-	var total int64
-	for i, blob := range manifest.Layers {
-		size, err := g.fetchLayer(from, blob, config.RootFS.DiffIDs[i])
-		if err != nil {
+	for _, blob := range manifest.Layers {
+		if err := g.fetchLayer(from, blob); err != nil {
 			return d, err
 		}
-		total += size
+	}
+	total, err := g.unpackAll(manifest.Layers, config.RootFS.DiffIDs)
+	if err != nil {
+		return d, err
 	}
 	g.byID[manifest.Config.Digest] = sized(d, total)
 	return g.byID[manifest.Config.Digest], nil
@@ -273,28 +274,15 @@ func (g *staging) fetch(from Blobs, d Descriptor) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// fetchLayer stages a layer's blob and directory, and returns the number of
-// its uncompressed bytes.
-func (g *staging) fetchLayer(from Blobs, d Descriptor, diffID Digest) (int64, error) {
+// fetchLayer stages a layer's blob.
+func (g *staging) fetchLayer(from Blobs, d Descriptor) error {
 	if err := checkDescriptor(d); err != nil {
-		return 0, err
+		return err
 	}
-	if !g.has(d.Digest) {
-		if err := g.fetchBlob(from, d); err != nil {
-			return 0, err
-		}
-	} else if err := g.sameSize(d); err != nil {
-		return 0, err
+	if g.has(d.Digest) {
+		return g.sameSize(d)
 	}
-	key := layerKey{d.Digest, diffID}
-	if size, ok := g.sizes[key]; ok {
-		return size, nil
-	}
-	_, size, err := g.layer(d, diffID)
-	if err == nil {
-		g.sizes[key] = size
-	}
-	return size, err
+	return g.fetchBlob(from, d)
 }
 
 // sameSize compares the size of a blob that is here already with the one that a

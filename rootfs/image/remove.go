@@ -102,6 +102,46 @@ func (p *opened) unlistDamaged(index *Index, name string) error {
 	return ErrNotFound
 }
 
+// Prune removes the images that have lost their names, except those for which keep says
+// true (nil says false for all), and what unfinished pulls have left. inUse is that of
+// [Store.Remove], which says what else goes.
+func (s *Store) Prune(keep func(id Digest) bool, inUse func(diffID Digest) bool) (removed Removed, err error) {
+	p, err := s.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		return removed, nil
+	} else if err != nil {
+		return removed, err
+	}
+	p.close()
+	if p, err = s.make(); err != nil {
+		return removed, err
+	}
+	defer p.close()
+	lock, err := p.lock("lock", unix.LOCK_EX)
+	if err != nil {
+		return removed, err
+	}
+	defer lock.Close()
+	if err := p.updateIndex(func(index *Index) error { return p.unlistUnnamed(index, keep, &removed) }); err != nil {
+		return removed, err
+	}
+	return removed, p.collect(inUse, &removed)
+}
+
+func (p *opened) unlistUnnamed(index *Index, keep func(Digest) bool, removed *Removed) error {
+	images, err := p.images(index)
+	if err != nil {
+		return err
+	}
+	for _, image := range images {
+		if len(image.Names) == 0 && (keep == nil || !keep(image.ID)) {
+			unlistImage(index, image.Manifest)
+			removed.Deleted = append(removed.Deleted, image.ID)
+		}
+	}
+	return nil
+}
+
 func (p *opened) unlistName(index *Index, manifest Digest, name Reference, removed *Removed) error {
 	removed.Untagged = append(removed.Untagged, name)
 	dropName(index, name)
@@ -130,6 +170,9 @@ func (p *opened) collect(inUse func(Digest) bool, removed *Removed) error {
 	}
 	needed, err := p.needed(&index)
 	if err != nil {
+		return err
+	}
+	if err := p.collectPulls(needed); err != nil {
 		return err
 	}
 	if err := p.collectBlobs(needed); err != nil {

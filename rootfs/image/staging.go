@@ -18,6 +18,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,7 @@ type staging struct {
 	here    *private.Dir // that directory
 	budget  *budget
 	blobs   map[Digest]bool                      // staged here
+	mu      sync.Mutex                           // of layers
 	layers  map[Digest]bool                      // staged here, by diff id
 	dirs    struct{ blobs, layers *private.Dir } // in here
 	results []result
@@ -213,6 +215,8 @@ func (g *staging) has(d Digest) bool {
 
 // hasLayer tells whether a layer is unpacked already.
 func (g *staging) hasLayer(diffID Digest) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return g.layers[diffID] || g.store.layers.Has(diffID.Hex(), unix.S_IFDIR)
 }
 
@@ -270,8 +274,14 @@ func (g *staging) layerDirectory() (*private.Dir, error) {
 	return d, nil
 }
 
-// keepLayer names an unpacked directory by its diff id.
+// keepLayer names an unpacked directory by its diff id. An image can have one layer twice,
+// compressed in two ways: the second directory is left for abort to remove.
 func (g *staging) keepLayer(directory *private.Dir, diffID Digest) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.layers[diffID] {
+		return nil
+	}
 	g.layers[diffID] = true
 	return g.here.Rename(filepath.Base(directory.Name()), g.dirs.layers, diffID.Hex())
 }

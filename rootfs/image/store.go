@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -63,15 +64,41 @@ type Limits struct {
 	Entries int64
 }
 
-// Progress tells how far one step of a load is. It is sent after every read.
+// Progress tells how far one step of a load or a pull is. While bytes are read, it is sent
+// after every read.
 type Progress struct {
-	// Layer is the digest of the blob being unpacked; "" while the archive
-	// is still being read in.
+	// Layer is the digest of the blob; "" while an archive is still being read in.
 	Layer Digest
+	// Step is what is being done with it, or what has just been done.
+	Step Step
 	// Done and Total count bytes as they come, that is, compressed. Total is
 	// zero when it is not known.
 	Done, Total int64
 }
+
+// A Step is what happens to a layer. A load unpacks its layers; the other steps are those
+// of a pull.
+type Step int
+
+const (
+	// Unpacking: the archive is read in, or the layer is unpacked.
+	Unpacking Step = iota
+	// Unpacked: the layer is in its directory.
+	Unpacked
+	// Listed: the image has this layer, and it has to be fetched. It is sent once for each,
+	// the bottom first, before anything is fetched.
+	Listed
+	// Exists: the image has this layer, and the store has it already.
+	Exists
+	// Waiting: another pull is fetching it.
+	Waiting
+	// Fetching: it is being fetched.
+	Fetching
+	// Interrupted: the connection was cut; after a pause it is fetched on from Done.
+	Interrupted
+	// Fetched: all of it is here, and its digest is right.
+	Fetched
+)
 
 // Skip tells of a part of a layer that was left out because the caller may
 // not make it or because it means nothing on this host.
@@ -93,7 +120,7 @@ type Options struct {
 	// Progress, if not nil, is called during loads, never twice at a time, but
 	// not always from the goroutine that loads.
 	Progress func(Progress)
-	// Skipped, if not nil, is called for whatever is left out.
+	// Skipped, if not nil, is called for whatever is left out, never twice at a time.
 	Skipped func(Skip)
 	// Damaged, if not nil, is called for every image that [Store.List] leaves out
 	// because it cannot be read.
@@ -126,16 +153,25 @@ func (o Options) withDefaults() Options {
 	if o.Limits.Entries == 0 {
 		o.Limits.Entries = 2 << 20
 	}
-	if o.Progress == nil {
-		o.Progress = func(Progress) {}
-	}
-	if o.Skipped == nil {
-		o.Skipped = func(Skip) {}
-	}
+	o.Progress, o.Skipped = oneByOne(o.Progress), oneByOne(o.Skipped)
 	if o.Damaged == nil {
 		o.Damaged = func(error) {}
 	}
 	return o
+}
+
+// oneByOne lets only one goroutine at a time call tell. nil becomes a function that does
+// nothing.
+func oneByOne[T any](tell func(T)) func(T) {
+	if tell == nil {
+		return func(T) {}
+	}
+	var mu sync.Mutex
+	return func(what T) {
+		mu.Lock()
+		defer mu.Unlock()
+		tell(what)
+	}
 }
 
 func (s *Store) path(parts ...string) string {

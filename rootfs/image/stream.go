@@ -8,12 +8,17 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
-// A budget is what is left of Limits during one load.
+// A budget is what is left of Limits during one load. Several layers are unpacked at the
+// same time, and all of them take from it.
 type budget struct {
+	mu      sync.Mutex
+	stopped bool  // another layer has failed: none goes on
 	stream  int64 // bytes of uncompressed layers
 	data    int64 // bytes of files; not the same, since files may be sparse
 	entries int64
@@ -37,6 +42,8 @@ func newBudget(l Limits) *budget {
 
 // entry takes one file or directory from the budget.
 func (b *budget) entry() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.entries--; b.entries < 0 {
 		return fmt.Errorf("%w: too many entries", ErrLimit)
 	}
@@ -46,6 +53,8 @@ func (b *budget) entry() error {
 
 // follow takes the directories in the target of a symbolic link from the budget.
 func (b *budget) follow(steps int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.steps -= int64(steps); b.steps < 0 {
 		return fmt.Errorf("%w: symbolic links lead through more than %d directories an entry", ErrLimit, stepsPerEntry)
 	}
@@ -54,6 +63,8 @@ func (b *budget) follow(steps int) error {
 
 // file takes a file's size from the budget.
 func (b *budget) file(size int64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if size < 0 || size > b.data {
 		return fmt.Errorf("%w: too many bytes", ErrLimit)
 	}
@@ -63,6 +74,8 @@ func (b *budget) file(size int64) error {
 
 // keep takes what is remembered of a directory from the budget.
 func (b *budget) keep(m metadata) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.kept -= int64(len(m.name))
 	for name, value := range m.xattrs {
 		b.kept -= int64(len(name) + len(value))
@@ -71,6 +84,45 @@ func (b *budget) keep(m metadata) error {
 		return fmt.Errorf("%w: too many bytes of names and extended attributes", ErrLimit)
 	}
 	return nil
+}
+
+// errStopped ends the unpacking of a layer because that of another one has failed.
+var errStopped = errors.New("stopped")
+
+// uncompressed takes bytes of an uncompressed layer from the budget.
+func (b *budget) uncompressed(n int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stream -= int64(n); b.stream < 0 {
+		return fmt.Errorf("%w: too many bytes", ErrLimit)
+	}
+	if b.stopped {
+		return errStopped
+	}
+	return nil
+}
+
+// stop ends the unpacking of the other layers.
+func (b *budget) stop() {
+	b.mu.Lock()
+	b.stopped = true
+	b.mu.Unlock()
+}
+
+// A budgetReader counts what is read, and takes it from the budget.
+type budgetReader struct {
+	r      io.Reader
+	budget *budget
+	size   int64
+}
+
+func (b *budgetReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.size += int64(n)
+	if refused := b.budget.uncompressed(n); refused != nil {
+		return 0, refused
+	}
+	return n, err
 }
 
 // limitReader fails with ErrLimit after left bytes; io.LimitReader would end

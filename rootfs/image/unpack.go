@@ -228,7 +228,7 @@ func (u *unpacker) clear(parent *os.File, base string) error {
 	if !errors.Is(err, unix.EISDIR) {
 		return err
 	}
-	const name = "replaced"
+	name := private.Unique()
 	if err := unix.Renameat(int(parent.Fd()), base, int(u.trash.Fd()), name); err != nil {
 		return err
 	}
