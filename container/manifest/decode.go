@@ -135,7 +135,7 @@ func (d *decoder) structure(path string, n ast.Node, v reflect.Value) {
 	d.eachPair(path, n, func(key string, p Place, value ast.Node) {
 		if i, ok := keys[key]; ok {
 			d.value(join(path, key), value, v.Field(i))
-		} else if why, ok := foreign[owner][key]; ok {
+		} else if why, ok := foreign()[owner][key]; ok {
 			d.leaveOut(p, "%s: %s", join(path, key), why)
 		} else if like := nearest(key, keys); like != "" {
 			d.leaveOut(p, "%s: unknown field; did you mean %s?", join(path, key), like)

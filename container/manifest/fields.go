@@ -3,6 +3,7 @@ package manifest
 import (
 	"reflect"
 	"slices"
+	"sync"
 )
 
 // Why Kubernetes' own fields are not known here.
@@ -18,37 +19,39 @@ const (
 
 // foreign are the fields of Kubernetes' that minirun does not have, by the type they would be
 // in, and why.
-var foreign = map[string]map[string]string{
-	"DeploymentSpec": {"strategy": aRollout, "minReadySeconds": aRollout, "progressDeadlineSeconds": aRollout, "revisionHistoryLimit": aRollout, "paused": aRollout},
-	"Selector":       {"matchExpressions": anotherWay},
-	"Metadata": {"generateName": aCluster, "finalizers": aCluster, "ownerReferences": aCluster, "resourceVersion": aCluster,
-		"uid": aCluster, "creationTimestamp": aCluster, "generation": aCluster, "managedFields": aCluster},
-	"PodSpec": {"affinity": aNode, "nodeSelector": aNode, "nodeName": aNode, "tolerations": aNode, "topologySpreadConstraints": aNode,
-		"schedulerName": aNode, "priority": aNode, "priorityClassName": aNode, "serviceAccount": aCluster, "serviceAccountName": aCluster,
-		"automountServiceAccountToken": aCluster, "imagePullSecrets": aCluster, "readinessGates": aProbe, "runtimeClassName": aCluster,
-		"securityContext": aSecurity, "initContainers": anotherWay, "ephemeralContainers": anotherWay, "dnsPolicy": anotherWay,
-		"dnsConfig": anotherWay, "hostNetwork": anotherWay, "hostPID": anotherWay, "hostIPC": anotherWay, "hostUsers": anotherWay,
-		"hostAliases": anotherWay, "shareProcessNamespace": anotherWay, "subdomain": aCluster, "enableServiceLinks": aCluster,
-		"terminationGracePeriodSeconds": anotherWay, "activeDeadlineSeconds": anotherWay, "overhead": aCluster, "preemptionPolicy": aNode},
-	"Container": {"livenessProbe": aProbe, "readinessProbe": aProbe, "startupProbe": aProbe, "lifecycle": anotherWay, "securityContext": aSecurity,
-		"envFrom": aCluster, "volumeDevices": aVolume, "stdin": anotherWay, "stdinOnce": anotherWay, "tty": anotherWay,
-		"terminationMessagePath": anotherWay, "terminationMessagePolicy": anotherWay, "restartPolicy": anotherWay, "resizePolicy": anotherWay},
-	"Variable":  {"valueFrom": aCluster},
-	"Port":      {"hostPort": "a hundred pods cannot have one port: a Service spreads a port of the host over them", "hostIP": anotherWay},
-	"Resources": {"claims": aCluster},
-	"Amounts":   {"ephemeral-storage": anotherWay, "storage": aVolume},
-	"Volume": {"persistentVolumeClaim": aVolume, "configMap": aVolume, "secret": aVolume, "projected": aVolume, "downwardAPI": aVolume,
-		"csi": aVolume, "nfs": aVolume, "iscsi": aVolume, "ephemeral": aVolume, "image": aVolume},
-	"VolumeMount": {"subPath": anotherWay, "subPathExpr": anotherWay, "mountPropagation": anotherWay, "recursiveReadOnly": anotherWay},
-	"ServiceSpec": {"clusterIP": aCluster, "clusterIPs": aCluster, "externalName": aCluster, "externalIPs": aCluster,
-		"externalTrafficPolicy": aCluster, "internalTrafficPolicy": aCluster, "loadBalancerIP": aCluster, "loadBalancerClass": aCluster,
-		"loadBalancerSourceRanges": anotherWay, "sessionAffinity": anotherWay, "sessionAffinityConfig": anotherWay, "healthCheckNodePort": aProbe,
-		"publishNotReadyAddresses": aProbe, "ipFamilies": anotherWay, "ipFamilyPolicy": anotherWay, "allocateLoadBalancerNodePorts": aCluster},
-	"ServicePort": {"appProtocol": anotherWay},
-	"Deployment":  {"status": "it is what Kubernetes has found, not what shall be"},
-	"Pod":         {"status": "it is what Kubernetes has found, not what shall be"},
-	"Service":     {"status": "it is what Kubernetes has found, not what shall be"},
-}
+var foreign = sync.OnceValue(func() map[string]map[string]string {
+	return map[string]map[string]string{
+		"DeploymentSpec": {"strategy": aRollout, "minReadySeconds": aRollout, "progressDeadlineSeconds": aRollout, "revisionHistoryLimit": aRollout, "paused": aRollout},
+		"Selector":       {"matchExpressions": anotherWay},
+		"Metadata": {"generateName": aCluster, "finalizers": aCluster, "ownerReferences": aCluster, "resourceVersion": aCluster,
+			"uid": aCluster, "creationTimestamp": aCluster, "generation": aCluster, "managedFields": aCluster},
+		"PodSpec": {"affinity": aNode, "nodeSelector": aNode, "nodeName": aNode, "tolerations": aNode, "topologySpreadConstraints": aNode,
+			"schedulerName": aNode, "priority": aNode, "priorityClassName": aNode, "serviceAccount": aCluster, "serviceAccountName": aCluster,
+			"automountServiceAccountToken": aCluster, "imagePullSecrets": aCluster, "readinessGates": aProbe, "runtimeClassName": aCluster,
+			"securityContext": aSecurity, "initContainers": anotherWay, "ephemeralContainers": anotherWay, "dnsPolicy": anotherWay,
+			"dnsConfig": anotherWay, "hostNetwork": anotherWay, "hostPID": anotherWay, "hostIPC": anotherWay, "hostUsers": anotherWay,
+			"hostAliases": anotherWay, "shareProcessNamespace": anotherWay, "subdomain": aCluster, "enableServiceLinks": aCluster,
+			"terminationGracePeriodSeconds": anotherWay, "activeDeadlineSeconds": anotherWay, "overhead": aCluster, "preemptionPolicy": aNode},
+		"Container": {"livenessProbe": aProbe, "readinessProbe": aProbe, "startupProbe": aProbe, "lifecycle": anotherWay, "securityContext": aSecurity,
+			"envFrom": aCluster, "volumeDevices": aVolume, "stdin": anotherWay, "stdinOnce": anotherWay, "tty": anotherWay,
+			"terminationMessagePath": anotherWay, "terminationMessagePolicy": anotherWay, "restartPolicy": anotherWay, "resizePolicy": anotherWay},
+		"Variable":  {"valueFrom": aCluster},
+		"Port":      {"hostPort": "a hundred pods cannot have one port: a Service spreads a port of the host over them", "hostIP": anotherWay},
+		"Resources": {"claims": aCluster},
+		"Amounts":   {"ephemeral-storage": anotherWay, "storage": aVolume},
+		"Volume": {"persistentVolumeClaim": aVolume, "configMap": aVolume, "secret": aVolume, "projected": aVolume, "downwardAPI": aVolume,
+			"csi": aVolume, "nfs": aVolume, "iscsi": aVolume, "ephemeral": aVolume, "image": aVolume},
+		"VolumeMount": {"subPath": anotherWay, "subPathExpr": anotherWay, "mountPropagation": anotherWay, "recursiveReadOnly": anotherWay},
+		"ServiceSpec": {"clusterIP": aCluster, "clusterIPs": aCluster, "externalName": aCluster, "externalIPs": aCluster,
+			"externalTrafficPolicy": aCluster, "internalTrafficPolicy": aCluster, "loadBalancerIP": aCluster, "loadBalancerClass": aCluster,
+			"loadBalancerSourceRanges": anotherWay, "sessionAffinity": anotherWay, "sessionAffinityConfig": anotherWay, "healthCheckNodePort": aProbe,
+			"publishNotReadyAddresses": aProbe, "ipFamilies": anotherWay, "ipFamilyPolicy": anotherWay, "allocateLoadBalancerNodePorts": aCluster},
+		"ServicePort": {"appProtocol": anotherWay},
+		"Deployment":  {"status": "it is what Kubernetes has found, not what shall be"},
+		"Pod":         {"status": "it is what Kubernetes has found, not what shall be"},
+		"Service":     {"status": "it is what Kubernetes has found, not what shall be"},
+	}
+})
 
 // keysOf are the known keys of a struct, by the index of their field.
 func keysOf(t reflect.Type) map[string]int {

@@ -5,10 +5,11 @@ import (
 	"math"
 	"regexp"
 	"strconv"
+	"sync"
 )
 
 // A quantity is a decimal number and a unit: 500m is half of one, 64Mi is 64 × 2²⁰.
-var quantity = regexp.MustCompile(`^([0-9]{1,18}(?:\.[0-9]{1,9})?)([A-Za-z]*)$`)
+var quantity = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([0-9]{1,18}(?:\.[0-9]{1,9})?)([A-Za-z]*)$`) })
 
 // units are those of sizes. k is small and Ki is not, as in the metric system.
 var units = map[string]float64{
@@ -19,7 +20,7 @@ var units = map[string]float64{
 // ParseCPU reads "0.5", "2" or "500m". It refuses less than a thousandth and more than a
 // million processors.
 func ParseCPU(text string) (CPU, error) {
-	m := quantity.FindStringSubmatch(text)
+	m := quantity().FindStringSubmatch(text)
 	if m == nil || m[2] != "" && m[2] != "m" {
 		return 0, fmt.Errorf("%q: want a number of processors such as 0.5 or 500m", text)
 	}
@@ -38,7 +39,7 @@ func ParseCPU(text string) (CPU, error) {
 
 // ParseBytes reads "64Mi", "1G" or "1048576". It refuses fractions of a byte, and zero.
 func ParseBytes(text string) (Bytes, error) {
-	m := quantity.FindStringSubmatch(text)
+	m := quantity().FindStringSubmatch(text)
 	if m != nil && m[2] == "m" {
 		return 0, fmt.Errorf("%q: m is a thousandth of a byte; a mebibyte is Mi", text)
 	}
