@@ -85,6 +85,8 @@ func (c *Config) Connect(p *plan.Plan) {
 			return func(r *plan.Process) error { return in(r.Result(namespace), do) }
 		}
 		c.host(p)
+		p.Note("the network is IPv4 only. With IPv6 on, any neighbour could make itself the container's router, by one router advertisement (RFC 4861)")
+		p.Do("nsenter -t PID -n sysctl -w net.ipv6.conf.eth0.disable_ipv6=1", func(r *plan.Process) error { return withoutIPv6(r.Result(namespace)) }).Tolerate(unix.ENOENT)
 		c.container(p, inside)
 		c.limit(p, inside)
 		for _, m := range c.Publish {
@@ -211,6 +213,23 @@ func (c *Config) change(do func(netlink.Link) error) func(*plan.Process) error {
 // remove removes the pair.
 func (c *Config) remove() error {
 	return c.change(netlink.LinkDel)(nil)
+}
+
+// withoutIPv6 switches IPv6 off for the container's end, in a network namespace. Below
+// /proc/sys/net the kernel shows the settings of the namespace of the thread that looks. So a thread
+// goes there; it is never unlocked, so that it ends here instead of coming back to others' work.
+// ENOENT: the kernel has no IPv6.
+func withoutIPv6(ns int) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := netns.Set(netns.NsHandle(ns))
+		if err == nil {
+			err = os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0)
+		}
+		done <- err
+	}()
+	return <-done
 }
 
 // in calls do with a netlink socket in a network namespace and the container's end there.
