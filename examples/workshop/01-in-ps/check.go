@@ -26,7 +26,7 @@ var Lab = course.Lab{
 
 // check compares the answer with the container's first process: its pid on the host.
 func check(a *course.Attempt) course.Verdict {
-	c, missing := a.Running("name", "minirun run -d --name «name» httpd")
+	c, missing := a.Running("name", "minirun run -d --network none --name «name» httpd")
 	if missing != nil {
 		return *missing
 	}

@@ -28,7 +28,7 @@ var Lab = course.Lab{
 
 // check sums up Threads: in the status of every process of the container.
 func check(a *course.Attempt) course.Verdict {
-	c, missing := a.Running("name", "minirun run -d --name «name» httpd httpd-foreground -c 'ThreadsPerChild «threads»'")
+	c, missing := a.Running("name", "minirun run -d --network none --name «name» httpd httpd-foreground -c 'ThreadsPerChild «threads»'")
 	if missing != nil {
 		return *missing
 	}

@@ -30,7 +30,7 @@ var Lab = course.Lab{
 // sleep, which it has seen, is gone and the shell is not.
 func check(a *course.Attempt) course.Verdict {
 	seconds := a.Values["seconds"]
-	c, missing := a.Running("name", "minirun run -it --name «name» busybox sh")
+	c, missing := a.Running("name", "minirun run -it --network none --name «name» busybox sh")
 	switch {
 	case missing != nil && missing.Kind == course.NotYet && a.Seen["sleep"] != "":
 		return course.IsWrong("The container is gone: pid 1 ended, and with pid 1 the kernel ends all. That is lab 13. Start again: lab reset 3.",

@@ -39,7 +39,7 @@ var Lab = course.Lab{
 
 // check compares the UTS namespaces by their inodes, and asks uname(2) in both.
 func check(a *course.Attempt) course.Verdict {
-	c, missing := a.Running("name", "minirun run -d --name «name» --hostname «old» busybox sleep 86400")
+	c, missing := a.Running("name", "minirun run -d --network none --name «name» --hostname «old» busybox sleep 86400")
 	if missing != nil {
 		return *missing
 	}

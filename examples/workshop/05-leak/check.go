@@ -126,7 +126,7 @@ func elsewhere(a *course.Attempt) (*mountinfo.Info, int, error) {
 
 // volume looks at the container's mount of the same directory.
 func volume(a *course.Attempt, pid int) course.Verdict {
-	c, missing := a.Running("name", "minirun run -d --name «name» -v /tmp/«dir»:/data busybox sleep 86400")
+	c, missing := a.Running("name", "minirun run -d --network none --name «name» -v /tmp/«dir»:/data busybox sleep 86400")
 	if missing != nil {
 		return *missing
 	}

@@ -54,7 +54,7 @@ func check(a *course.Attempt) course.Verdict {
 		return course.IsNotYet("nobody has got out of %s yet: in the chroot, start sleep %s with the root of process 1.",
 			"아직 아무도 %s를 빠져나오지 못했습니다. chroot 안에서 1번 프로세스의 루트로 sleep %s 를 띄우세요.", dir(a), a.Values["first"])
 	}
-	c, missing := a.Running("name", "minirun run -it --name «name» busybox sh")
+	c, missing := a.Running("name", "minirun run -it --network none --name «name» busybox sh")
 	if missing != nil {
 		missing.Say = course.Text{En: "You got out of the chroot. Now the same in a container: " + missing.Say.En, Ko: "chroot는 빠져나왔습니다. 이제 컨테이너에서 똑같이 해 보세요: " + missing.Say.Ko}
 		return *missing

@@ -52,7 +52,7 @@ func zombies(pid int) (list []*procfs.Process, err error) {
 
 // first is nil when the first container has ended as it should.
 func first(a *course.Attempt) *course.Verdict {
-	c, missing := a.Running("name1", "minirun run -d --name «name1» busybox sh -c 'sleep 1 & exec sleep «seconds»'")
+	c, missing := a.Running("name1", "minirun run -d --network none --name «name1» busybox sh -c 'sleep 1 & exec sleep «seconds»'")
 	if missing == nil {
 		v := deaf(a, c)
 		return &v
@@ -92,7 +92,7 @@ func deaf(a *course.Attempt, c *course.Container) course.Verdict {
 }
 
 func second(a *course.Attempt) course.Verdict {
-	c, missing := a.Running("name2", `minirun run -d --name «name2» busybox sh -c 'trap "exit «code»" TERM; while :; do sleep 1 & wait $!; done'`)
+	c, missing := a.Running("name2", `minirun run -d --network none --name «name2» busybox sh -c 'trap "exit «code»" TERM; while :; do sleep 1 & wait $!; done'`)
 	if missing == nil {
 		return listening(a, c)
 	}

@@ -15,10 +15,10 @@ import (
 
 // inVM is what runs in the kernel of our own: it makes the images, whose store is empty
 // there, in the background (lab start waits for them), shows a lab if one is given, and
-// becomes a shell. In its arguments are the folder
-// of the examples, minirun, the lab's number or nothing, and the images.
+// becomes a shell. Its arguments are the folders of lab, of the examples and of minirun,
+// the lab's number or nothing, and the images.
 const inVM = `
-examples=$1 minirun=$2 number=$3; shift 3
+examples=$1 minirun=$2/minirun number=$3; shift 3
 for image; do "$examples/$image/build" "$minirun"; done </dev/null >/dev/null 2>&1 &
 export PS1='vm # ' LAB_VM=1
 [ -z "$number" ] || lab start "$number"
@@ -63,8 +63,8 @@ func (s *session) vm(number string) error {
 	}
 	s.say("A kernel of your own, in some seconds. Nothing in it can break the host; exit leaves it. For a second terminal: tmux.",
 		"몇 초 뒤면 나만의 커널입니다. 여기서는 무엇을 해도 호스트가 망가지지 않습니다. exit로 나옵니다. 터미널이 하나 더 필요하면 tmux.")
-	// A path that is an argument is shown in the guest even if it is below its own /tmp.
-	argv := append([]string{"run", "--tty", "--share", s.store.Dir, "--", "sh", "-c", inVM, self, examples, minirun, number}, sorted(images)...)
+	// A folder that is an argument is shown in the guest even if it is below /tmp, where the guest has its own.
+	argv := append([]string{"run", "--tty", "--share", s.store.Dir, "--", "sh", "-c", inVM, filepath.Dir(self), examples, filepath.Dir(minirun), number}, sorted(images)...)
 	env := append(os.Environ(), "PATH="+filepath.Dir(self)+":"+filepath.Dir(minirun)+":"+os.Getenv("PATH"))
 	program := filepath.Join(examples, "kernel/run")
 	return fmt.Errorf("execute %s: %w", program, unix.Exec(program, argv, env))

@@ -2,6 +2,7 @@
 // should.
 //
 //	try [NUMBER]...    these labs, or all
+//	try vm             lab vm, in a terminal; on the machine itself, and as any user
 //
 // It wants root, minirun and lab in PATH, the images in the store, and a machine of its
 // own (examples/alone): everything that is there afterwards and was not before is a
@@ -17,6 +18,7 @@
 //	main.go        the labs, one after the other
 //	play.go        scripts, checks
 //	terminal.go    terminals, transcripts
+//	vm.go          lab vm
 //	print.go       what is on this machine
 package main
 
@@ -31,6 +33,14 @@ import (
 )
 
 func main() {
+	if slices.Equal(os.Args[1:], []string{"vm"}) {
+		if err := tryVM(); err != nil {
+			fmt.Printf("FAIL\tlab vm: %v\n", err)
+			os.Exit(1)
+		}
+		fmt.Printf("ok  \tlab vm\n")
+		return
+	}
 	var only []int
 	for _, word := range os.Args[1:] {
 		n, err := strconv.Atoi(word)
