@@ -1,12 +1,14 @@
 package network
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -16,16 +18,43 @@ import (
 	"minirun/plan"
 )
 
-// alone puts the test's thread into a network namespace that plays the host. The thread
-// ends with the test.
+// TestMain lets root's tests run in a network namespace and a mount namespace of their own. Each
+// test then makes one more of both, for its own thread. Why both? A thread that a test has not meant, such
+// as that of a subtest, would change the machine's own network.
+func TestMain(m *testing.M) {
+	if os.Geteuid() != 0 || os.Args[0] == inner {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = inner
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNET | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		fmt.Println("namespaces of the tests' own:", err)
+		os.Exit(m.Run()) // those that need them are left out
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+}
+
+const inner = "tests in a network of their own"
+
+// alone puts the test's thread into a network namespace that plays the host, and into a mount
+// namespace in which /run is empty. The thread ends with the test, which must not do its work in
+// a subtest: that is another thread.
 func alone(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("no root: run as root to make network namespaces")
 	}
+	if os.Args[0] != inner {
+		t.Skip("no right to make network namespaces: run as root with CAP_SYS_ADMIN")
+	}
 	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
 		t.Fatalf("unshare: %v", err)
+	}
+	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, ""); err != nil { // all mounts are private here: see Unshareflags of syscall
+		t.Fatalf("mount: %v", err)
 	}
 	if err := Possible(); err != nil {
 		t.Skipf("nf_tables: this kernel has none: %v", err)

@@ -15,6 +15,7 @@ import (
 //	table ip minirun {
 //		map tcp_ports { type ipv4_addr . inet_service . inet_service : ipv4_addr . inet_service; flags interval; }
 //		map udp_ports { the same }
+//		set uplinks { type ifname; }
 //		chain ports {
 //			fib daddr type local dnat ip to ip daddr . tcp dport . numgen random mod 65536 map @tcp_ports  # three times
 //			the same for udp
@@ -32,6 +33,7 @@ import (
 //		}
 //		chain forward { type filter hook forward priority filter;
 //			oifname "minirun0" iifname != "minirun0" ct state & (established | related) == 0 ct status & dnat == 0 drop
+//			iifname @uplinks oifname != "minirun0" ct state & (established | related) == 0 ct status & dnat == 0 drop
 //		}
 //	}
 //
@@ -50,7 +52,10 @@ import (
 // the host's loopback, because route_localnet is on for the bridge. For the same reason it could
 // say that a packet comes from 127.0.0.2, and services that trust the host would believe it:
 // the second. Without the third, neighbours in the host's own network that set a route to the container's network reach every port
-// of every container, published or not.
+// of every container, published or not. The fourth keeps to containers what forwarding was switched
+// on for: uplinks are the devices that did not forward before (bridge.go). Without it, neighbours
+// on one of the host's networks would reach the others through the host. Answers to connections of
+// others, such as virtual machines', pass.
 
 // Table is its name, in the family ip.
 const Table = "minirun"
@@ -95,6 +100,9 @@ func addTable(bridge string, network netip.Prefix) error {
 	c.DelTable(t)
 	c.AddTable(t)
 	ports := c.AddChain(&nftables.Chain{Name: "ports", Table: t})
+	if err := c.AddSet(uplinkSet(), nil); err != nil {
+		return fmt.Errorf("nftables: set of uplinks: %w", err)
+	}
 	for _, protocol := range protocols {
 		set := portMap(protocol)
 		if err := c.AddSet(set, nil); err != nil {
@@ -116,7 +124,8 @@ func addTable(bridge string, network netip.Prefix) error {
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	masquerade := []expr.Any{&expr.Masq{}}
 	drop := []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}
-	translated := connection(expr.CtKeySTATUS, statusDNAT, expr.CmpOpNeq)
+	translated, untranslated := connection(expr.CtKeySTATUS, statusDNAT, expr.CmpOpNeq), connection(expr.CtKeySTATUS, statusDNAT, expr.CmpOpEq)
+	fresh := connection(expr.CtKeySTATE, stateEstablished|stateRelated, expr.CmpOpEq)
 	chain("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource,
 		rule(address(source, network), device(expr.MetaKeyOIFNAME, expr.CmpOpNeq, bridge), masquerade),
 		rule(translated, device(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge), address(source, loopback), masquerade),
@@ -126,7 +135,8 @@ func addTable(bridge string, network netip.Prefix) error {
 		rule(device(expr.MetaKeyIIFNAME, expr.CmpOpEq, bridge), address(source, loopback), drop))
 	chain("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter,
 		rule(device(expr.MetaKeyOIFNAME, expr.CmpOpEq, bridge), device(expr.MetaKeyIIFNAME, expr.CmpOpNeq, bridge),
-			connection(expr.CtKeySTATE, stateEstablished|stateRelated, expr.CmpOpEq), connection(expr.CtKeySTATUS, statusDNAT, expr.CmpOpEq), drop))
+			fresh, untranslated, drop),
+		rule(fromUplink(), device(expr.MetaKeyOIFNAME, expr.CmpOpNeq, bridge), fresh, untranslated, drop))
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
@@ -135,7 +145,7 @@ func addTable(bridge string, network netip.Prefix) error {
 
 // command is the command of nft(8) that makes the same table.
 func command(bridge string, network netip.Prefix) string {
-	text := "nft 'table ip " + Table + " {"
+	text := "nft 'table ip " + Table + " { set uplinks { type ifname; };"
 	for _, protocol := range protocols {
 		text += fmt.Sprintf(" map %s_ports { typeof ip daddr . %[1]s dport . numgen random mod %d : ip daddr . %[1]s dport; flags interval; };", protocol, draws)
 	}
@@ -152,7 +162,8 @@ func command(bridge string, network netip.Prefix) string {
 		" chain postrouting { type nat hook postrouting priority srcnat; ip saddr " + network.Masked().String() + " oifname != " + b + " masquerade;" +
 		" ct status dnat oifname " + b + " ip saddr 127.0.0.0/8 masquerade; ct status dnat oifname " + b + " ip saddr " + network.Masked().String() + " masquerade; };" +
 		" chain guard { type filter hook prerouting priority raw; iifname " + b + " ip daddr 127.0.0.0/8 drop; iifname " + b + " ip saddr 127.0.0.0/8 drop; };" +
-		" chain forward { type filter hook forward priority filter; oifname " + b + " iifname != " + b + " ct state & (established|related) == 0 ct status & dnat == 0 drop; }; }'"
+		" chain forward { type filter hook forward priority filter; oifname " + b + " iifname != " + b + " ct state & (established|related) == 0 ct status & dnat == 0 drop;" +
+		" iifname @uplinks oifname != " + b + " ct state & (established|related) == 0 ct status & dnat == 0 drop; }; }'"
 }
 
 // rule is the expressions of several parts, one after the other: each that does not hold ends it.
@@ -195,6 +206,36 @@ func address(offset uint32, network netip.Prefix) []expr.Any {
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: network.Masked().Addr().AsSlice()},
 	}
+}
+
+// uplinkSet is the set of devices that forward for containers only. nft(8) must be told of the
+// machine's byte order: it lists a name backwards otherwise.
+func uplinkSet() *nftables.Set {
+	return &nftables.Set{Table: table(), Name: "uplinks", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}
+}
+
+// addUplink adds a device to that set. One that is in it already is no error.
+func addUplink(name string) error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	key := make([]byte, unix.IFNAMSIZ)
+	copy(key, name)
+	if err := c.SetAddElements(uplinkSet(), []nftables.SetElement{{Key: key}}); err != nil {
+		return fmt.Errorf("nftables: %w", err)
+	}
+	return c.Flush()
+}
+
+// uplinkText is the same for nft(8).
+func uplinkText(name string) string {
+	return fmt.Sprintf("nft 'add element ip %s uplinks { %q }'", Table, name)
+}
+
+// fromUplink holds if a packet has come by one of them.
+func fromUplink() []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, &expr.Lookup{SourceRegister: 1, SetName: uplinkSet().Name}}
 }
 
 // device compares the name of the device that a packet came in by, or will go out by.
