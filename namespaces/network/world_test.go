@@ -169,14 +169,23 @@ func (p place) forge(bridge netlink.Link, source, destination string) {
 	}))
 }
 
-// quiet is how long nothing must arrive.
-const quiet = 200 * time.Millisecond
+// patience is how long to wait for what must arrive: the kernel asks again for a hardware address
+// after a second. quiet is how long nothing more must come then.
+const patience, quiet = 5 * time.Second, 200 * time.Millisecond
 
-// got are the texts of the datagrams that arrive until nothing has come for a while.
-func got(fd int) (list []string) {
+// got are the texts of the datagrams that arrive: n, and what comes for a while after them.
+func got(fd, n int) (list []string) {
 	b := make([]byte, 100)
 	for {
-		if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(quiet.Milliseconds())); n < 1 {
+		wait := quiet
+		if len(list) < n {
+			wait = patience
+		}
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(wait.Milliseconds()))
+		if err == unix.EINTR {
+			continue
+		}
+		if ready < 1 {
 			return list
 		}
 		n, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
@@ -269,7 +278,7 @@ func TestGuards(t *testing.T) {
 
 func wants(t *testing.T, what string, fd int, list ...string) {
 	t.Helper()
-	if got := got(fd); !slices.Equal(got, list) {
+	if got := got(fd, len(list)); !slices.Equal(got, list) {
 		t.Errorf("%s: got %q, want %q", what, got, list)
 	}
 }
