@@ -184,6 +184,9 @@ func pulledBundle(c *cli.Context) (*bundle.Bundle, error) {
 	if _, wrong := image.ParseReference(c.Args().First()); wrong != nil {
 		return nil, err // an id: no registry knows it
 	}
+	if _, none := pullProgram.find(); none != nil {
+		return nil, fmt.Errorf("%w; %w", err, none)
+	}
 	if !c.Bool("quiet") {
 		fmt.Fprintf(os.Stderr, "Unable to find image '%s' locally\n", report.Printable(familiar(c.Args().First())))
 	}

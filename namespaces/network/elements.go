@@ -12,8 +12,6 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-
 	"minirun/namespaces/network/link"
 )
 
@@ -107,9 +105,22 @@ func batch(record func(*nftables.Conn) error) ([]byte, error) {
 }
 
 // Elements are those that the kernel has, in the order of their ports and numbers; nil if there
-// is no table.
-func Elements() ([]Element, error) {
-	var all []Element
+// is no table. The table may be removed while it is read. The library's error has lost its errno
+// and does not say so; therefore each error is a reason to look once more.
+func Elements() (all []Element, err error) {
+	for range 10 {
+		if all, err = elements(); err == nil {
+			break
+		}
+	}
+	slices.SortFunc(all, func(a, b Element) int {
+		return cmp.Or(cmp.Compare(a.Port.Host, b.Port.Host), cmp.Compare(a.Port.Protocol, b.Port.Protocol), a.Port.Address.Compare(b.Port.Address), cmp.Compare(a.First, b.First))
+	})
+	return all, err
+}
+
+// elements reads the elements of both maps once.
+func elements() (all []Element, err error) {
 	has, err := hasTable()
 	if err != nil || !has {
 		return nil, err
@@ -120,9 +131,6 @@ func Elements() ([]Element, error) {
 	}
 	for _, protocol := range protocols {
 		list, err := c.GetSetElements(portMap(protocol))
-		if errors.Is(err, unix.ENOENT) {
-			continue
-		}
 		if err != nil {
 			return nil, fmt.Errorf("nftables: elements of %s_ports: %w", protocol, err)
 		}
@@ -132,9 +140,6 @@ func Elements() ([]Element, error) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b Element) int {
-		return cmp.Or(cmp.Compare(a.Port.Host, b.Port.Host), cmp.Compare(a.Port.Protocol, b.Port.Protocol), a.Port.Address.Compare(b.Port.Address), cmp.Compare(a.First, b.First))
-	})
 	return all, nil
 }
 

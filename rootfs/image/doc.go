@@ -69,7 +69,7 @@
 //
 // # What it leaves out
 //
-// Pulling from a registry (give [Store.Add] something that fetches blobs),
+// What a registry is ([Store.Pull] is given something that fetches blobs),
 // mounting, building and pushing. Layers are shared by diff id alone and so
 // know nothing of the layers below: a directory that an archive implies but
 // does not list gets mode 0755 and hides the mode it had below, and a hard link

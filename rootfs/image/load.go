@@ -154,30 +154,7 @@ func (d directoryTree) Open(name string) (fs.File, error) {
 	return f, nil
 }
 
-// Add stores one image whose manifest, or index of manifests, d describes,
-// gets the blobs that are missing from blobs, and gives it names. It is what a
-// pull ends with. The zero Reference is no name.
-func (s *Store) Add(blobs Blobs, d Descriptor, names ...Reference) (*Image, error) {
-	p, err := s.make()
-	if err != nil {
-		return nil, fmt.Errorf("add image: %w", err)
-	}
-	defer p.close()
-	g, err := p.begin()
-	if err != nil {
-		return nil, fmt.Errorf("add image: %w", err)
-	}
-	defer g.abort()
-	if err := g.add(blobs, d, names); err != nil {
-		return nil, fmt.Errorf("add image: %w", err)
-	}
-	images, err := g.conclude()
-	if err != nil {
-		return nil, fmt.Errorf("add image: %w", err)
-	}
-	return images[0], nil
-}
-
+// add takes one image into the staging: its manifest, or an index of manifests, is what d describes.
 func (g *staging) add(blobs Blobs, d Descriptor, names []Reference) error {
 	image, err := g.image(blobs, d)
 	if err != nil {

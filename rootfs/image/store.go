@@ -54,7 +54,7 @@ const (
 	Mine
 )
 
-// Limits bound what one call of [Store.Load], [Store.Import] or [Store.Add]
+// Limits bound what one call of [Store.Load], [Store.Import] or [Store.Pull]
 // may make. Zero means the default.
 type Limits struct {
 	// Bytes bounds the archive, the sum of the uncompressed layers and the
