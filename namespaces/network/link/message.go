@@ -31,10 +31,7 @@ func Send(batch []byte) error {
 	buffer := make([]byte, 1<<16)
 	for range wantAnswers(batch) {
 		n, _, err := unix.Recvfrom(fd, buffer, unix.MSG_DONTWAIT) // the kernel has answered before sendto returned
-		if errors.Is(err, unix.EAGAIN) {
-			return nil
-		}
-		if err != nil {
+		if err != nil {                                           // EAGAIN: there was no answer, so nobody knows what was done
 			return fmt.Errorf("recvfrom: %w", err)
 		}
 		if err := answers(buffer[:n]); err != nil {
