@@ -105,17 +105,21 @@ func Minirun() (string, error) {
 }
 
 // Remove removes a container with everything that runs in it. One that is not there is
-// no error.
+// no error; its name may still be, if who removed it was killed, and minirun forgets that, too.
 func Remove(name string) error {
 	c, err := FindContainer(name)
-	if c == nil || err != nil {
+	if err != nil {
 		return err
+	}
+	word := name
+	if c != nil {
+		word = c.ID
 	}
 	program, err := Minirun()
 	if err != nil {
 		return err
 	}
-	if out, err := exec.Command(program, "rm", "-f", c.ID).CombinedOutput(); err != nil {
+	if out, err := exec.Command(program, "rm", "-f", word).CombinedOutput(); err != nil {
 		return fmt.Errorf("minirun rm -f %s: %w: %s", name, err, strings.TrimSpace(string(out)))
 	}
 	return nil
