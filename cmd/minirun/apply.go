@@ -70,14 +70,11 @@ func apply(c *cli.Context) error {
 		}
 		return err
 	}
-	unlock, err := lockManifests(c)
+	unlock, err := begin(c, objects)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := sweep(c, objects); err != nil {
-		return err
-	}
 	actions, err := wanted(c, objects)
 	if err != nil {
 		return err
@@ -176,6 +173,18 @@ func readLimited(name string) ([]byte, error) {
 		defer f.Close()
 	}
 	return io.ReadAll(io.LimitReader(f, manifest.Longest+1))
+}
+
+// begin waits until nobody else applies or deletes, and removes what those have left who were killed.
+func begin(c *cli.Context, objects []manifest.Object) (unlock func(), err error) {
+	if unlock, err = lockManifests(c); err != nil {
+		return nil, err
+	}
+	if err = sweep(c, objects); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
 }
 
 // lockManifests keeps other applies and deletes waiting (flock(2)); the kernel unlocks if we die.
@@ -624,14 +633,11 @@ func deleteObjects(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := lockManifests(c)
+	unlock, err := begin(c, objects)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := sweep(c, objects); err != nil {
-		return err
-	}
 	pods, err := existing(c)
 	if err != nil {
 		return err

@@ -196,7 +196,9 @@ func (s *runSession) attached() (int, error) {
 		}
 	}()
 	status, err := s.attach(p, signals, pipes, func() error { return k.Delete(true) })
-	err = errors.Join(err, s.options.Network.Withdraw())
+	if left := s.options.Network.Withdraw(); left != nil {
+		s.log.warn(left.Error()) // only a warning: how the container ended must not be lost, and the next run sweeps
+	}
 	if err != nil {
 		return 0, fmt.Errorf("wait for %s: %w", k.ID, err)
 	}

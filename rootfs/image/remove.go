@@ -7,6 +7,7 @@ package image
 // the image, and a process killed later leaves only garbage.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,27 +44,36 @@ func (s *Store) Remove(name string, inUse func(diffID Digest) bool) (Removed, er
 	return removed, nil
 }
 
-func (s *Store) remove(name string, inUse func(Digest) bool) (removed Removed, err error) {
+func (s *Store) remove(name string, inUse func(Digest) bool) (Removed, error) {
+	removed, err := s.takeOut(inUse, func(p *opened, index *Index, removed *Removed) error { return p.unlist(index, name, removed) })
+	if errors.Is(err, fs.ErrNotExist) && removed == nil {
+		return Removed{}, ErrNotFound // there is no store
+	}
+	return *cmp.Or(removed, &Removed{}), err
+}
+
+// takeOut lets unlist take lines out of the index, and removes what nobody needs then. The result
+// is nil if the store could not be opened; fs.ErrNotExist says that there is none.
+func (s *Store) takeOut(inUse func(Digest) bool, unlist func(*opened, *Index, *Removed) error) (*Removed, error) {
 	p, err := s.open()
-	if errors.Is(err, fs.ErrNotExist) {
-		return removed, ErrNotFound
-	} else if err != nil {
-		return removed, err
+	if err != nil {
+		return nil, err
 	}
 	p.close()
 	if p, err = s.make(); err != nil { // there is a store: now with all its directories
-		return removed, err
+		return nil, err
 	}
 	defer p.close()
+	removed := &Removed{}
 	lock, err := p.lock("lock", unix.LOCK_EX)
 	if err != nil {
 		return removed, err
 	}
 	defer lock.Close()
-	if err := p.updateIndex(func(index *Index) error { return p.unlist(index, name, &removed) }); err != nil {
+	if err := p.updateIndex(func(index *Index) error { return unlist(p, index, removed) }); err != nil {
 		return removed, err
 	}
-	return removed, p.collect(inUse, &removed)
+	return removed, p.collect(inUse, removed)
 }
 
 // unlist takes lines out of the index.
@@ -105,27 +115,12 @@ func (p *opened) unlistDamaged(index *Index, name string) error {
 // Prune removes the images that have lost their names, except those for which keep says
 // true (nil says false for all), and what unfinished pulls have left. inUse is that of
 // [Store.Remove], which says what else goes.
-func (s *Store) Prune(keep func(id Digest) bool, inUse func(diffID Digest) bool) (removed Removed, err error) {
-	p, err := s.open()
-	if errors.Is(err, fs.ErrNotExist) {
-		return removed, nil
-	} else if err != nil {
-		return removed, err
+func (s *Store) Prune(keep func(id Digest) bool, inUse func(diffID Digest) bool) (Removed, error) {
+	removed, err := s.takeOut(inUse, func(p *opened, index *Index, removed *Removed) error { return p.unlistUnnamed(index, keep, removed) })
+	if errors.Is(err, fs.ErrNotExist) && removed == nil {
+		return Removed{}, nil // there is no store, and so nothing to remove
 	}
-	p.close()
-	if p, err = s.make(); err != nil {
-		return removed, err
-	}
-	defer p.close()
-	lock, err := p.lock("lock", unix.LOCK_EX)
-	if err != nil {
-		return removed, err
-	}
-	defer lock.Close()
-	if err := p.updateIndex(func(index *Index) error { return p.unlistUnnamed(index, keep, &removed) }); err != nil {
-		return removed, err
-	}
-	return removed, p.collect(inUse, &removed)
+	return *cmp.Or(removed, &Removed{}), err
 }
 
 func (p *opened) unlistUnnamed(index *Index, keep func(Digest) bool, removed *Removed) error {
